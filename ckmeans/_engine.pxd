@@ -1,0 +1,29 @@
+"""The one contract of a step, which every engine fulfils."""
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+from ckmeans._points cimport Rows
+from ckmeans._runtime cimport Poll
+
+
+cdef struct Step:
+    # IN
+    int64_t K
+    const void *centroids   # K rows of n values in the computing dtype
+    const double *wide      # the same in float64, rows of wide_stride(n)
+    bint score              # find the labels; else they are given
+    bint sum                # fill the sums
+    # INOUT
+    int32_t *labels
+    # OUT
+    double *squared         # each point's squared distance (NULL: not asked for)
+    double *offsets         # weighted sums of (x - its centroid), rows of wide_stride(n)
+    double *weights         # weight of each cluster
+    int64_t *counts         # number of points of each cluster
+    double square           # weighted sum of squared distances
+    int64_t changed         # labels that differ from what `labels` held
+    uint64_t most           # bits of the largest |value| that was read
+
+
+cdef struct Engine:
+    int (*step)(Engine *engine, Step *step, Poll *poll) noexcept nogil
+    void (*close)(Engine *engine) noexcept nogil

@@ -1,0 +1,65 @@
+"""What every engine stands on: the kernels that were chosen, threads, interruption."""
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+
+cdef extern from "simd/kernels.h" nogil:
+    struct panel:
+        int64_t K
+        int64_t n
+        void *c
+        void *norms
+        void *ids
+
+    struct sums:
+        double *offsets
+        double *weights
+        int64_t *counts
+        double square[16]
+
+    struct kernels:
+        const char *name
+        int itemsize
+        int tile
+        int group
+        uint64_t (*pack)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift,
+                         void *tiles) noexcept nogil
+        void (*pack_centroids)(const void *centroids, const void *shift, panel *panel) noexcept nogil
+        void (*assign)(const void *tiles, int64_t ntiles, const panel *panel, void *scores,
+                       void *ids) noexcept nogil
+        void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
+                           const double *weights, const double *centroids, sums *sums) noexcept nogil
+        void (*distances)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
+                          const double *centroids, double *squared) noexcept nogil
+        void (*relax)(const void *tiles, int64_t ntiles, int64_t n, const void *centres, int64_t trials,
+                      const void *nearest, void *closer) noexcept nogil
+        double (*total)(const void *values, const double *weights, int64_t count) noexcept nogil
+
+    int64_t wide_stride(int64_t n)
+
+
+cdef const kernels *kernels_for(int itemsize) noexcept nogil
+
+cdef int threads_for(int n_threads, double work) noexcept nogil
+cdef int thread_num() noexcept nogil
+
+cdef void *allocate(size_t size) noexcept nogil
+cdef void release(void *memory) noexcept nogil
+
+
+# Looked at in the middle of long work. Only the thread that called from Python looks up; the
+# others see `stopped`.
+cdef struct Poll:
+    PyObject *watch
+    double next
+    int stopped
+    int64_t done
+
+cdef int poll(Poll *p) noexcept nogil
+
+
+cdef class Watch:
+    cdef Poll poll
+    cdef object error
+    cdef object beat
+    cdef int check(self) except -1

@@ -1,0 +1,652 @@
+"""The only loop: assign, look whether to stop, update; over the iterations and the restarts.
+
+It knows no engine, only the contract of a step. Many restarts of a small problem are shared out
+over the threads, one restart each at a time; else a step shares out its rows.
+"""
+from cpython.object cimport PyObject
+from cython.parallel cimport prange
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy, memmove, memset
+
+from ckmeans._dense cimport dense_open
+from ckmeans._engine cimport Engine, Step
+from ckmeans._points cimport Points, Rows, out_of_range, read_row, read_rows
+from ckmeans._random cimport Stream, next_below, stream_of
+from ckmeans._runtime cimport Poll, Watch, allocate, poll, release, threads_for, wide_stride
+from ckmeans._seed cimport (
+    Seeding, draw_row, plus_plus, random_examples, seeding_close, seeding_open,
+)
+
+import numpy as np
+
+cdef enum Empty:
+    DROP, REINIT, FARTHEST, ERROR
+
+# Why a restart ended. The first four are answers, the others are not.
+cdef enum Ending:
+    STABLE, TOLERANCE, MAX_ITER, CALLBACK, INTERRUPTED, OUT_OF_RANGE, EMPTY_CLUSTER, NO_MEMORY, GOES_ON
+
+STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
+EMPTY_POLICIES = {"drop": DROP, "reinit": REINIT, "farthest": FARTHEST, "error": ERROR}
+
+cdef int64_t SCAN_ROWS = 512           # rows between two looks at signals
+cdef int64_t SHARED_WORK = 1 << 31     # multiply-adds of a step up to which restarts are shared out
+cdef size_t SHARED_BYTES = 256 << 20   # memory that shared restarts may take
+
+
+# ---- what a fit holds ------------------------------------------------------------------------
+
+cdef struct Options:
+    int64_t K
+    int64_t max_iter
+    double tol
+    int empty
+    int64_t trials           # k-means++; 0: random examples
+    uint64_t seed
+    PyObject *start          # None, or called for each restart's start
+    PyObject *callback       # None, or called after each assignment
+
+# What a restart came to.
+cdef struct Run:
+    int64_t restart
+    int64_t K
+    int64_t n_iter
+    int ending
+    double distortion
+    char *centroids          # (K, n) of the computing dtype
+    int32_t *labels          # (m,)
+    int64_t *counts          # (K,)
+    double *history          # n_iter + 1 distortions
+    int64_t history_room
+    char *path               # n_iter + 1 times (K, n), with the K of each; NULL: not kept
+    int64_t *path_K
+    int64_t path_room
+
+# One thread's working state.
+cdef struct Fit:
+    const Rows *rows
+    const Options *options
+    Engine *engine
+    Seeding *seeding
+    Step step
+    Stream random
+    Run *run                 # the restart at work
+    Run *best                # the best one before it; restart -1: none
+    Run runs[2]
+    char *before             # centroids before the last update
+    int64_t K_before
+    double *wide
+    int32_t *renumber        # (K,) new index of each centroid, -1: dropped
+    int64_t *farthest        # (K,) rows for the empty clusters
+    double *farthest_squared
+    uint64_t most
+    int64_t emptied          # the empty cluster that ended the fit
+
+
+cdef inline char *take(char *memory, size_t *at, size_t size) noexcept nogil:
+    cdef char *start = NULL if memory == NULL else memory + at[0]
+    at[0] += (size + 63) // 64 * 64
+    return start
+
+
+cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
+    """Lay everything out after the struct; with memory NULL only count the bytes."""
+    cdef int64_t K = f.options.K, n = f.rows.n, stride = wide_stride(n)
+    cdef size_t item = f.rows.kernels.itemsize, at = (sizeof(Fit) + 63) // 64 * 64
+    cdef int i
+    for i in range(2):
+        f.runs[i].centroids = take(memory, &at, K * n * item)
+        f.runs[i].counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
+        f.runs[i].labels = <int32_t *>take(memory, &at, f.rows.m * sizeof(int32_t))
+    f.before = take(memory, &at, K * n * item)
+    f.wide = <double *>take(memory, &at, K * stride * sizeof(double))
+    f.step.offsets = <double *>take(memory, &at, K * stride * sizeof(double))
+    f.step.weights = <double *>take(memory, &at, K * sizeof(double))
+    f.renumber = <int32_t *>take(memory, &at, K * sizeof(int32_t))
+    f.farthest = <int64_t *>take(memory, &at, K * sizeof(int64_t))
+    f.farthest_squared = <double *>take(memory, &at, K * sizeof(double))
+    return at
+
+
+cdef Fit *fit_open(const Rows *rows, const Options *options, int n_threads) noexcept nogil:
+    """NULL where there is no memory."""
+    cdef Fit draft
+    memset(&draft, 0, sizeof(draft))
+    draft.rows = rows
+    draft.options = options
+    cdef char *memory = <char *>allocate(fit_layout(&draft, NULL))
+    if memory == NULL:
+        return NULL
+    fit_layout(&draft, memory)
+    draft.runs[0].restart = draft.runs[1].restart = -1
+    memcpy(memory, &draft, sizeof(Fit))
+    cdef Fit *f = <Fit *>memory
+    f.run = &f.runs[0]
+    f.best = &f.runs[1]
+    f.step.score = f.step.sum = True
+    f.step.wide = f.wide
+    f.engine = dense_open(rows, options.K, n_threads)
+    f.seeding = seeding_open(rows, options.K, options.trials, n_threads)
+    if f.engine == NULL or f.seeding == NULL:
+        fit_close(f)
+        return NULL
+    return f
+
+
+cdef void fit_close(Fit *f) noexcept nogil:
+    cdef int i
+    if f == NULL:
+        return
+    if f.engine != NULL:
+        f.engine.close(f.engine)
+    seeding_close(f.seeding)
+    for i in range(2):
+        release(f.runs[i].history)
+        release(f.runs[i].path)
+        release(f.runs[i].path_K)
+    release(f)
+
+
+# ---- what is remembered of a restart ---------------------------------------------------------
+
+cdef int grow(void **memory, int64_t used, int64_t *room, size_t size) noexcept nogil:
+    """Room for one more of `size` bytes; nonzero where there is no memory."""
+    cdef int64_t wanted = max(64, 2 * used)
+    cdef void *larger
+    if used < room[0]:
+        return 0
+    larger = allocate(wanted * size)
+    if larger == NULL:
+        return 1
+    memcpy(larger, memory[0], used * size)
+    release(memory[0])
+    memory[0] = larger
+    room[0] = wanted
+    return 0
+
+
+cdef int record(Fit *f, bint keep_path) noexcept nogil:
+    """Note the distortion (and the centroids) of the assignment that was just made."""
+    cdef Run *r = f.run
+    cdef size_t size = f.options.K * f.rows.n * f.rows.kernels.itemsize
+    cdef int64_t room = r.path_room
+    if grow(<void **>&r.history, r.n_iter, &r.history_room, sizeof(double)):
+        return 1
+    r.history[r.n_iter] = r.distortion
+    if keep_path:
+        if grow(<void **>&r.path, r.n_iter, &room, size):
+            return 1
+        if grow(<void **>&r.path_K, r.n_iter, &r.path_room, sizeof(int64_t)):
+            return 1
+        memcpy(r.path + r.n_iter * size, r.centroids, r.K * f.rows.n * f.rows.kernels.itemsize)
+        r.path_K[r.n_iter] = r.K
+    return 0
+
+
+# ---- the assignment --------------------------------------------------------------------------
+
+cdef void widen(Fit *f) noexcept nogil:
+    """The float64 copy of the centroids."""
+    cdef int64_t n = f.rows.n, stride = wide_stride(n), k, l
+    cdef bint single = f.rows.kernels.itemsize == 4
+    for k in range(f.run.K):
+        for l in range(n):
+            if single:
+                f.wide[k * stride + l] = (<float *>f.run.centroids)[k * n + l]
+            else:
+                f.wide[k * stride + l] = (<double *>f.run.centroids)[k * n + l]
+        for l in range(n, stride):
+            f.wide[k * stride + l] = 0
+
+
+cdef int assign(Fit *f, Poll *p) noexcept nogil:
+    """Labels, sums and the distortion for the present centroids; nonzero: interrupted."""
+    widen(f)
+    f.step.K = f.run.K
+    f.step.centroids = f.run.centroids
+    f.step.labels = f.run.labels
+    f.step.counts = f.run.counts
+    if f.engine.step(f.engine, &f.step, p):
+        return 1
+    f.run.distortion = f.step.square / f.rows.total_weight
+    return 0
+
+
+cdef int64_t first_empty(const Fit *f) noexcept nogil:
+    cdef int64_t k
+    for k in range(f.run.K):
+        if f.step.weights[k] == 0:
+            return k
+    return -1
+
+
+# ---- the update ------------------------------------------------------------------------------
+
+cdef void move_to_means(Fit *f) noexcept nogil:
+    """Every centroid with points to their mean, rounded to the dtype in which it is returned."""
+    cdef int64_t n = f.rows.n, stride = wide_stride(n), k, l
+    cdef bint single = f.rows.kernels.itemsize == 4
+    cdef double mean
+    for k in range(f.run.K):
+        if f.step.weights[k] == 0:
+            continue
+        for l in range(n):
+            mean = f.wide[k * stride + l] + f.step.offsets[k * stride + l] / f.step.weights[k]
+            if single:
+                (<float *>f.run.centroids)[k * n + l] = <float>mean
+            else:
+                (<double *>f.run.centroids)[k * n + l] = mean
+
+
+cdef void drop_empty(Fit *f) noexcept nogil:
+    """Remove the centroids without points; the others keep their order."""
+    cdef int64_t size = f.rows.n * f.rows.kernels.itemsize, k, kept = 0, i
+    for k in range(f.run.K):
+        f.renumber[k] = -1
+        if f.step.weights[k] != 0:
+            memmove(f.run.centroids + kept * size, f.run.centroids + k * size, size)
+            f.renumber[k] = <int32_t>kept
+            kept += 1
+    f.run.K = kept
+    for i in range(f.rows.m):
+        f.run.labels[i] = f.renumber[f.run.labels[i]]
+
+
+cdef double squared_to_own(const Fit *f, int64_t row, void *values) noexcept nogil:
+    """The squared distance of a row to its centroid; `values` holds n + 8 values."""
+    cdef double squared
+    read_row(f.rows, row, values)
+    f.rows.kernels.distances(values, f.rows.n, 1, f.rows.n, f.run.labels + row, f.wide, &squared)
+    return squared
+
+
+cdef bint may_move_to(const Fit *f, int64_t row, void *values) noexcept nogil:
+    return (f.rows.weights == NULL or f.rows.weights[row] > 0) and squared_to_own(f, row, values) > 0
+
+
+cdef int64_t random_row_away(Fit *f, void *values, Poll *p) noexcept nogil:
+    """A random row that is not on its centroid, -1 where there is none."""
+    cdef int64_t row, i
+    for i in range(64):
+        row = draw_row(f.rows, &f.random)
+        if may_move_to(f, row, values):
+            return row
+    row = next_below(&f.random, f.rows.m)
+    for i in range(f.rows.m):
+        if may_move_to(f, row, values):
+            return row
+        if i % SCAN_ROWS == 0 and poll(p):
+            return -1
+        row = row + 1 if row + 1 < f.rows.m else 0
+    return -1
+
+
+cdef void note_far(Fit *f, int64_t row, double squared, int64_t *found, int64_t wanted) noexcept nogil:
+    """Insert a row into the farthest ones; of equally far ones the first come first."""
+    cdef int64_t j = found[0]
+    if j == wanted:
+        if squared <= f.farthest_squared[j - 1]:
+            return
+        j -= 1
+    else:
+        found[0] += 1
+    while j > 0 and f.farthest_squared[j - 1] < squared:
+        f.farthest_squared[j] = f.farthest_squared[j - 1]
+        f.farthest[j] = f.farthest[j - 1]
+        j -= 1
+    f.farthest_squared[j] = squared
+    f.farthest[j] = row
+
+
+cdef int64_t farthest_rows(Fit *f, int64_t wanted, void *values, Poll *p) noexcept nogil:
+    """The rows farthest from their centroids into f.farthest; returns how many there are."""
+    cdef int64_t row, found = 0
+    cdef double squared
+    for row in range(f.rows.m):
+        if row % SCAN_ROWS == 0 and poll(p):
+            break
+        if f.rows.weights != NULL and f.rows.weights[row] == 0:
+            continue
+        squared = squared_to_own(f, row, values)
+        if squared > 0:
+            note_far(f, row, squared, &found, wanted)
+    return found
+
+
+cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
+    """Put the empty clusters on points, far from where the points' centroids were."""
+    cdef int64_t size = f.rows.n * f.rows.kernels.itemsize, k, row, taken = 0, found = 0, empty = 0
+    cdef void *values = allocate(size + 64)
+    if values == NULL:
+        return 1
+    if f.options.empty == FARTHEST:
+        for k in range(f.run.K):
+            empty += f.step.weights[k] == 0
+        found = farthest_rows(f, empty, values, p)
+    for k in range(f.run.K):
+        if f.step.weights[k] != 0:
+            continue
+        if f.options.empty == REINIT:
+            row = random_row_away(f, values, p)
+        else:
+            row = f.farthest[taken] if taken < found else -1
+            taken += 1
+        if row >= 0:
+            read_row(f.rows, row, f.run.centroids + k * size)
+    release(values)
+    return 0
+
+
+cdef int update(Fit *f, Poll *p) noexcept nogil:
+    f.K_before = f.run.K
+    memcpy(f.before, f.run.centroids, f.run.K * f.rows.n * f.rows.kernels.itemsize)
+    move_to_means(f)
+    if first_empty(f) < 0:
+        return 0
+    if f.options.empty == DROP:
+        drop_empty(f)
+        return 0
+    return refill_empty(f, p)
+
+
+# ---- one restart -----------------------------------------------------------------------------
+
+cdef int call_start(Fit *f, Poll *p) noexcept with gil:
+    """Take the start of this restart from Python."""
+    cdef const uint8_t[::1] values
+    watch = <Watch>p.watch
+    try:
+        start = (<object>f.options.start)(f.run.restart)
+        values = start.reshape(-1).view(np.uint8)
+        memcpy(f.run.centroids, &values[0], values.shape[0])
+    except BaseException as error:
+        watch.error = error
+        p.stopped = 1
+    return p.stopped
+
+
+cdef bint call_back(Fit *f, Poll *p) noexcept with gil:
+    """Whether the callback wants to stop (an exception does)."""
+    watch = <Watch>p.watch
+    cdef bint stop = False
+    try:
+        stop = (<object>f.options.callback)(
+            f.run.n_iter, f.run.distortion, centroids_of(f, f.run.centroids, f.run.K)) is True
+    except BaseException as error:
+        watch.error = error
+        p.stopped = 1
+    return stop
+
+
+cdef int begin(Fit *f, int64_t restart, Poll *p) noexcept nogil:
+    """Seed a restart."""
+    cdef uint64_t most = 0
+    f.run.restart = restart
+    f.run.K = f.options.K
+    f.run.n_iter = 0
+    f.random = stream_of(f.options.seed, restart)
+    if f.options.start != NULL:
+        call_start(f, p)
+    elif f.options.trials == 0:
+        most = random_examples(f.seeding, &f.random, f.run.centroids, p)
+    else:
+        most = plus_plus(f.seeding, &f.random, f.run.centroids, p)
+    f.most = most
+    if p.stopped:
+        return INTERRUPTED
+    return OUT_OF_RANGE if out_of_range(f.rows, most) else GOES_ON
+
+
+cdef int judge(Fit *f, double distortion_before, Poll *p) noexcept nogil:
+    """Whether the restart ends after the assignment that was just made."""
+    if f.options.callback != NULL:
+        if call_back(f, p):
+            return CALLBACK
+        if p.stopped:
+            return INTERRUPTED
+    if f.run.n_iter > 0:
+        if f.step.changed == 0:
+            return STABLE
+        if distortion_before - f.run.distortion <= f.options.tol * distortion_before:
+            return TOLERANCE
+    return MAX_ITER if f.run.n_iter == f.options.max_iter else GOES_ON
+
+
+cdef int assign_and_check(Fit *f, Poll *p) noexcept nogil:
+    if assign(f, p):
+        return INTERRUPTED
+    f.emptied = first_empty(f) if f.options.empty == ERROR else -1
+    return EMPTY_CLUSTER if f.emptied >= 0 else GOES_ON
+
+
+cdef int step_back(Fit *f, Poll *p) noexcept nogil:
+    """Rounding raised the distortion: return to the state before the last update."""
+    cdef int ending = STABLE if f.step.changed == 0 else TOLERANCE
+    f.run.K = f.K_before
+    memcpy(f.run.centroids, f.before, f.run.K * f.rows.n * f.rows.kernels.itemsize)
+    return INTERRUPTED if assign(f, p) else ending
+
+
+cdef int iterate(Fit *f, bint keep_path, Poll *p) noexcept nogil:
+    cdef double distortion_before = INFINITY
+    cdef int ending = assign_and_check(f, p)
+    f.most = f.step.most
+    if ending == GOES_ON and out_of_range(f.rows, f.most):
+        ending = OUT_OF_RANGE
+    while ending == GOES_ON:
+        if record(f, keep_path):
+            return NO_MEMORY
+        ending = judge(f, distortion_before, p)
+        if ending != GOES_ON:
+            break
+        distortion_before = f.run.distortion
+        if update(f, p):
+            return NO_MEMORY
+        ending = INTERRUPTED if p.stopped else assign_and_check(f, p)
+        if ending == GOES_ON and f.run.distortion > distortion_before:
+            return step_back(f, p)
+        f.run.n_iter += ending == GOES_ON
+    return ending
+
+
+cdef int drop_at_the_end(Fit *f, bint keep_path, Poll *p) noexcept nogil:
+    """Leave no empty cluster, and the state exactly as the last assignment makes it."""
+    while first_empty(f) >= 0:
+        drop_empty(f)
+        if assign(f, p):
+            return 1
+        if record(f, keep_path):
+            return 1
+    return 0
+
+
+cdef void run_restart(Fit *f, int64_t restart, bint keep_path, Poll *p) noexcept nogil:
+    f.run.ending = begin(f, restart, p)
+    if f.run.ending == GOES_ON:
+        f.run.ending = iterate(f, keep_path, p)
+    if f.run.ending <= CALLBACK and f.options.empty == DROP and drop_at_the_end(f, keep_path, p):
+        f.run.ending = INTERRUPTED if p.stopped else NO_MEMORY
+
+
+# ---- all restarts ----------------------------------------------------------------------------
+
+cdef void run_and_keep_best(Fit *f, int64_t restart, bint keep_path, double *distortions, Poll *p) noexcept nogil:
+    """After this, f.best holds the best restart so far, unless f.run.ending is no answer."""
+    cdef Run *run
+    run_restart(f, restart, keep_path, p)
+    if f.run.ending > CALLBACK:
+        p.stopped = 1
+        return
+    distortions[restart] = f.run.distortion
+    if f.best.restart < 0 or f.run.distortion < f.best.distortion:
+        run = f.best
+        f.best = f.run
+        f.run = run
+    else:
+        f.run.ending = f.best.ending if f.run.ending != CALLBACK else CALLBACK
+
+
+cdef int sharing_threads(const Rows *rows, const Options *o, int64_t n_init, int n_threads) noexcept nogil:
+    """On how many threads to run whole restarts; 1: one after another, a step on all threads."""
+    cdef double work = <double>rows.m * rows.n * o.K
+    cdef size_t bytes_each = rows.m * 24 + 8 * o.K * (rows.n + 8) * 24
+    if n_init < n_threads or o.start != NULL or o.callback != NULL:
+        return 1
+    if work > SHARED_WORK or bytes_each * n_threads > SHARED_BYTES:
+        return 1
+    return threads_for(n_threads, work * <double>n_init * 4)
+
+
+cdef class Fits:
+    """The threads' fits, while they are in use."""
+    cdef Fit *each[1024]
+    cdef int count
+
+    def __cinit__(self):
+        self.count = 0
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.count):
+            fit_close(self.each[i])
+
+
+cdef void run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distortions, Poll *p) noexcept nogil:
+    cdef int64_t restart
+    cdef Run *last
+    for restart in range(n_init):
+        last = f.run
+        run_and_keep_best(f, restart, keep_path, distortions, p)
+        if p.stopped or last.ending == CALLBACK:
+            break
+        p.done += 1
+
+
+cdef void run_shared(Fits fits, int64_t n_init, double *distortions, Poll *p) noexcept:
+    """Restart r on any thread: its numbers come from stream r, and of equals the first wins."""
+    cdef int64_t restart
+    cdef int thread, count = fits.count
+    cdef Fit **each = fits.each
+    with nogil:
+        for thread in prange(count, schedule="static", chunksize=1, num_threads=count):
+            run_every(each[thread], thread, count, n_init, distortions, p)
+
+
+cdef void run_every(Fit *f, int64_t first, int64_t step, int64_t n_init, double *distortions, Poll *p) noexcept nogil:
+    cdef int64_t restart = first
+    while restart < n_init and not poll(p):
+        run_and_keep_best(f, restart, False, distortions, p)
+        if first == 0:
+            p.done = min(restart + step, n_init)
+        restart += step
+
+
+# ---- to Python -------------------------------------------------------------------------------
+
+cdef object array_of(const void *values, size_t size, dtype, shape):
+    """A new array with a copy of these bytes."""
+    array = np.empty(shape, dtype)
+    cdef uint8_t[::1] bytes_
+    if size:
+        bytes_ = array.reshape(-1).view(np.uint8)
+        memcpy(&bytes_[0], values, size)
+    return array
+
+
+cdef object centroids_of(const Fit *f, const char *values, int64_t K):
+    cdef size_t item = f.rows.kernels.itemsize
+    dtype = np.float32 if item == 4 else np.float64
+    return array_of(values, K * f.rows.n * item, dtype, (K, f.rows.n))
+
+
+cdef object path_of(const Fit *f, const Run *r):
+    cdef size_t size = f.options.K * f.rows.n * f.rows.kernels.itemsize
+    return [centroids_of(f, r.path + i * size, r.path_K[i]) for i in range(r.n_iter + 1)]
+
+
+cdef object answer(const Fit *f, const Run *r, bint keep_path):
+    cdef int64_t m = f.rows.m
+    return {
+        "centroids": centroids_of(f, r.centroids, r.K),
+        "labels": array_of(r.labels, m * sizeof(int32_t), np.int32, m),
+        "counts": array_of(r.counts, r.K * sizeof(int64_t), np.int64, r.K),
+        "distortion": r.distortion,
+        "history": array_of(r.history, (r.n_iter + 1) * sizeof(double), np.float64, r.n_iter + 1),
+        "n_iter": r.n_iter,
+        "stop_reason": STOP_REASONS[r.ending],
+        "path": path_of(f, r) if keep_path else None,
+    }
+
+
+cdef object best_of(Fits fits):
+    """The thread whose best restart has the lowest distortion; of equals the first restart."""
+    cdef int i, best = 0
+    cdef Run *run
+    cdef Run *least = fits.each[0].best
+    for i in range(1, fits.count):
+        run = fits.each[i].best
+        if run.restart >= 0 and (run.distortion, run.restart) < (least.distortion, least.restart):
+            best = i
+            least = run
+    return best
+
+
+class OutOfRange(Exception):
+    """The values leave the safe range of the computing dtype; args[0]: bits of the largest."""
+
+
+class EmptyCluster(Exception):
+    """Under the policy "error"; args: the cluster and the iteration."""
+
+
+cdef int raise_ending(const Fit *f) except -1:
+    if f.run.ending == OUT_OF_RANGE:
+        raise OutOfRange(f.most)
+    if f.run.ending == EMPTY_CLUSTER:
+        raise EmptyCluster(f.emptied, f.run.n_iter)
+    if f.run.ending == NO_MEMORY:
+        raise MemoryError
+    return 0
+
+
+def fit(Points points, *, int64_t K, int64_t trials, start, int64_t n_init, int64_t max_iter, double tol,
+        int empty, uint64_t seed, int n_threads, callback, beat, bint keep_path):
+    """All restarts; the best one as a dict, with every restart's distortion.
+
+    `start(restart)` gives a C-contiguous (K, n) array of the computing dtype; None: seed with
+    `trials` candidates a centre, 0 for random examples. `beat(done)` is called now and then.
+    """
+    cdef Options options
+    options.K, options.trials, options.max_iter, options.tol = K, trials, max_iter, tol
+    options.empty, options.seed = empty, seed
+    options.start = NULL if start is None else <PyObject *>start
+    options.callback = NULL if callback is None else <PyObject *>callback
+    cdef Rows *rows = &points.rows
+    cdef Watch watch = Watch(beat)
+    cdef Fits fits = Fits()
+    cdef int i, sharing = min(sharing_threads(rows, &options, n_init, n_threads), 1024)
+    cdef double[::1] distortions = np.full(n_init, np.nan)
+    for i in range(sharing):
+        fits.each[i] = fit_open(rows, &options, n_threads if sharing == 1 else 1)
+        if fits.each[i] == NULL:
+            raise MemoryError
+        fits.count += 1
+    if sharing == 1:
+        with nogil:
+            run_in_order(fits.each[0], n_init, keep_path, &distortions[0], &watch.poll)
+    else:
+        run_shared(fits, n_init, &distortions[0], &watch.poll)
+    watch.check()
+    for i in range(sharing):
+        raise_ending(fits.each[i])
+    cdef Fit *f = fits.each[best_of(fits)]
+    if keep_path and sharing > 1:
+        with nogil:
+            run_restart(f, f.best.restart, True, &watch.poll)
+        watch.check()
+        f.best = f.run
+    result = answer(f, f.best, keep_path)
+    all_distortions = np.asarray(distortions)
+    result["distortions"] = all_distortions[~np.isnan(all_distortions)]
+    return result

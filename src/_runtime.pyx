@@ -1,0 +1,157 @@
+"""What every engine stands on: the kernels that were chosen, threads, interruption."""
+import os
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport uintptr_t
+from libc.stdlib cimport free, malloc
+
+cdef extern from "simd/dispatch.h" nogil:
+    struct instruction_set:
+        const char *name
+        const kernels *(*kernels)(int itemsize) noexcept nogil
+        int (*supported)() noexcept nogil
+
+    const instruction_set ckmeans_instruction_sets[]
+
+cdef extern from "simd/threads.h" nogil:
+    int ckmeans_openmp()
+    int ckmeans_max_threads()
+    int ckmeans_thread_num()
+    int ckmeans_must_be_serial()
+    void ckmeans_guard_fork()
+    double ckmeans_now()
+
+
+# ---- the kernels ---------------------------------------------------------------------------
+
+cdef const kernels *chosen32 = NULL
+cdef const kernels *chosen64 = NULL
+
+cdef const kernels *kernels_for(int itemsize) noexcept nogil:
+    return chosen32 if itemsize == 4 else chosen64
+
+
+def instruction_sets():
+    """Names of the instruction sets of this build that this processor runs, best first."""
+    names = []
+    cdef int i = 0
+    while ckmeans_instruction_sets[i].name != NULL:
+        if ckmeans_instruction_sets[i].supported():
+            names.append(ckmeans_instruction_sets[i].name.decode())
+        i += 1
+    return names
+
+
+def built_instruction_sets():
+    """Names of the instruction sets of this build, best first."""
+    names = []
+    cdef int i = 0
+    while ckmeans_instruction_sets[i].name != NULL:
+        names.append(ckmeans_instruction_sets[i].name.decode())
+        i += 1
+    return names
+
+
+def chosen_instruction_set():
+    """Name of the instruction set in use, as its own table of kernels states it."""
+    return chosen32.name.decode()
+
+
+def choose_instruction_set(name):
+    """Use the instruction set of this name; an empty name means the best one."""
+    global chosen32, chosen64
+    runnable = instruction_sets()
+    wanted = name or runnable[0]
+    if wanted not in runnable:
+        raise ImportError(
+            f"CKMEANS_SIMD={wanted!r} is not available: this build and processor offer {', '.join(runnable)}"
+        )
+    cdef int i = 0
+    while ckmeans_instruction_sets[i].name.decode() != wanted:
+        i += 1
+    chosen32 = ckmeans_instruction_sets[i].kernels(4)
+    chosen64 = ckmeans_instruction_sets[i].kernels(8)
+
+
+# ---- threads -------------------------------------------------------------------------------
+
+def openmp_version():
+    """The _OPENMP date of the compiler, 0 where the build has no OpenMP."""
+    return ckmeans_openmp()
+
+
+def openmp_max_threads():
+    """OpenMP's limit for the calling thread (what threadpoolctl and OMP_NUM_THREADS set)."""
+    return ckmeans_max_threads()
+
+
+cdef int threads_for(int n_threads, double work) noexcept nogil:
+    """How many threads `work` multiply-adds are worth: starting a team costs microseconds."""
+    if ckmeans_openmp() == 0 or ckmeans_must_be_serial() or work < 2e5:
+        return 1
+    return n_threads
+
+
+cdef int thread_num() noexcept nogil:
+    return ckmeans_thread_num()
+
+
+# ---- memory --------------------------------------------------------------------------------
+
+cdef void *allocate(size_t size) noexcept nogil:
+    """Memory on a cache line's boundary; NULL where there is none."""
+    cdef char *raw = <char *>malloc(size + 128)
+    if raw == NULL:
+        return NULL
+    cdef char *aligned = raw + (128 - <uintptr_t>raw % 64)
+    (<void **>aligned)[-1] = raw
+    return aligned
+
+
+cdef void release(void *memory) noexcept nogil:
+    if memory != NULL:
+        free((<void **>memory)[-1])
+
+
+# ---- interruption --------------------------------------------------------------------------
+
+cdef double POLL_SECONDS = 0.05
+
+cdef void look_up(Poll *p) noexcept with gil:
+    watch = <Watch>p.watch
+    try:
+        PyErr_CheckSignals()
+        if watch.beat is not None:
+            watch.beat(p.done)
+    except BaseException as error:
+        watch.error = error
+        p.stopped = 1
+
+
+cdef int poll(Poll *p) noexcept nogil:
+    """Nonzero once the work is to be dropped. Takes the GIL at most every POLL_SECONDS."""
+    if p.stopped or ckmeans_thread_num() != 0:
+        return p.stopped
+    cdef double now = ckmeans_now()
+    if now >= p.next:
+        look_up(p)
+        p.next = ckmeans_now() + POLL_SECONDS
+    return p.stopped
+
+
+cdef class Watch:
+    """Holds what interrupted the work until it can be raised. `beat(done)` is called on the way."""
+
+    def __cinit__(self, beat=None):
+        self.beat = beat
+        self.poll.watch = <PyObject *>self
+        self.poll.next = ckmeans_now() + POLL_SECONDS
+
+    cdef int check(self) except -1:
+        if self.error is not None:
+            raise self.error
+        return 0
+
+
+ckmeans_guard_fork()
+choose_instruction_set(os.environ.get("CKMEANS_SIMD", ""))

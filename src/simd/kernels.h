@@ -1,0 +1,85 @@
+/* The kernels, as a table of functions: one table an instruction set and dtype.
+ *
+ * Layouts, assumed by everything below and checked nowhere:
+ *   rows    `count` rows of n values in the computing dtype, `stride` values apart (at least n).
+ *           Up to 7 values beyond the end of the last row may be read, and are ignored.
+ *   tiles   `tile` points side by side in the SIMD lanes, features first: tiles[t][l][p] is
+ *           feature l of point t * tile + p, minus the shift. Missing points are zeros.
+ *   panel   the centroids minus the shift, times -2, in groups of at most `group`, interleaved:
+ *           c[k0 * n + l * w + g] is feature l of centroid k0 + g, where the group starts at
+ *           k0 and holds w centroids. Widths differ by at most one, the wider groups first.
+ *   wide    float64 rows padded with zeros to `wide_stride(n)` values, a multiple of 8.
+ *
+ * A label has one definition: the score of (point, centroid) starts at the centroid's squared
+ * norm and takes one fused multiply-add a feature, in rising order; the lowest score wins, and
+ * among equal scores the lowest index.
+ */
+#ifndef CKMEANS_KERNELS_H
+#define CKMEANS_KERNELS_H
+#include <stdint.h>
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define ALWAYS_INLINE __forceinline
+#define UNROLL
+#elif defined(__clang__)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+struct panel {
+    int64_t K, n;
+    void *c;      /* K * n values in the computing dtype */
+    void *norms;  /* K squared norms */
+    void *ids;    /* K integers as wide as the computing dtype */
+};
+
+/* Float64 sums of (x - c) over each centroid's points, c the centroid they are assigned to,
+ * and of its square over all of them. Sums about the centroid lose no digits to an offset. */
+struct sums {
+    double *offsets;   /* K rows of wide_stride(n) */
+    double *weights;   /* K */
+    int64_t *counts;   /* K */
+    double square[16]; /* two accumulators of 8 lanes */
+};
+
+struct kernels {
+    const char *name; /* the instruction set */
+    int itemsize;     /* of the computing dtype: 4 or 8 */
+    int tile;         /* points in a tile */
+    int group;        /* most centroids in a group */
+
+    /* IN rows, shift; OUT tiles. Returns the largest |value| as bits: at or over every NaN and
+     * infinity lies the bit pattern of infinity. */
+    uint64_t (*pack)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift, void *tiles);
+
+    /* IN centroids (K rows of n values), shift; OUT panel (its arrays are the caller's). */
+    void (*pack_centroids)(const void *centroids, const void *shift, struct panel *panel);
+
+    /* IN tiles, panel; OUT the lowest score of each point and its centroid's index (an integer
+     * as wide as the computing dtype). */
+    void (*assign)(const void *tiles, int64_t ntiles, const struct panel *panel, void *scores, void *ids);
+
+    /* IN rows, labels, weights (NULL: 1), centroids (wide); INOUT sums. */
+    void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
+                       const double *weights, const double *centroids, struct sums *sums);
+
+    /* IN rows, labels, centroids (wide); OUT the squared distance of each row to its centroid. */
+    void (*distances)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
+                      const double *centroids, double *squared);
+
+    /* IN tiles, `trials` centres (rows of n values, minus the tiles' shift), nearest (NULL:
+     * infinity); OUT closer[trial][ntiles * tile]: the smaller of nearest and the squared
+     * distance to the trial. */
+    void (*relax)(const void *tiles, int64_t ntiles, int64_t n, const void *centres, int64_t trials,
+                  const void *nearest, void *closer);
+
+    /* IN `count` values in the computing dtype, weights (NULL: 1). Returns their weighted sum. */
+    double (*total)(const void *values, const double *weights, int64_t count);
+};
+
+static inline int64_t wide_stride(int64_t n) { return (n + 7) / 8 * 8; }
+
+#endif

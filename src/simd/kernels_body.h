@@ -1,0 +1,344 @@
+/* The arithmetic, once for every instruction set and dtype. The includer defines
+ *   REAL, BITS     the computing dtype and the unsigned integer as wide
+ *   V(name)        the vocabulary: f32_name or f64_name
+ *   WIDE(name)     wide_load_f32 or wide_load_f64
+ *   F(name)        the name of a function here
+ * Everything is static but the table: nothing compiled for a newer instruction set may be
+ * reached before the dispatch has chosen it. */
+
+enum {
+    F(TILE) = (int)V(LANES) * (int)V(TILE_VECS),
+    F(L1) = 24 * 1024 / (int)sizeof(REAL) /* values of a panel that stay in the first cache */
+};
+
+/* ---- packing -------------------------------------------------------------------------- */
+
+/* One quad of features of one vector of points: rows of 128 bits in, features out. */
+static ALWAYS_INLINE void F(pack_quad)(const REAL *rows, int64_t stride, int features, const REAL *shift,
+                                       REAL *tile, V(vec) *most)
+{
+    V(vec) r[V(QUAD)];
+    UNROLL
+    for (int j = 0; j < V(QUAD); ++j) r[j] = V(load_quads)(rows + j * stride, V(QUAD) * stride);
+    V(transpose_quads)(r);
+    UNROLL
+    for (int j = 0; j < V(QUAD); ++j) {
+        if (j < features) {
+            *most = V(max_magnitude)(*most, r[j]);
+            V(store)(tile + j * F(TILE), V(sub)(r[j], V(set1)(shift[j])));
+        }
+    }
+}
+
+/* A whole tile. The last quad of a row overlaps the one before it rather than leave the row. */
+static ALWAYS_INLINE void F(pack_tile)(const REAL *rows, int64_t stride, int64_t n, const REAL *shift, REAL *tile,
+                                       V(vec) *most)
+{
+    for (int v = 0; v < V(TILE_VECS); ++v, rows += V(LANES) * stride, tile += V(LANES)) {
+        int64_t l = 0;
+        for (; l + V(QUAD) <= n; l += V(QUAD))
+            F(pack_quad)(rows + l, stride, V(QUAD), shift + l, tile + l * F(TILE), most);
+        if (l == n) continue;
+        if (n >= V(QUAD)) {
+            l = n - V(QUAD);
+            F(pack_quad)(rows + l, stride, V(QUAD), shift + l, tile + l * F(TILE), most);
+        } else {
+            F(pack_quad)(rows, stride, (int)n, shift, tile, most);
+        }
+    }
+}
+
+/* The tile that holds fewer points than lanes. */
+static void F(pack_tail)(const REAL *rows, int64_t stride, int64_t count, int64_t n, const REAL *shift, REAL *tile,
+                         V(vec) *most)
+{
+    for (int64_t l = 0; l < n; ++l) {
+        REAL column[F(TILE)] = { 0 };
+        for (int64_t p = 0; p < F(TILE); ++p) {
+            if (p < count) column[p] = rows[p * stride + l];
+            tile[l * F(TILE) + p] = p < count ? column[p] - shift[l] : 0;
+        }
+        for (int v = 0; v < V(TILE_VECS); ++v) *most = V(max_magnitude)(*most, V(load)(column + v * V(LANES)));
+    }
+}
+
+static uint64_t F(pack)(const void *rows_, int64_t stride, int64_t count, int64_t n, const void *shift, void *tiles)
+{
+    const REAL *rows = rows_;
+    REAL *tile = tiles;
+    V(vec) most = V(set1)(0);
+    for (; count >= F(TILE); count -= F(TILE), rows += F(TILE) * stride, tile += F(TILE) * n)
+        F(pack_tile)(rows, stride, n, shift, tile, &most);
+    if (count > 0) F(pack_tail)(rows, stride, count, n, shift, tile, &most);
+
+    BITS lanes[V(LANES)], bits = 0;
+    V(store)((REAL *)lanes, most);
+    for (int i = 0; i < V(LANES); ++i) bits = lanes[i] > bits ? lanes[i] : bits;
+    return bits;
+}
+
+/* ---- the panel of centroids ----------------------------------------------------------- */
+
+struct F(widths) { int64_t groups, wide_groups; int width; };
+
+/* As few groups as hold K centroids: `wide_groups` of width + 1, the others of width. */
+static struct F(widths) F(split)(int64_t K)
+{
+    struct F(widths) s;
+    s.groups = (K + V(GROUP) - 1) / V(GROUP);
+    s.width = (int)(K / s.groups);
+    s.wide_groups = K % s.groups;
+    return s;
+}
+
+static void F(pack_centroids)(const void *centroids_, const void *shift_, struct panel *panel)
+{
+    const REAL *centroids = centroids_, *shift = shift_;
+    REAL *c = panel->c, *norms = panel->norms;
+    BITS *ids = panel->ids;
+    const int64_t n = panel->n;
+    const struct F(widths) s = F(split)(panel->K);
+    int64_t k0 = 0;
+    for (int64_t i = 0; i < s.groups; ++i) {
+        const int w = s.width + (i < s.wide_groups);
+        for (int g = 0; g < w; ++g) {
+            const int64_t k = k0 + g;
+            double norm = 0;
+            for (int64_t l = 0; l < n; ++l) {
+                const REAL moved = centroids[k * n + l] - shift[l];
+                norm += (double)moved * moved;
+                c[k0 * n + l * w + g] = -2 * moved;
+            }
+            norms[k] = (REAL)norm;
+            ids[k] = (BITS)k;
+        }
+        k0 += w;
+    }
+}
+
+/* ---- assignment ----------------------------------------------------------------------- */
+
+/* One tile against one group of W centroids: the scores live and die in registers. */
+static ALWAYS_INLINE void F(group)(const int W, const REAL *x, const REAL *c, int64_t n, const REAL *norms,
+                                   const REAL *ids, V(vec) best[V(TILE_VECS)], V(vec) best_id[V(TILE_VECS)])
+{
+    V(vec) score[V(GROUP)][V(TILE_VECS)];
+    UNROLL
+    for (int g = 0; g < W; ++g) {
+        UNROLL
+        for (int v = 0; v < V(TILE_VECS); ++v) score[g][v] = V(set1)(norms[g]);
+    }
+    for (int64_t l = 0; l < n; ++l, x += F(TILE), c += W) {
+        V(vec) xv[V(TILE_VECS)];
+        UNROLL
+        for (int v = 0; v < V(TILE_VECS); ++v) xv[v] = V(load)(x + v * V(LANES));
+        UNROLL
+        for (int g = 0; g < W; ++g) {
+            const V(vec) cg = V(set1)(c[g]);
+            UNROLL
+            for (int v = 0; v < V(TILE_VECS); ++v) score[g][v] = V(fma)(xv[v], cg, score[g][v]);
+        }
+    }
+    UNROLL
+    for (int g = 0; g < W; ++g) {
+        const V(vec) id = V(set1)(ids[g]);
+        UNROLL
+        for (int v = 0; v < V(TILE_VECS); ++v) V(fold)(score[g][v], id, &best[v], &best_id[v]);
+    }
+}
+
+struct F(run) {
+    const REAL *tiles, *c, *norms, *ids; /* c, norms, ids: those of the run's first centroid */
+    int64_t ntiles, n, groups;
+    int fresh; /* nothing has been compared yet */
+    REAL *best, *best_id;
+};
+
+/* Groups of one width over all tiles. As many groups as the first cache holds visit a tile
+ * together; the tiles' running minima wait in memory between visits. */
+static ALWAYS_INLINE void F(run_of)(const int W, const struct F(run) *r)
+{
+    const int64_t n = r->n;
+    int64_t together = F(L1) / (W * n);
+    if (together < 1) together = 1;
+    for (int64_t first = 0; first < r->groups; first += together) {
+        const int64_t last = first + together < r->groups ? first + together : r->groups;
+        const int fresh = r->fresh && first == 0;
+        for (int64_t t = 0; t < r->ntiles; ++t) {
+            V(vec) best[V(TILE_VECS)], best_id[V(TILE_VECS)];
+            REAL *const b = r->best + t * F(TILE), *const i = r->best_id + t * F(TILE);
+            UNROLL
+            for (int v = 0; v < V(TILE_VECS); ++v) {
+                best[v] = fresh ? V(set1)((REAL)INFINITY) : V(load)(b + v * V(LANES));
+                best_id[v] = fresh ? V(set1)(0) : V(load)(i + v * V(LANES));
+            }
+            for (int64_t g = first; g < last; ++g)
+                F(group)(W, r->tiles + t * n * F(TILE), r->c + g * W * n, n, r->norms + g * W, r->ids + g * W, best,
+                         best_id);
+            UNROLL
+            for (int v = 0; v < V(TILE_VECS); ++v) {
+                V(store)(b + v * V(LANES), best[v]);
+                V(store)(i + v * V(LANES), best_id[v]);
+            }
+        }
+    }
+}
+
+/* The widths are constants so that the accumulators become registers. */
+static void F(run_groups)(int width, const struct F(run) *r)
+{
+    switch (width) {
+    case 1: F(run_of)(1, r); break;
+    case 2: F(run_of)(2, r); break;
+    case 3: F(run_of)(3, r); break;
+    case 4: F(run_of)(4, r); break;
+#if GROUP_MAX >= 5
+    case 5: F(run_of)(5, r); break;
+#endif
+#if GROUP_MAX >= 6
+    case 6: F(run_of)(6, r); break;
+#endif
+#if GROUP_MAX >= 11
+    case 7: F(run_of)(7, r); break;
+    case 8: F(run_of)(8, r); break;
+    case 9: F(run_of)(9, r); break;
+    case 10: F(run_of)(10, r); break;
+    case 11: F(run_of)(11, r); break;
+#endif
+    }
+}
+
+static void F(assign)(const void *tiles, int64_t ntiles, const struct panel *panel, void *scores, void *ids)
+{
+    const struct F(widths) s = F(split)(panel->K);
+    const int64_t n = panel->n;
+    const int64_t done = s.wide_groups * (s.width + 1);
+    const REAL *c = panel->c, *norms = panel->norms, *id = panel->ids;
+    const struct F(run) wider = { tiles, c, norms, id, ntiles, n, s.wide_groups, 1, scores, ids };
+    const struct F(run) others = { tiles, c + done * n, norms + done, id + done, ntiles, n, s.groups - s.wide_groups,
+                                   done == 0, scores, ids };
+    F(run_groups)(s.width + 1, &wider);
+    F(run_groups)(s.width, &others);
+}
+
+/* ---- sums about the centroids ----------------------------------------------------------*/
+
+/* One vector of a row: add w (x - c) to the centroid's sums, return w (x - c)^2 + square. */
+static ALWAYS_INLINE wide F(add_offsets)(wide x, const double *c, double *offsets, const double *weight, wide square)
+{
+    const wide d = wide_sub(x, wide_load_f64(c));
+    const wide wd = weight ? wide_mul(wide_set1(*weight), d) : d;
+    wide_store(offsets, wide_add(wide_load_f64(offsets), wd));
+    return wide_fma(wd, d, square);
+}
+
+static ALWAYS_INLINE void F(accumulate_rows)(const REAL *row, int64_t stride, int64_t count, int64_t n,
+                                             const int32_t *labels, const double *weights,
+                                             const double *centroids, struct sums *sums)
+{
+    const int64_t padded = wide_stride(n), whole = n / 8 * 8;
+    const wide_mask rest = wide_first((int)(n - whole));
+    double *const offsets = sums->offsets;
+    int64_t *const counts = sums->counts;
+    wide even = wide_load_f64(sums->square), odd = wide_load_f64(sums->square + 8);
+    for (int64_t r = 0; r < count; ++r, row += stride) {
+        const int64_t k = labels[r];
+        const double *c = centroids + k * padded;
+        double *o = offsets + k * padded;
+        for (int64_t l = 0; l < padded; l += 8) {
+            const wide x = l < whole ? WIDE(load)(row + l) : WIDE(load_first)(row + l, rest);
+            const wide used = F(add_offsets)(x, c + l, o + l, weights ? weights + r : 0, even);
+            even = odd;
+            odd = used;
+        }
+        counts[k] += 1;
+        if (weights) sums->weights[k] += weights[r];
+    }
+    wide_store(sums->square, even);
+    wide_store(sums->square + 8, odd);
+}
+
+static void F(accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
+                          const double *weights, const double *centroids, struct sums *sums)
+{
+    if (weights)
+        F(accumulate_rows)(rows, stride, count, n, labels, weights, centroids, sums);
+    else
+        F(accumulate_rows)(rows, stride, count, n, labels, 0, centroids, sums);
+}
+
+/* In one order on every instruction set. */
+static ALWAYS_INLINE double F(lanes_total)(wide sum)
+{
+    double lane[8];
+    wide_store(lane, sum);
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+static void F(distances)(const void *rows_, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
+                         const double *centroids, double *squared)
+{
+    const REAL *row = rows_;
+    const int64_t padded = wide_stride(n), whole = n / 8 * 8;
+    const wide_mask rest = wide_first((int)(n - whole));
+    for (int64_t r = 0; r < count; ++r, row += stride) {
+        const double *c = centroids + labels[r] * padded;
+        wide sum = wide_zero();
+        for (int64_t l = 0; l < padded; l += 8) {
+            const wide x = l < whole ? WIDE(load)(row + l) : WIDE(load_first)(row + l, rest);
+            const wide d = wide_sub(x, wide_load_f64(c + l));
+            sum = wide_fma(d, d, sum);
+        }
+        squared[r] = F(lanes_total)(sum);
+    }
+}
+
+/* ---- seeding --------------------------------------------------------------------------- */
+
+/* One vector of points against one centre, by differences: a chosen point is at distance 0. */
+static ALWAYS_INLINE V(vec) F(squared)(const REAL *x, const REAL *centre, int64_t n)
+{
+    V(vec) sum = V(set1)(0);
+    for (int64_t l = 0; l < n; ++l) {
+        const V(vec) d = V(sub)(V(load)(x + l * F(TILE)), V(set1)(centre[l]));
+        sum = V(fma)(d, d, sum);
+    }
+    return sum;
+}
+
+static void F(relax)(const void *tiles, int64_t ntiles, int64_t n, const void *centres, int64_t trials,
+                     const void *nearest_, void *closer_)
+{
+    const REAL *nearest = nearest_;
+    REAL *closer = closer_;
+    for (int64_t t = 0; t < ntiles; ++t) {
+        for (int v = 0; v < V(TILE_VECS); ++v) {
+            const int64_t p = t * F(TILE) + v * V(LANES);
+            const REAL *x = (const REAL *)tiles + t * F(TILE) * n + v * V(LANES);
+            for (int64_t trial = 0; trial < trials; ++trial) {
+                V(vec) least = nearest ? V(load)(nearest + p) : V(set1)((REAL)INFINITY), id = least;
+                V(fold)(F(squared)(x, (const REAL *)centres + trial * n, n), id, &least, &id);
+                V(store)(closer + trial * ntiles * F(TILE) + p, least);
+            }
+        }
+    }
+}
+
+static double F(total)(const void *values_, const double *weights, int64_t count)
+{
+    const REAL *values = values_;
+    wide sum = wide_zero();
+    int64_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        const wide w = weights ? wide_load_f64(weights + i) : wide_set1(1.0);
+        sum = wide_fma(WIDE(load)(values + i), w, sum);
+    }
+    double total = F(lanes_total)(sum);
+    for (; i < count; ++i) total += values[i] * (weights ? weights[i] : 1.0);
+    return total;
+}
+
+static const struct kernels F(kernels) = {
+    VEC_NAME, sizeof(REAL), F(TILE), V(GROUP), F(pack), F(pack_centroids), F(assign), F(accumulate), F(distances),
+    F(relax), F(total)
+};

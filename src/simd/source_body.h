@@ -1,0 +1,24 @@
+/* Rows of one dtype (FROM, read by VALUE) into another (TO); F names the function. FROM and F
+ * are used up. */
+static void F(const struct source *s, int64_t row0, int64_t count, TO *rows)
+{
+    const int dense = s->column_stride == (int64_t)sizeof(FROM) && !s->swapped;
+    for (int64_t r = 0; r < count; ++r, rows += s->n) {
+        const char *p = s->data + (row0 + r) * s->row_stride;
+        if (dense) {
+            for (int64_t l = 0; l < s->n; ++l) {
+                FROM value;
+                memcpy(&value, p + l * sizeof(FROM), sizeof value);
+                rows[l] = (TO)VALUE(value);
+            }
+        } else {
+            for (int64_t l = 0; l < s->n; ++l, p += s->column_stride) {
+                FROM value;
+                read_element(&value, p, sizeof value, s->swapped);
+                rows[l] = (TO)VALUE(value);
+            }
+        }
+    }
+}
+#undef FROM
+#undef F

@@ -1,0 +1,60 @@
+#include "threads.h"
+
+#if defined(_WIN32)
+#include <windows.h>
+double ckmeans_now(void)
+{
+    LARGE_INTEGER ticks, per_second;
+    QueryPerformanceCounter(&ticks);
+    QueryPerformanceFrequency(&per_second);
+    return (double)ticks.QuadPart / (double)per_second.QuadPart;
+}
+#else
+#include <pthread.h>
+#include <time.h>
+double ckmeans_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+#endif
+
+#ifdef _OPENMP
+#include <omp.h>
+int ckmeans_openmp(void) { return _OPENMP; }
+int ckmeans_max_threads(void) { return omp_get_max_threads(); }
+int ckmeans_thread_num(void) { return omp_get_thread_num(); }
+#else
+int ckmeans_openmp(void) { return 0; }
+int ckmeans_max_threads(void) { return 1; }
+int ckmeans_thread_num(void) { return 0; }
+#endif
+
+static int serial = 0;
+int ckmeans_must_be_serial(void) { return serial; }
+
+#if defined(_OPENMP) && !defined(_WIN32)
+/* A child of fork() inherits the books of a thread pool, but none of its threads, and waits for
+ * them for ever. So let the pool go before every fork (another extension may have started it),
+ * and where it cannot be let go, have the child compute on one thread. */
+static int pool_remains = 0;
+
+static void before_fork(void)
+{
+#if _OPENMP >= 201811 || (defined(__GNUC__) && __GNUC__ >= 9) /* OpenMP 5.0, or a gcc that has this much of it */
+    pool_remains = omp_pause_resource_all(omp_pause_hard) != 0;
+#else
+    pool_remains = 1;
+#endif
+}
+
+static void in_child(void)
+{
+    if (pool_remains) serial = 1;
+}
+
+void ckmeans_guard_fork(void) { pthread_atfork(before_fork, 0, in_child); }
+#else
+void ckmeans_guard_fork(void) {}
+#endif

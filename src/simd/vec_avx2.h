@@ -1,0 +1,116 @@
+/* The vocabulary of vectors, in AVX2 and FMA: 256-bit registers, 16 of them. */
+#ifndef CKMEANS_VEC_AVX2_H
+#define CKMEANS_VEC_AVX2_H
+#include <immintrin.h>
+
+#define VEC_NAME "avx2"
+
+/* ---- float32: 8 lanes ---------------------------------------------------------------- */
+typedef __m256 f32_vec;
+enum { f32_LANES = 8, f32_TILE_VECS = 2, f32_GROUP = 6, f32_QUAD = 4 };
+
+static ALWAYS_INLINE f32_vec f32_load(const float *p) { return _mm256_loadu_ps(p); }
+static ALWAYS_INLINE void f32_store(float *p, f32_vec a) { _mm256_storeu_ps(p, a); }
+static ALWAYS_INLINE f32_vec f32_set1(float a) { return _mm256_set1_ps(a); }
+static ALWAYS_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm256_sub_ps(a, b); }
+static ALWAYS_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return _mm256_fmadd_ps(a, b, c); }
+
+static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32_vec *best_id)
+{
+    __m256 better = _mm256_cmp_ps(score, *best, _CMP_LT_OQ);
+    *best = _mm256_min_ps(score, *best);
+    *best_id = _mm256_blendv_ps(*best_id, id, better);
+}
+
+static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
+{
+    __m256i bits = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x7fffffff));
+    return _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(m), bits));
+}
+
+/* Four features of the rows p and p + step: one row a 128-bit lane. */
+static ALWAYS_INLINE f32_vec f32_load_quads(const float *p, int64_t step)
+{
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + step), 1);
+}
+
+static ALWAYS_INLINE void f32_transpose_quads(f32_vec r[4])
+{
+    __m256 a = _mm256_unpacklo_ps(r[0], r[1]), b = _mm256_unpackhi_ps(r[0], r[1]);
+    __m256 c = _mm256_unpacklo_ps(r[2], r[3]), d = _mm256_unpackhi_ps(r[2], r[3]);
+    r[0] = _mm256_shuffle_ps(a, c, 0x44);
+    r[1] = _mm256_shuffle_ps(a, c, 0xee);
+    r[2] = _mm256_shuffle_ps(b, d, 0x44);
+    r[3] = _mm256_shuffle_ps(b, d, 0xee);
+}
+
+/* ---- float64: 4 lanes ---------------------------------------------------------------- */
+typedef __m256d f64_vec;
+enum { f64_LANES = 4, f64_TILE_VECS = 2, f64_GROUP = 6, f64_QUAD = 2 };
+
+static ALWAYS_INLINE f64_vec f64_load(const double *p) { return _mm256_loadu_pd(p); }
+static ALWAYS_INLINE void f64_store(double *p, f64_vec a) { _mm256_storeu_pd(p, a); }
+static ALWAYS_INLINE f64_vec f64_set1(double a) { return _mm256_set1_pd(a); }
+static ALWAYS_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm256_sub_pd(a, b); }
+static ALWAYS_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return _mm256_fmadd_pd(a, b, c); }
+
+static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64_vec *best_id)
+{
+    __m256d better = _mm256_cmp_pd(score, *best, _CMP_LT_OQ);
+    *best = _mm256_min_pd(score, *best);
+    *best_id = _mm256_blendv_pd(*best_id, id, better);
+}
+
+static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
+{
+    /* With the sign cleared, signed 64-bit order is the order of magnitudes. */
+    __m256i bits = _mm256_and_si256(_mm256_castpd_si256(a), _mm256_set1_epi64x(0x7fffffffffffffff));
+    __m256i more = _mm256_cmpgt_epi64(bits, _mm256_castpd_si256(m));
+    return _mm256_blendv_pd(m, _mm256_castsi256_pd(bits), _mm256_castsi256_pd(more));
+}
+
+static ALWAYS_INLINE f64_vec f64_load_quads(const double *p, int64_t step)
+{
+    return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)), _mm_loadu_pd(p + step), 1);
+}
+
+static ALWAYS_INLINE void f64_transpose_quads(f64_vec r[2])
+{
+    __m256d a = r[0], b = r[1];
+    r[0] = _mm256_unpacklo_pd(a, b);
+    r[1] = _mm256_unpackhi_pd(a, b);
+}
+
+/* ---- wide: 8 doubles, the same arrangement on every instruction set ------------------ */
+typedef struct { __m256d lo, hi; } wide, wide_mask;
+
+static ALWAYS_INLINE wide wide_of(__m256d lo, __m256d hi) { wide r = { lo, hi }; return r; }
+static ALWAYS_INLINE wide wide_zero(void) { return wide_of(_mm256_setzero_pd(), _mm256_setzero_pd()); }
+static ALWAYS_INLINE wide wide_set1(double a) { return wide_of(_mm256_set1_pd(a), _mm256_set1_pd(a)); }
+static ALWAYS_INLINE wide wide_load_f64(const double *p) { return wide_of(_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)); }
+static ALWAYS_INLINE wide wide_load_f32(const float *p)
+{
+    return wide_of(_mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4)));
+}
+static ALWAYS_INLINE wide_mask wide_first(int count)
+{
+    const __m256i n = _mm256_set1_epi64x(count);
+    return wide_of(_mm256_castsi256_pd(_mm256_cmpgt_epi64(n, _mm256_setr_epi64x(0, 1, 2, 3))),
+                   _mm256_castsi256_pd(_mm256_cmpgt_epi64(n, _mm256_setr_epi64x(4, 5, 6, 7))));
+}
+static ALWAYS_INLINE wide wide_masked(wide a, wide_mask m)
+{
+    return wide_of(_mm256_and_pd(a.lo, m.lo), _mm256_and_pd(a.hi, m.hi));
+}
+static ALWAYS_INLINE wide wide_load_first_f32(const float *p, wide_mask first) { return wide_masked(wide_load_f32(p), first); }
+static ALWAYS_INLINE wide wide_load_first_f64(const double *p, wide_mask first) { return wide_masked(wide_load_f64(p), first); }
+static ALWAYS_INLINE void wide_store(double *p, wide a) { _mm256_storeu_pd(p, a.lo); _mm256_storeu_pd(p + 4, a.hi); }
+static ALWAYS_INLINE wide wide_add(wide a, wide b) { return wide_of(_mm256_add_pd(a.lo, b.lo), _mm256_add_pd(a.hi, b.hi)); }
+static ALWAYS_INLINE wide wide_sub(wide a, wide b) { return wide_of(_mm256_sub_pd(a.lo, b.lo), _mm256_sub_pd(a.hi, b.hi)); }
+static ALWAYS_INLINE wide wide_mul(wide a, wide b) { return wide_of(_mm256_mul_pd(a.lo, b.lo), _mm256_mul_pd(a.hi, b.hi)); }
+static ALWAYS_INLINE wide wide_fma(wide a, wide b, wide c)
+{
+    return wide_of(_mm256_fmadd_pd(a.lo, b.lo, c.lo), _mm256_fmadd_pd(a.hi, b.hi, c.hi));
+}
+
+#endif

@@ -1,0 +1,165 @@
+/* The vocabulary of vectors that every machine has: SSE2 on x86-64, one lane elsewhere.
+ * There is no fused multiply-add here: a product is rounded before it is added. */
+#ifndef CKMEANS_VEC_BASELINE_H
+#define CKMEANS_VEC_BASELINE_H
+
+#define VEC_NAME "baseline"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <emmintrin.h>
+
+/* ---- float32: 4 lanes ---------------------------------------------------------------- */
+typedef __m128 f32_vec;
+enum { f32_LANES = 4, f32_TILE_VECS = 2, f32_GROUP = 5, f32_QUAD = 4 };
+
+static ALWAYS_INLINE f32_vec f32_load(const float *p) { return _mm_loadu_ps(p); }
+static ALWAYS_INLINE void f32_store(float *p, f32_vec a) { _mm_storeu_ps(p, a); }
+static ALWAYS_INLINE f32_vec f32_set1(float a) { return _mm_set1_ps(a); }
+static ALWAYS_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm_sub_ps(a, b); }
+static ALWAYS_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
+
+static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32_vec *best_id)
+{
+    __m128 better = _mm_cmplt_ps(score, *best);
+    *best = _mm_min_ps(score, *best);
+    *best_id = _mm_or_ps(_mm_and_ps(better, id), _mm_andnot_ps(better, *best_id));
+}
+
+static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
+{
+    __m128i bits = _mm_and_si128(_mm_castps_si128(a), _mm_set1_epi32(0x7fffffff));
+    __m128i more = _mm_cmpgt_epi32(bits, _mm_castps_si128(m));
+    return _mm_castsi128_ps(_mm_or_si128(_mm_and_si128(more, bits), _mm_andnot_si128(more, _mm_castps_si128(m))));
+}
+
+static ALWAYS_INLINE f32_vec f32_load_quads(const float *p, int64_t step)
+{
+    (void)step;
+    return _mm_loadu_ps(p);
+}
+
+static ALWAYS_INLINE void f32_transpose_quads(f32_vec r[4]) { _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]); }
+
+/* ---- float64: 2 lanes ---------------------------------------------------------------- */
+typedef __m128d f64_vec;
+enum { f64_LANES = 2, f64_TILE_VECS = 2, f64_GROUP = 5, f64_QUAD = 2 };
+
+static ALWAYS_INLINE f64_vec f64_load(const double *p) { return _mm_loadu_pd(p); }
+static ALWAYS_INLINE void f64_store(double *p, f64_vec a) { _mm_storeu_pd(p, a); }
+static ALWAYS_INLINE f64_vec f64_set1(double a) { return _mm_set1_pd(a); }
+static ALWAYS_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm_sub_pd(a, b); }
+static ALWAYS_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return _mm_add_pd(_mm_mul_pd(a, b), c); }
+
+static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64_vec *best_id)
+{
+    __m128d better = _mm_cmplt_pd(score, *best);
+    *best = _mm_min_pd(score, *best);
+    *best_id = _mm_or_pd(_mm_and_pd(better, id), _mm_andnot_pd(better, *best_id));
+}
+
+static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
+{
+    /* SSE2 compares no 64-bit integers: take the maximum of the values, and let a NaN stick. */
+    __m128d magnitude = _mm_andnot_pd(_mm_set1_pd(-0.0), a);
+    __m128d most = _mm_or_pd(_mm_max_pd(m, magnitude), _mm_cmpunord_pd(m, magnitude));
+    return _mm_andnot_pd(_mm_set1_pd(-0.0), most);
+}
+
+static ALWAYS_INLINE f64_vec f64_load_quads(const double *p, int64_t step)
+{
+    (void)step;
+    return _mm_loadu_pd(p);
+}
+
+static ALWAYS_INLINE void f64_transpose_quads(f64_vec r[2])
+{
+    __m128d a = r[0], b = r[1];
+    r[0] = _mm_unpacklo_pd(a, b);
+    r[1] = _mm_unpackhi_pd(a, b);
+}
+
+#else /* any other processor: one lane, left to the compiler */
+#include <string.h>
+
+typedef float f32_vec;
+enum { f32_LANES = 1, f32_TILE_VECS = 4, f32_GROUP = 4, f32_QUAD = 1 };
+
+static ALWAYS_INLINE f32_vec f32_load(const float *p) { return *p; }
+static ALWAYS_INLINE void f32_store(float *p, f32_vec a) { *p = a; }
+static ALWAYS_INLINE f32_vec f32_set1(float a) { return a; }
+static ALWAYS_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return a - b; }
+static ALWAYS_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return a * b + c; }
+static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32_vec *best_id)
+{
+    if (score < *best) { *best = score; *best_id = id; }
+}
+static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
+{
+    uint32_t bits, most;
+    memcpy(&bits, &a, sizeof bits);
+    memcpy(&most, &m, sizeof most);
+    bits &= 0x7fffffffu;
+    most = bits > most ? bits : most;
+    memcpy(&m, &most, sizeof m);
+    return m;
+}
+static ALWAYS_INLINE f32_vec f32_load_quads(const float *p, int64_t step) { (void)step; return *p; }
+static ALWAYS_INLINE void f32_transpose_quads(f32_vec r[1]) { (void)r; }
+
+typedef double f64_vec;
+enum { f64_LANES = 1, f64_TILE_VECS = 4, f64_GROUP = 4, f64_QUAD = 1 };
+
+static ALWAYS_INLINE f64_vec f64_load(const double *p) { return *p; }
+static ALWAYS_INLINE void f64_store(double *p, f64_vec a) { *p = a; }
+static ALWAYS_INLINE f64_vec f64_set1(double a) { return a; }
+static ALWAYS_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return a - b; }
+static ALWAYS_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return a * b + c; }
+static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64_vec *best_id)
+{
+    if (score < *best) { *best = score; *best_id = id; }
+}
+static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
+{
+    uint64_t bits, most;
+    memcpy(&bits, &a, sizeof bits);
+    memcpy(&most, &m, sizeof most);
+    bits &= 0x7fffffffffffffffu;
+    most = bits > most ? bits : most;
+    memcpy(&m, &most, sizeof m);
+    return m;
+}
+static ALWAYS_INLINE f64_vec f64_load_quads(const double *p, int64_t step) { (void)step; return *p; }
+static ALWAYS_INLINE void f64_transpose_quads(f64_vec r[1]) { (void)r; }
+
+#endif
+
+/* ---- wide: 8 doubles, the same arrangement on every instruction set ------------------ */
+typedef struct { double v[8]; } wide;
+typedef int wide_mask;
+
+#define WIDE_EACH(expr) do { for (int i = 0; i < 8; ++i) r.v[i] = (expr); } while (0)
+static ALWAYS_INLINE wide wide_set1(double a) { wide r; WIDE_EACH(a); return r; }
+static ALWAYS_INLINE wide wide_zero(void) { return wide_set1(0.0); }
+static ALWAYS_INLINE wide wide_load_f64(const double *p) { wide r; WIDE_EACH(p[i]); return r; }
+static ALWAYS_INLINE wide wide_load_f32(const float *p) { wide r; WIDE_EACH(p[i]); return r; }
+static ALWAYS_INLINE wide_mask wide_first(int count) { return count; }
+static ALWAYS_INLINE wide wide_load_first_f32(const float *p, wide_mask first)
+{
+    wide r;
+    WIDE_EACH(i < first ? p[i] : 0.0);
+    return r;
+}
+static ALWAYS_INLINE wide wide_load_first_f64(const double *p, wide_mask first)
+{
+    wide r;
+    WIDE_EACH(i < first ? p[i] : 0.0);
+    return r;
+}
+static ALWAYS_INLINE void wide_store(double *p, wide a) { for (int i = 0; i < 8; ++i) p[i] = a.v[i]; }
+static ALWAYS_INLINE wide wide_add(wide a, wide b) { wide r; WIDE_EACH(a.v[i] + b.v[i]); return r; }
+static ALWAYS_INLINE wide wide_sub(wide a, wide b) { wide r; WIDE_EACH(a.v[i] - b.v[i]); return r; }
+static ALWAYS_INLINE wide wide_mul(wide a, wide b) { wide r; WIDE_EACH(a.v[i] * b.v[i]); return r; }
+static ALWAYS_INLINE wide wide_fma(wide a, wide b, wide c) { wide r; WIDE_EACH(a.v[i] * b.v[i] + c.v[i]); return r; }
+#undef WIDE_EACH
+
+#endif
