@@ -1,0 +1,41 @@
+"""Exact k-means for Python programs that care about speed."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ckmeans._config import show_config
+from ckmeans._result import Result
+from ckmeans._version import __version__
+from ckmeans.api import assign, distortion, init_centroids, kmeans, update
+
+if TYPE_CHECKING:
+    from ckmeans.image import quantize
+
+__all__ = [
+    "Result",
+    "__version__",
+    "assign",
+    "distortion",
+    "init_centroids",
+    "kmeans",
+    "quantize",
+    "show_config",
+    "update",
+]
+
+# Names whose modules need an extra, or are not worth importing every time.
+_LAZY = {"quantize": "ckmeans.image"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ckmeans' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

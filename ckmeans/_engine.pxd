@@ -9,7 +9,7 @@ cdef struct Step:
     # IN
     int64_t K
     const void *centroids   # K rows of n values in the computing dtype
-    const double *wide      # the same in float64, rows of wide_stride(n)
+    double *wide            # the same in float64, rows of wide_stride(n)
     bint score              # find the labels; else they are given
     bint sum                # fill the sums
     # INOUT

@@ -5,6 +5,7 @@ follows from n and K alone; chunk i adds to partial sum i mod P, in rising order
 are added up in order. One partial sum belongs to one thread at a time.
 """
 from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY, fabs, isfinite
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -254,7 +255,7 @@ cdef void reduce_parts(Dense *d, Step *s) noexcept nogil:
             s.square += d.parts[i].sums.square[lane]
     if not s.sum:
         return
-    if d.n_threads == 1:
+    if threads_for(d.n_threads, <double>s.K * wide_stride(d.rows.n) * d.partials) == 1:
         for k in range(s.K):
             reduce_cluster(d, s, k)
     else:
@@ -288,26 +289,42 @@ cdef int dense_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
 
 # ---- for the low-level functions ---------------------------------------------------------------
 
+cdef uint64_t round_centroids(Rows *rows, double *wide, void *rounded, int64_t K) noexcept nogil:
+    """The computing dtype's values from float64 ones, which become the same; returns the bits
+    of the largest magnitude."""
+    cdef int64_t n = rows.n, stride = wide_stride(n), k, l
+    cdef double value, most = 0
+    cdef float most_single
+    for k in range(K):
+        for l in range(n):
+            value = wide[k * stride + l]
+            if rows.kernels.itemsize == 4:
+                (<float *>rounded)[k * n + l] = <float>value
+                value = <float>value
+            else:
+                (<double *>rounded)[k * n + l] = value
+            wide[k * stride + l] = value
+            # Also true for a NaN, which then stays.
+            if not fabs(value) <= most:
+                most = fabs(value)
+    most_single = <float>most
+    return (<uint32_t *>&most_single)[0] if rows.kernels.itemsize == 4 else (<uint64_t *>&most)[0]
+
+
 def step(Points points, centroids, int32_t[::1] labels, double[::1] squared, bint score, bint sum, int n_threads):
     """One step from Python: (most, square, offsets, weights, counts).
 
-    `centroids`: C-contiguous (K, n) of the computing dtype. `labels` are filled if `score`, else
-    read; `squared` (or None) is filled. The last three are None unless `sum`.
+    `centroids`: (K, n) of any real dtype, rounded to the computing dtype first. `labels` are
+    filled if `score`, else read; `squared` (or None) is filled. The last three are None unless
+    `sum`. `most` holds the bits of the largest magnitude of X and the centroids, or of infinity
+    where labels were given and the sum of squares is not finite.
     """
     cdef Rows *rows = &points.rows
     cdef int64_t K = len(centroids), n = rows.n, stride = wide_stride(n)
-    cdef const float[:, ::1] as_float
-    cdef const double[:, ::1] as_double
     cdef Step s
     wide_array = np.zeros((K, stride))
     wide_array[:, :n] = centroids
     cdef double[:, ::1] wide = wide_array
-    if rows.kernels.itemsize == 4:
-        as_float = centroids
-        s.centroids = &as_float[0, 0]
-    else:
-        as_double = centroids
-        s.centroids = &as_double[0, 0]
     cdef double[:, ::1] offsets
     cdef double[::1] weights
     cdef int64_t[::1] counts
@@ -322,15 +339,25 @@ def step(Points points, centroids, int32_t[::1] labels, double[::1] squared, bin
     s.squared = NULL if squared is None else &squared[0]
 
     cdef Watch watch = Watch()
+    cdef uint64_t most = 0
     cdef Engine *engine
+    cdef void *rounded
     with nogil:
         engine = dense_open(rows, K, n_threads)
-        if engine != NULL:
+        rounded = allocate(K * n * rows.kernels.itemsize)
+        if engine != NULL and rounded != NULL:
+            most = round_centroids(rows, s.wide, rounded, K)
+            s.centroids = rounded
             engine.step(engine, &s, &watch.poll)
+        if engine != NULL:
             engine.close(engine)
-    if engine == NULL:
+        release(rounded)
+    if engine == NULL or rounded == NULL:
         raise MemoryError
     watch.check()
+    most = max(most, s.most)
     if sum:
         offsets_array = offsets_array[:, :n]
-    return s.most, s.square, offsets_array, weights_array, counts_array
+        if not isfinite(s.square):
+            most = points.bits(INFINITY)
+    return most, s.square, offsets_array, weights_array, counts_array

@@ -39,6 +39,7 @@ cdef size_t SHARED_BYTES = 256 << 20   # memory that shared restarts may take
 
 cdef struct Options:
     int64_t K
+    int64_t n_init
     int64_t max_iter
     double tol
     int empty
@@ -68,6 +69,8 @@ cdef struct Fit:
     const Rows *rows
     const Options *options
     Engine *engine
+    int64_t engine_K         # the number of centroids it was opened for
+    int n_threads
     Seeding *seeding
     Step step
     Stream random
@@ -126,18 +129,25 @@ cdef Fit *fit_open(const Rows *rows, const Options *options, int n_threads) noex
     f.best = &f.runs[1]
     f.step.score = f.step.sum = True
     f.step.wide = f.wide
-    f.engine = dense_open(rows, options.K, n_threads)
+    f.n_threads = n_threads
     f.seeding = seeding_open(rows, options.K, options.trials, n_threads)
-    if f.engine == NULL or f.seeding == NULL:
+    if f.seeding == NULL or open_engine(f, options.K):
         fit_close(f)
         return NULL
     return f
 
 
+cdef int open_engine(Fit *f, int64_t K) noexcept nogil:
+    """An engine for K centroids: how it adds up depends on K. Nonzero: no memory."""
+    if f.engine != NULL:
+        f.engine.close(f.engine)
+    f.engine = dense_open(f.rows, K, f.n_threads)
+    f.engine_K = K
+    return f.engine == NULL
+
+
 cdef void fit_close(Fit *f) noexcept nogil:
     cdef int i
-    if f == NULL:
-        return
     if f.engine != NULL:
         f.engine.close(f.engine)
     seeding_close(f.seeding)
@@ -201,16 +211,18 @@ cdef void widen(Fit *f) noexcept nogil:
 
 
 cdef int assign(Fit *f, Poll *p) noexcept nogil:
-    """Labels, sums and the distortion for the present centroids; nonzero: interrupted."""
+    """Labels, sums and the distortion for the present centroids; else an ending is returned."""
+    if f.engine_K != f.run.K and open_engine(f, f.run.K):
+        return NO_MEMORY
     widen(f)
     f.step.K = f.run.K
     f.step.centroids = f.run.centroids
     f.step.labels = f.run.labels
     f.step.counts = f.run.counts
     if f.engine.step(f.engine, &f.step, p):
-        return 1
+        return INTERRUPTED
     f.run.distortion = f.step.square / f.rows.total_weight
-    return 0
+    return GOES_ON
 
 
 cdef int64_t first_empty(const Fit *f) noexcept nogil:
@@ -414,18 +426,20 @@ cdef int judge(Fit *f, double distortion_before, Poll *p) noexcept nogil:
 
 
 cdef int assign_and_check(Fit *f, Poll *p) noexcept nogil:
-    if assign(f, p):
-        return INTERRUPTED
-    f.emptied = first_empty(f) if f.options.empty == ERROR else -1
+    cdef int ending = assign(f, p)
+    if ending != GOES_ON or f.options.empty != ERROR:
+        return ending
+    f.emptied = first_empty(f)
     return EMPTY_CLUSTER if f.emptied >= 0 else GOES_ON
 
 
 cdef int step_back(Fit *f, Poll *p) noexcept nogil:
     """Rounding raised the distortion: return to the state before the last update."""
-    cdef int ending = STABLE if f.step.changed == 0 else TOLERANCE
+    cdef int ending = STABLE if f.step.changed == 0 else TOLERANCE, failure
     f.run.K = f.K_before
     memcpy(f.run.centroids, f.before, f.run.K * f.rows.n * f.rows.kernels.itemsize)
-    return INTERRUPTED if assign(f, p) else ending
+    failure = assign(f, p)
+    return ending if failure == GOES_ON else failure
 
 
 cdef int iterate(Fit *f, bint keep_path, Poll *p) noexcept nogil:
@@ -447,26 +461,30 @@ cdef int iterate(Fit *f, bint keep_path, Poll *p) noexcept nogil:
         if ending == GOES_ON and f.run.distortion > distortion_before:
             return step_back(f, p)
         f.run.n_iter += ending == GOES_ON
+        if f.options.n_init == 1:
+            p.done = f.run.n_iter
     return ending
 
 
 cdef int drop_at_the_end(Fit *f, bint keep_path, Poll *p) noexcept nogil:
     """Leave no empty cluster, and the state exactly as the last assignment makes it."""
-    while first_empty(f) >= 0:
+    cdef int ending = f.run.ending, failure
+    while ending <= CALLBACK and first_empty(f) >= 0:
         drop_empty(f)
-        if assign(f, p):
-            return 1
-        if record(f, keep_path):
-            return 1
-    return 0
+        failure = assign(f, p)
+        if failure == GOES_ON and record(f, keep_path):
+            failure = NO_MEMORY
+        if failure != GOES_ON:
+            ending = failure
+    return ending
 
 
 cdef void run_restart(Fit *f, int64_t restart, bint keep_path, Poll *p) noexcept nogil:
     f.run.ending = begin(f, restart, p)
     if f.run.ending == GOES_ON:
         f.run.ending = iterate(f, keep_path, p)
-    if f.run.ending <= CALLBACK and f.options.empty == DROP and drop_at_the_end(f, keep_path, p):
-        f.run.ending = INTERRUPTED if p.stopped else NO_MEMORY
+    if f.options.empty == DROP:
+        f.run.ending = drop_at_the_end(f, keep_path, p)
 
 
 # ---- all restarts ----------------------------------------------------------------------------
@@ -483,19 +501,17 @@ cdef void run_and_keep_best(Fit *f, int64_t restart, bint keep_path, double *dis
         run = f.best
         f.best = f.run
         f.run = run
-    else:
-        f.run.ending = f.best.ending if f.run.ending != CALLBACK else CALLBACK
 
 
-cdef int sharing_threads(const Rows *rows, const Options *o, int64_t n_init, int n_threads) noexcept nogil:
+cdef int sharing_threads(const Rows *rows, const Options *o, int n_threads) noexcept nogil:
     """On how many threads to run whole restarts; 1: one after another, a step on all threads."""
     cdef double work = <double>rows.m * rows.n * o.K
     cdef size_t bytes_each = rows.m * 24 + 8 * o.K * (rows.n + 8) * 24
-    if n_init < n_threads or o.start != NULL or o.callback != NULL:
+    if o.n_init < n_threads or o.start != NULL or o.callback != NULL:
         return 1
     if work > SHARED_WORK or bytes_each * n_threads > SHARED_BYTES:
         return 1
-    return threads_for(n_threads, work * <double>n_init * 4)
+    return threads_for(n_threads, work * <double>o.n_init * 4)
 
 
 cdef class Fits:
@@ -513,14 +529,19 @@ cdef class Fits:
 
 
 cdef void run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distortions, Poll *p) noexcept nogil:
+    """A callback that wants to stop ends all restarts."""
     cdef int64_t restart
     cdef Run *last
     for restart in range(n_init):
         last = f.run
         run_and_keep_best(f, restart, keep_path, distortions, p)
-        if p.stopped or last.ending == CALLBACK:
+        if p.stopped:
             break
-        p.done += 1
+        if last.ending == CALLBACK:
+            f.best.ending = CALLBACK
+            break
+        if n_init > 1:
+            p.done = restart + 1
 
 
 cdef void run_shared(Fits fits, int64_t n_init, double *distortions, Poll *p) noexcept:
@@ -618,14 +639,15 @@ def fit(Points points, *, int64_t K, int64_t trials, start, int64_t n_init, int6
     `trials` candidates a centre, 0 for random examples. `beat(done)` is called now and then.
     """
     cdef Options options
-    options.K, options.trials, options.max_iter, options.tol = K, trials, max_iter, tol
+    options.K, options.n_init, options.max_iter, options.tol = K, n_init, max_iter, tol
+    options.trials = trials
     options.empty, options.seed = empty, seed
     options.start = NULL if start is None else <PyObject *>start
     options.callback = NULL if callback is None else <PyObject *>callback
     cdef Rows *rows = &points.rows
     cdef Watch watch = Watch(beat)
     cdef Fits fits = Fits()
-    cdef int i, sharing = min(sharing_threads(rows, &options, n_init, n_threads), 1024)
+    cdef int i, sharing = min(sharing_threads(rows, &options, n_threads), 1024)
     cdef double[::1] distortions = np.full(n_init, np.nan)
     for i in range(sharing):
         fits.each[i] = fit_open(rows, &options, n_threads if sharing == 1 else 1)

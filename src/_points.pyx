@@ -96,6 +96,20 @@ cdef class Points:
         if self.viewed:
             PyBuffer_Release(&self.view)
 
+    @property
+    def itemsize(self):
+        """Size of an item of the computing dtype."""
+        return self.rows.kernels.itemsize
+
+    @property
+    def largest(self):
+        """The largest magnitude whose squares are safe in the computing dtype."""
+        return self.magnitude(self.rows.greatest)
+
+    def bits(self, double magnitude):
+        """The bits of a magnitude in the computing dtype."""
+        return bits_of(magnitude, self.rows.kernels.itemsize)
+
     def magnitude(self, uint64_t most):
         """The value whose bits, in the computing dtype, are `most`."""
         cdef uint32_t single = <uint32_t>most

@@ -1,0 +1,425 @@
+"""kmeans and its parts: check what came in, choose the dtype, run, give back."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ckmeans import _dense, _lloyd, _seed, _validate
+from ckmeans._config import default_threads
+from ckmeans._points import Points
+from ckmeans._result import Result
+
+Init = ArrayLike | Callable[[np.ndarray, int, np.random.Generator], ArrayLike]
+_SMALL_WORK = 200_000  # multiply-adds below which no thread is started, so none need be counted
+
+
+def kmeans(
+    X: ArrayLike,
+    K: int,
+    *,
+    init: Init = "k-means++",
+    n_init: int = 1,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    empty: Literal["drop", "reinit", "farthest", "error"] = "drop",
+    sample_weight: ArrayLike | None = None,
+    algorithm: Literal["auto", "dense"] = "auto",
+    seed: int | np.random.Generator | None = None,
+    n_threads: int | None = None,
+    callback: Callable[[int, float, np.ndarray], Any] | None = None,
+    progress: bool = False,
+    keep_path: bool = False,
+) -> Result:
+    """Cluster points around K centroids by Lloyd's algorithm, exactly.
+
+    From a start, repeat "assign every point to its closest centroid, move every centroid to the
+    mean of its points" until nothing changes or the distortion barely falls [1]_; of several
+    restarts the one with the lowest distortion is returned.
+
+    Parameters
+    ----------
+    X : array_like of shape (m, n)
+        Points. float32, float16, uint8 and uint16 data are computed in float32, everything else in
+        float64. Any strides, byte order and memory map will do; the array is read block by block.
+        Values whose squares leave float32 are computed in float64.
+    K : int
+        Number of clusters, 1 to m.
+    init : {"k-means++", "random"}, array_like of shape (K, n), or callable
+        "random" draws K examples, of distinct values where there are enough; "k-means++" is greedy
+        with 2 + floor(ln K) trials a centroid [2]_; an array is used as given (with n_init=1);
+        a callable is called as ``init(X, K, rng)`` for each restart.
+    n_init : int
+        Number of restarts. Restart r draws from stream r of the seed.
+    max_iter : int
+        Most updates of one restart.
+    tol : float
+        A restart stops when J falls by at most tol times J; 0: when J stays the same.
+    empty : {"drop", "reinit", "farthest", "error"}
+        What becomes of a cluster whose points weigh 0: "drop" removes it (K - 1 remain), "reinit"
+        puts it on a random point, "farthest" puts it on the point farthest from its centroid,
+        "error" raises. After the last assignment only "drop" and "error" act. A cluster that cannot
+        be filled, since every distance is 0, stays where it is with count 0.
+    sample_weight : array_like of shape (m,), optional
+        Weight of each point; 1 by default.
+    algorithm : {"auto", "dense"}
+        The engine; every engine gives the same labels.
+    seed : int, numpy.random.Generator or None
+        The same seed gives the same bits on the same machine, on any number of threads.
+    n_threads : int, optional
+        By default OpenMP's limit, capped by the CPU affinity and quota of the process.
+    callback : callable, optional
+        Called as ``callback(iteration, distortion, centroids)`` after each assignment, iteration 0
+        first in every restart; restarts then run one after another. Returning True ends the call
+        with the best state so far.
+    progress : bool
+        Show a bar (needs tqdm): over restarts, or over iterations where there is one restart.
+    keep_path : bool
+        Keep the centroids of every assignment in ``Result.path``.
+
+    Returns
+    -------
+    Result
+        Its ``labels`` equal ``assign(X, centroids)`` and its ``distortion``
+        ``distortion(X, centroids)``: exactly the state described, not one step behind.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument is not as above; the message names it, what was found and what is wanted.
+        With ``empty="error"`` also where a cluster becomes empty.
+
+    References
+    ----------
+    .. [1] S. P. Lloyd, "Least squares quantization in PCM", IEEE Trans. Information Theory 28, 1982.
+    .. [2] D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+
+    Examples
+    --------
+    >>> import ckmeans
+    >>> r = ckmeans.kmeans([[1.0, 1.0], [1.5, 2.0], [8.0, 8.0], [9.0, 8.5]], 2, seed=0)
+    >>> sorted(r.counts.tolist()), r.stop_reason
+    ([2, 2], 'stable')
+    """
+    X = _validate.points(X)
+    K = _validate.clusters(K, len(X))
+    weights = _validate.weights(sample_weight, len(X))
+    n_init = _validate.integer("n_init", n_init, 1)
+    options: dict[str, Any] = {
+        "max_iter": _validate.integer("max_iter", max_iter, 1),
+        "tol": _validate.tolerance(tol),
+        "empty": _lloyd.EMPTY_POLICIES[_validate.choice("empty", empty, _validate.EMPTY)],
+        "callback": _validate.function("callback", callback),
+        "keep_path": bool(keep_path),
+    }
+    _validate.choice("algorithm", algorithm, _validate.ALGORITHMS)
+    start, trials = _starts(init, X, K, n_init)
+    options |= {"K": K, "n_init": n_init, "trials": trials, "seed": _validate.seed(seed)}
+    options["n_threads"] = _threads(n_threads, X.size * K * n_init)
+    with _Bar(progress, n_init, options["max_iter"]) as beat:
+        found = _in_safe_dtype(X, weights, lambda points: _fit(points, start, beat, options))
+    return Result(algorithm="dense", **found)
+
+
+def assign(
+    X: ArrayLike,
+    centroids: ArrayLike,
+    *,
+    return_squared_distance: bool = False,
+    out: np.ndarray | None = None,
+    n_threads: int | None = None,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """Index of each point's closest centroid; of equally close ones the lowest.
+
+    Parameters
+    ----------
+    X : array_like of shape (m, n)
+        Points, as for `kmeans`.
+    centroids : array_like of shape (K, n)
+        Rounded to the dtype of the computation first.
+    return_squared_distance : bool
+        Give the squared distances too.
+    out : ndarray of shape (m,), int32, optional
+        Array to fill with the labels.
+    n_threads : int, optional
+        As for `kmeans`.
+
+    Returns
+    -------
+    labels : ndarray of shape (m,), int32
+    squared_distance : ndarray of shape (m,), float64
+        Only with ``return_squared_distance=True``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument is not as above.
+    """
+    X = _validate.points(X)
+    m, n = X.shape
+    centroids = _validate.centroids(centroids, n)
+    labels = np.empty(m, np.int32) if out is None else _validate.output(out, m)
+    squared = np.empty(m) if return_squared_distance else None
+    _step(X, None, centroids, labels, squared, True, False, _threads(n_threads, X.size * len(centroids)))
+    return labels if squared is None else (labels, squared)
+
+
+def update(
+    X: ArrayLike,
+    labels: ArrayLike,
+    K: int,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n_threads: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of each cluster's points.
+
+    Parameters
+    ----------
+    X : array_like of shape (m, n)
+        Points, as for `kmeans`.
+    labels : array_like of shape (m,), integers in 0 .. K - 1
+    K : int
+        Number of clusters, at least 1.
+    sample_weight : array_like of shape (m,), optional
+        Weight of each point; 1 by default.
+    n_threads : int, optional
+        As for `kmeans`.
+
+    Returns
+    -------
+    centroids : ndarray of shape (K, n), float32 or float64
+        NaN rows for clusters whose points weigh 0.
+    counts : ndarray of shape (K,), int64
+        Number of points of each cluster.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument is not as above.
+    """
+    X = _validate.points(X)
+    K = _validate.integer("K", K, 1)
+    labels = _validate.labels(labels, len(X), K)
+    weights = _validate.weights(sample_weight, len(X))
+    origin = np.zeros((K, X.shape[1]))
+    _, sums, total, counts = _step(X, weights, origin, labels, None, False, True, _threads(n_threads, X.size))
+    filled = total > 0
+    means = np.full(sums.shape, np.nan)
+    np.divide(sums, total[:, None], out=means, where=filled[:, None])
+    return means.astype(np.float32 if _validate.itemsize(X) == 4 else np.float64), counts
+
+
+def distortion(
+    X: ArrayLike,
+    centroids: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n_threads: int | None = None,
+) -> float:
+    """J, the (weighted) mean squared distance of the points to their centroids.
+
+    Parameters
+    ----------
+    X : array_like of shape (m, n)
+        Points, as for `kmeans`.
+    centroids : array_like of shape (K, n)
+        Rounded to the dtype of the computation first.
+    labels : array_like of shape (m,), integers in 0 .. K - 1, optional
+        Each point's centroid; by default the closest one.
+    sample_weight : array_like of shape (m,), optional
+        Weight of each point; 1 by default.
+    n_threads : int, optional
+        As for `kmeans`.
+
+    Returns
+    -------
+    float
+        In squared units of X, summed in float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument is not as above.
+    """
+    X = _validate.points(X)
+    centroids = _validate.centroids(centroids, X.shape[1])
+    weights = _validate.weights(sample_weight, len(X))
+    score = labels is None
+    labels = np.empty(len(X), np.int32) if score else _validate.labels(labels, len(X), len(centroids))
+    work = X.size * len(centroids) if score else X.size
+    square, *_ = _step(X, weights, centroids, labels, None, score, True, _threads(n_threads, work))
+    return square / (len(X) if weights is None else np.cumsum(weights)[-1])
+
+
+def init_centroids(
+    X: ArrayLike,
+    K: int,
+    method: Init = "k-means++",
+    *,
+    seed: int | np.random.Generator | None = None,
+    trials: int | None = None,
+    sample_weight: ArrayLike | None = None,
+    n_threads: int | None = None,
+) -> np.ndarray:
+    """Starting centroids, as restart 0 of `kmeans` with this seed takes them.
+
+    Parameters
+    ----------
+    X : array_like of shape (m, n)
+        Points, as for `kmeans`.
+    K : int
+        Number of centroids, 1 to m.
+    method : {"k-means++", "random"}, array_like of shape (K, n), or callable
+        As `init` for `kmeans`.
+    seed : int, numpy.random.Generator or None
+        As for `kmeans`.
+    trials : int, optional
+        Candidates a centroid of "k-means++"; 2 + floor(ln K) by default.
+    sample_weight : array_like of shape (m,), optional
+        Points are drawn with their weight; 1 by default.
+    n_threads : int, optional
+        As for `kmeans`.
+
+    Returns
+    -------
+    ndarray of shape (K, n), float32 or float64
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument is not as above.
+    """
+    X = _validate.points(X)
+    K = _validate.clusters(K, len(X))
+    weights = _validate.weights(sample_weight, len(X))
+    start, default_trials = _starts(method, X, K, 1, "method")
+    number = _validate.seed(seed)
+    if trials is not None:
+        trials = _validate.integer("trials", trials, 1)
+        default_trials = trials if default_trials else 0
+    count = _threads(n_threads, X.size * K * default_trials)
+
+    def draw(points: Points) -> np.ndarray:
+        if start is not None:
+            return start(0, number, points)
+        centroids, most = _seed.init(points, K, default_trials, number, count)
+        if points.out_of_range(most):
+            raise _lloyd.OutOfRange(most)
+        return centroids
+
+    return _in_safe_dtype(X, weights, draw)
+
+
+# ---- between the checks and the engines ---------------------------------------------------------
+
+
+def _threads(n_threads: object, work: int) -> int:
+    return _validate.threads(n_threads, (lambda: 1) if work < _SMALL_WORK else default_threads)
+
+
+def _in_safe_dtype(
+    X: np.ndarray,
+    weights: np.ndarray | None,
+    work: Callable[[Points], Any],
+    centroids: np.ndarray | None = None,
+) -> Any:
+    """Do `work` in the computing dtype of X, or in float64 where squares would leave float32."""
+    for itemsize in sorted({_validate.itemsize(X), 8}):
+        points = Points(X, itemsize, weights)
+        try:
+            return work(points)
+        except _lloyd.OutOfRange as error:
+            if not math.isfinite(points.magnitude(error.args[0])):
+                _validate.finite("X", X, points.first_not_finite())
+                if centroids is not None:
+                    _validate.finite("centroids", centroids)
+    raise ValueError(_validate.too_large(X, centroids))
+
+
+def _step(
+    X: np.ndarray,
+    weights: np.ndarray | None,
+    centroids: np.ndarray,
+    labels: np.ndarray,
+    squared: np.ndarray | None,
+    score: bool,
+    add_up: bool,
+    n_threads: int,
+) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """One step of the dense engine: (sum of squared distances, sums of x - c, weights, counts)."""
+
+    def work(points: Points) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+        most, *sums = _dense.step(points, centroids, labels, squared, score, add_up, n_threads)
+        if points.out_of_range(most):
+            raise _lloyd.OutOfRange(most)
+        return tuple(sums)  # type: ignore[return-value]
+
+    return _in_safe_dtype(X, weights, work, centroids)
+
+
+def _starts(init: Init, X: np.ndarray, K: int, n_init: int, name: str = "init") -> tuple[Any, int]:
+    """(None or a function that gives a restart's start, trials of k-means++ or 0)."""
+    if isinstance(init, str):
+        method = _validate.choice(name, init, _validate.INITS)
+        return None, 2 + int(math.log(K)) if method == "k-means++" else 0
+    if callable(init):
+        return _called_starts(init, X, K, name), 0
+    given = _validate.start(init, K, X.shape[1], name)
+    if n_init != 1:
+        raise ValueError(f"n_init must be 1 where {name} is an array, found {n_init}")
+    return lambda restart, seed, points: _rounded(given, points), 0
+
+
+def _called_starts(init: Callable[..., ArrayLike], X: np.ndarray, K: int, name: str) -> Callable[..., np.ndarray]:
+    def start(restart: int, seed: int, points: Points) -> np.ndarray:
+        rng = np.random.default_rng([seed, restart])
+        return _rounded(_validate.start(init(X, K, rng), K, X.shape[1], f"{name}(X, K, rng)"), points)
+
+    return start
+
+
+def _rounded(centroids: np.ndarray, points: Points) -> np.ndarray:
+    """Starting centroids in the computing dtype, if its range holds their squares."""
+    largest = float(np.abs(centroids).max())
+    if largest > points.largest:
+        raise _lloyd.OutOfRange(points.bits(largest))
+    return np.ascontiguousarray(centroids, np.float32 if points.itemsize == 4 else np.float64)
+
+
+def _fit(points: Points, start: Any, beat: Any, options: dict[str, Any]) -> dict[str, Any]:
+    def started(restart: int) -> np.ndarray:
+        return start(restart, options["seed"], points)
+
+    try:
+        return _lloyd.fit(points, start=None if start is None else started, beat=beat, **options)
+    except _lloyd.EmptyCluster as error:
+        raise ValueError(_validate.empty_cluster(*error.args)) from None
+
+
+class _Bar:
+    """A progress bar over restarts, or over the iterations of a single one."""
+
+    def __init__(self, wanted: bool, n_init: int, max_iter: int) -> None:
+        self.bar = None
+        if wanted:
+            try:
+                from tqdm.auto import tqdm
+            except ImportError:
+                raise ImportError('progress=True needs tqdm: pip install "ckmeans-simd[progress]"') from None
+            self.bar = tqdm(total=n_init if n_init > 1 else max_iter, unit="restart" if n_init > 1 else "iteration")
+
+    def __enter__(self) -> Callable[[int], None] | None:
+        return None if self.bar is None else self.beat
+
+    def beat(self, done: int) -> None:
+        assert self.bar is not None
+        self.bar.update(done - self.bar.n)
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
