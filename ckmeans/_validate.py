@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -11,11 +11,12 @@ INITS = ("k-means++", "random")
 EMPTY = ("drop", "reinit", "farthest", "error")
 ALGORITHMS = ("auto", "dense")
 
-# Kind and size of an item -> size of an item of the computing dtype.
+# dtype, of either byte order -> size of an item of the computing dtype.
 _COMPUTED_IN = {
-    "f2": 4, "f4": 4, "u1": 4, "u2": 4,
-    "f8": 8, "i1": 8, "i2": 8, "i4": 8, "i8": 8, "u4": 8, "u8": 8, "b1": 8,
-}  # fmt: skip
+    np.dtype(order + name): 4 if name in ("f2", "f4", "u1", "u2") else 8
+    for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
+    for order in "<>"
+}
 _MAX_THREADS = 1024
 
 
@@ -111,7 +112,7 @@ def array(name: str, value: object) -> np.ndarray:
     if type(value) is not np.ndarray:
         value = _as_ndarray(name, value)
     assert isinstance(value, np.ndarray)
-    if value.dtype.str[1:] not in _COMPUTED_IN:
+    if value.dtype not in _COMPUTED_IN:
         if value.dtype.kind == "f":  # longer than float64
             return value.astype(np.float64)
         raise TypeError(f"{name} must hold real numbers, found dtype {value.dtype}")
@@ -144,7 +145,7 @@ def points(X: object, name: str = "X") -> np.ndarray:
 
 def itemsize(X: np.ndarray) -> int:
     """Size of an item of the dtype in which X is computed."""
-    return _COMPUTED_IN[X.dtype.str[1:]]
+    return _COMPUTED_IN[X.dtype]
 
 
 def centroids(value: object, n: int, name: str = "centroids") -> np.ndarray:
@@ -217,28 +218,25 @@ def _kind_of(value: object) -> str:
 # ---- what a kernel met ------------------------------------------------------------------------
 
 
-def finite(name: str, array_: np.ndarray, at: tuple[int, int] | None = None) -> None:
-    """Refuse the first NaN or infinity: that `at` (row, column), or the first that is found."""
-    if at is None:
-        bad = ~np.isfinite(array_)
-        if not bad.any():
-            return
-        row, column = np.argwhere(bad)[0]
-    else:
-        row, column = at
+def finite(name: str, array_: np.ndarray) -> None:
+    """Refuse the first NaN or infinity of an array that is small enough to look at whole."""
+    bad = ~np.isfinite(array_)
+    if bad.any():
+        refuse_not_finite(name, array_, *np.argwhere(bad)[0])
+
+
+def refuse_not_finite(name: str, array_: np.ndarray, row: int, column: int) -> NoReturn:
+    """Refuse the NaN or infinity at this place."""
     raise ValueError(f"{name} must be finite, found {array_[row, column]} at row {row}, column {column}")
 
 
-def too_large(X: np.ndarray, centroids: np.ndarray | None) -> str:
-    """The message about values whose squares leave float64."""
-    name, largest = "X", _largest(X)
-    if centroids is not None and _largest(centroids) > largest:
-        name, largest = "centroids", _largest(centroids)
-    return f"{name} must have values whose squares float64 can hold, found {largest:g}: rescale the data"
-
-
-def _largest(array_: np.ndarray) -> float:
-    return max(abs(float(array_.min())), abs(float(array_.max())))
+def refuse_too_large(**arrays: np.ndarray) -> NoReturn:
+    """Refuse values whose squares leave float64: those of the array with the largest one."""
+    largest = {name: max(abs(float(a.min())), abs(float(a.max()))) for name, a in arrays.items()}
+    name = max(largest, key=largest.__getitem__)
+    raise ValueError(
+        f"{name} must have values whose squares float64 can hold, found {largest[name]:g}: rescale the data"
+    )
 
 
 def empty_cluster(cluster: int, iteration: int) -> str:

@@ -323,22 +323,24 @@ def _threads(n_threads: object, work: int) -> int:
 
 
 def _in_safe_dtype(
-    X: np.ndarray,
-    weights: np.ndarray | None,
-    work: Callable[[Points], Any],
-    centroids: np.ndarray | None = None,
+    X: np.ndarray, weights: np.ndarray | None, work: Callable[[Points], Any], **others: np.ndarray
 ) -> Any:
-    """Do `work` in the computing dtype of X, or in float64 where squares would leave float32."""
-    for itemsize in sorted({_validate.itemsize(X), 8}):
+    """Do `work` in the computing dtype of X, or in float64 where squares would leave float32.
+    `others` are the small arrays, by name, whose values may be at fault too."""
+    itemsize = _validate.itemsize(X)
+    while True:
         points = Points(X, itemsize, weights)
         try:
             return work(points)
         except _lloyd.OutOfRange as error:
             if not math.isfinite(points.magnitude(error.args[0])):
-                _validate.finite("X", X, points.first_not_finite())
-                if centroids is not None:
-                    _validate.finite("centroids", centroids)
-    raise ValueError(_validate.too_large(X, centroids))
+                if at := points.first_not_finite():
+                    _validate.refuse_not_finite("X", X, *at)
+                for name, other in others.items():
+                    _validate.finite(name, other)
+        if itemsize == 8:
+            _validate.refuse_too_large(X=X, **others)
+        itemsize = 8
 
 
 def _step(
@@ -353,13 +355,15 @@ def _step(
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     """One step of the dense engine: (sum of squared distances, sums of x - c, weights, counts)."""
 
+    centres = Points(centroids, 8)
+
     def work(points: Points) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-        most, *sums = _dense.step(points, centroids, labels, squared, score, add_up, n_threads)
+        most, *sums = _dense.step(points, centres, labels, squared, score, add_up, n_threads)
         if points.out_of_range(most):
             raise _lloyd.OutOfRange(most)
         return tuple(sums)  # type: ignore[return-value]
 
-    return _in_safe_dtype(X, weights, work, centroids)
+    return _in_safe_dtype(X, weights, work, centroids=centroids)
 
 
 def _starts(init: Init, X: np.ndarray, K: int, n_init: int, name: str = "init") -> tuple[Any, int]:
@@ -372,21 +376,24 @@ def _starts(init: Init, X: np.ndarray, K: int, n_init: int, name: str = "init") 
     given = _validate.start(init, K, X.shape[1], name)
     if n_init != 1:
         raise ValueError(f"n_init must be 1 where {name} is an array, found {n_init}")
-    return lambda restart, seed, points: _rounded(given, points), 0
+    return lambda restart, seed, points: _rounded(given, points, name), 0
 
 
 def _called_starts(init: Callable[..., ArrayLike], X: np.ndarray, K: int, name: str) -> Callable[..., np.ndarray]:
     def start(restart: int, seed: int, points: Points) -> np.ndarray:
         rng = np.random.default_rng([seed, restart])
-        return _rounded(_validate.start(init(X, K, rng), K, X.shape[1], f"{name}(X, K, rng)"), points)
+        made_by = f"{name}(X, K, rng)"
+        return _rounded(_validate.start(init(X, K, rng), K, X.shape[1], made_by), points, made_by)
 
     return start
 
 
-def _rounded(centroids: np.ndarray, points: Points) -> np.ndarray:
+def _rounded(centroids: np.ndarray, points: Points, name: str) -> np.ndarray:
     """Starting centroids in the computing dtype, if its range holds their squares."""
     largest = float(np.abs(centroids).max())
     if largest > points.largest:
+        if points.itemsize == 8:
+            _validate.refuse_too_large(**{name: centroids})
         raise _lloyd.OutOfRange(points.bits(largest))
     return np.ascontiguousarray(centroids, np.float32 if points.itemsize == 4 else np.float64)
 

@@ -13,11 +13,15 @@ cdef extern from "simd/source.h":
     int SOURCE_INT8, SOURCE_INT16, SOURCE_INT32, SOURCE_INT64
     int SOURCE_UINT8, SOURCE_UINT16, SOURCE_UINT32, SOURCE_UINT64
 
-# Kind and size of an item, as in the dtype's `str`.
 cdef dict DTYPES = {
     "f2": SOURCE_FLOAT16, "f4": SOURCE_FLOAT32, "f8": SOURCE_FLOAT64,
     "i1": SOURCE_INT8, "i2": SOURCE_INT16, "i4": SOURCE_INT32, "i8": SOURCE_INT64,
     "u1": SOURCE_UINT8, "u2": SOURCE_UINT16, "u4": SOURCE_UINT32, "u8": SOURCE_UINT64, "b1": SOURCE_UINT8,
+}
+# dtype -> (enum source_dtype, whether of the other byte order)
+cdef dict SOURCES = {
+    np.dtype(order + name): (code, not np.dtype(order + name).isnative)
+    for name, code in DTYPES.items() for order in "<>"
 }
 
 
@@ -78,8 +82,7 @@ cdef class Points:
         rows.source.n = rows.n = self.view.shape[1]
         rows.source.row_stride = self.view.strides[0]
         rows.source.column_stride = self.view.strides[1]
-        rows.source.dtype = DTYPES[dtype.str[1:]]
-        rows.source.swapped = not dtype.isnative
+        rows.source.dtype, rows.source.swapped = SOURCES[dtype]
         rows.kernels = kernels_for(itemsize)
         rows.in_place = rows_in_place(&rows.source, itemsize, self.view.itemsize)
         rows.stride = rows.source.row_stride // itemsize
