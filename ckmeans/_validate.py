@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -94,7 +95,7 @@ def seed(seed: object) -> int:
     if isinstance(seed, np.random.Generator):
         return int(seed.integers(1 << 63))
     if seed is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+        return int.from_bytes(os.urandom(8), "little")
     try:
         number = integer("seed", seed, 0)
     except TypeError:
@@ -157,11 +158,10 @@ def centroids(value: object, n: int, name: str = "centroids") -> np.ndarray:
 
 
 def start(value: object, K: int, n: int, name: str = "init") -> np.ndarray:
-    """Finite starting centroids: K rows of n features."""
+    """Starting centroids: K rows of n features."""
     array_ = centroids(value, n, name)
     if len(array_) != K:
         raise ValueError(f"{name} must have K={K} rows, found shape {array_.shape}")
-    finite(name, array_)
     return array_
 
 

@@ -389,9 +389,10 @@ def _called_starts(init: Callable[..., ArrayLike], X: np.ndarray, K: int, name: 
 
 
 def _rounded(centroids: np.ndarray, points: Points, name: str) -> np.ndarray:
-    """Starting centroids in the computing dtype, if its range holds their squares."""
+    """Starting centroids in the computing dtype, if they are finite and it holds their squares."""
     largest = float(np.abs(centroids).max())
-    if largest > points.largest:
+    if not largest <= points.largest:
+        _validate.finite(name, centroids)
         if points.itemsize == 8:
             _validate.refuse_too_large(**{name: centroids})
         raise _lloyd.OutOfRange(points.bits(largest))

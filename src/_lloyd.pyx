@@ -3,10 +3,11 @@
 It knows no engine, only the contract of a step. Many restarts of a small problem are shared out
 over the threads, one restart each at a time; else a step shares out its rows.
 """
+from cpython.buffer cimport PyBUF_ANY_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
 from cython.parallel cimport prange
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
 from ckmeans._dense cimport dense_open
@@ -366,12 +367,12 @@ cdef int update(Fit *f, Poll *p) noexcept nogil:
 
 cdef int call_start(Fit *f, Poll *p) noexcept with gil:
     """Take the start of this restart from Python."""
-    cdef const uint8_t[::1] values
+    cdef Py_buffer view
     watch = <Watch>p.watch
     try:
-        start = (<object>f.options.start)(f.run.restart)
-        values = start.reshape(-1).view(np.uint8)
-        memcpy(f.run.centroids, &values[0], values.shape[0])
+        PyObject_GetBuffer((<object>f.options.start)(f.run.restart), &view, PyBUF_ANY_CONTIGUOUS)
+        memcpy(f.run.centroids, view.buf, view.len)
+        PyBuffer_Release(&view)
     except BaseException as error:
         watch.error = error
         p.stopped = 1
@@ -518,6 +519,7 @@ cdef class Fits:
     """The threads' fits, while they are in use."""
     cdef Fit *each[1024]
     cdef int count
+    cdef int64_t done            # restarts that have come to an answer
 
     def __cinit__(self):
         self.count = 0
@@ -528,8 +530,8 @@ cdef class Fits:
             fit_close(self.each[i])
 
 
-cdef void run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distortions, Poll *p) noexcept nogil:
-    """A callback that wants to stop ends all restarts."""
+cdef int64_t run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distortions, Poll *p) noexcept nogil:
+    """Returns how many restarts were run: a callback that wants to stop ends them all."""
     cdef int64_t restart
     cdef Run *last
     for restart in range(n_init):
@@ -539,9 +541,10 @@ cdef void run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distortio
             break
         if last.ending == CALLBACK:
             f.best.ending = CALLBACK
-            break
+            return restart + 1
         if n_init > 1:
             p.done = restart + 1
+    return n_init
 
 
 cdef void run_shared(Fits fits, int64_t n_init, double *distortions, Poll *p) noexcept:
@@ -567,11 +570,11 @@ cdef void run_every(Fit *f, int64_t first, int64_t step, int64_t n_init, double 
 
 cdef object array_of(const void *values, size_t size, dtype, shape):
     """A new array with a copy of these bytes."""
+    cdef Py_buffer view
     array = np.empty(shape, dtype)
-    cdef uint8_t[::1] bytes_
-    if size:
-        bytes_ = array.reshape(-1).view(np.uint8)
-        memcpy(&bytes_[0], values, size)
+    PyObject_GetBuffer(array, &view, PyBUF_WRITABLE)
+    memcpy(view.buf, values, size)
+    PyBuffer_Release(&view)
     return array
 
 
@@ -648,7 +651,8 @@ def fit(Points points, *, int64_t K, int64_t trials, start, int64_t n_init, int6
     cdef Watch watch = Watch(beat)
     cdef Fits fits = Fits()
     cdef int i, sharing = min(sharing_threads(rows, &options, n_threads), 1024)
-    cdef double[::1] distortions = np.full(n_init, np.nan)
+    distortions_array = np.empty(n_init)
+    cdef double[::1] distortions = distortions_array
     for i in range(sharing):
         fits.each[i] = fit_open(rows, &options, n_threads if sharing == 1 else 1)
         if fits.each[i] == NULL:
@@ -656,9 +660,10 @@ def fit(Points points, *, int64_t K, int64_t trials, start, int64_t n_init, int6
         fits.count += 1
     if sharing == 1:
         with nogil:
-            run_in_order(fits.each[0], n_init, keep_path, &distortions[0], &watch.poll)
+            fits.done = run_in_order(fits.each[0], n_init, keep_path, &distortions[0], &watch.poll)
     else:
         run_shared(fits, n_init, &distortions[0], &watch.poll)
+        fits.done = n_init
     watch.check()
     for i in range(sharing):
         raise_ending(fits.each[i])
@@ -669,6 +674,5 @@ def fit(Points points, *, int64_t K, int64_t trials, start, int64_t n_init, int6
         watch.check()
         f.best = f.run
     result = answer(f, f.best, keep_path)
-    all_distortions = np.asarray(distortions)
-    result["distortions"] = all_distortions[~np.isnan(all_distortions)]
+    result["distortions"] = distortions_array[:fits.done]
     return result
