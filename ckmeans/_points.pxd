@@ -31,6 +31,9 @@ cdef struct Rows:
     uint64_t greatest
 
 
+# How many of the next `count` rows to read together: those in place, as whole tiles, before others.
+cdef int64_t block_at(const Rows *rows, int64_t first, int64_t count) noexcept nogil
+
 # `count` rows from `first` on: in place or in `scratch`, which holds count * n + 8 values.
 cdef const void *read_rows(const Rows *rows, int64_t first, int64_t count, void *scratch,
                            int64_t *stride) noexcept nogil

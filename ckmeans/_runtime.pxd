@@ -22,11 +22,12 @@ cdef extern from "simd/kernels.h" nogil:
         int itemsize
         int tile
         int group
+        int features
         uint64_t (*pack)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift,
                          void *tiles) noexcept nogil
         void (*pack_centroids)(const void *centroids, const void *shift, panel *panel) noexcept nogil
         void (*assign)(const void *tiles, int64_t ntiles, const panel *panel, void *scores,
-                       void *ids) noexcept nogil
+                       void *ids, void *partial) noexcept nogil
         void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
                            const double *weights, const double *centroids, sums *sums) noexcept nogil
         void (*distances)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,

@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._engine cimport Engine, Step
-from ckmeans._points cimport Points, Rows, read_row, read_rows
+from ckmeans._points cimport Points, Rows, block_at, read_row, read_rows
 from ckmeans._runtime cimport (
     Poll, Watch, allocate, panel, poll, release, sums, threads_for, wide_stride,
 )
@@ -55,6 +55,7 @@ cdef struct Desk:
     void *tiles
     void *scores
     void *ids
+    void *partial
 
 cdef struct Dense:
     Engine engine
@@ -102,6 +103,7 @@ cdef size_t dense_layout(Dense *d, char *memory) noexcept nogil:
         desk.tiles = take(memory, &at, block * n * item)
         desk.scores = take(memory, &at, block * item)
         desk.ids = take(memory, &at, block * item)
+        desk.partial = take(memory, &at, K * tile * item if n > rows.kernels.features else 0)
         if memory != NULL:
             d.desks[i] = desk
     return at
@@ -187,7 +189,7 @@ cdef void score_block(Dense *d, const Step *s, Part *part, Desk *desk, const voi
     cdef int64_t tiles = (count + X.kernels.tile - 1) // X.kernels.tile
     cdef uint64_t most = X.kernels.pack(rows, stride, count, X.n, d.shift, desk.tiles)
     part.most = max(part.most, most)
-    X.kernels.assign(desk.tiles, tiles, &d.panel, desk.scores, desk.ids)
+    X.kernels.assign(desk.tiles, tiles, &d.panel, desk.scores, desk.ids, desk.partial)
     part.changed += store_labels(desk.ids, X.kernels.itemsize, count, s.labels + first)
 
 
@@ -197,7 +199,7 @@ cdef void work_chunk(Dense *d, const Step *s, Poll *p, Part *part, Desk *desk, i
     cdef int64_t first = chunk * d.chunk, end = min(first + d.chunk, X.m), count, stride
     cdef const void *rows
     while first < end and not poll(p):
-        count = min(d.block, end - first)
+        count = block_at(X, first, min(d.block, end - first))
         rows = read_rows(X, first, count, desk.rows, &stride)
         if s.score:
             score_block(d, s, part, desk, rows, stride, first, count)

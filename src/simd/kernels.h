@@ -50,6 +50,7 @@ struct kernels {
     int itemsize;     /* of the computing dtype: 4 or 8 */
     int tile;         /* points in a tile */
     int group;        /* most centroids in a group */
+    int features;     /* most features that `assign` takes in one go */
 
     /* IN rows, shift; OUT tiles. Returns the largest |value| as bits: at or over every NaN and
      * infinity lies the bit pattern of infinity. */
@@ -59,8 +60,9 @@ struct kernels {
     void (*pack_centroids)(const void *centroids, const void *shift, struct panel *panel);
 
     /* IN tiles, panel; OUT the lowest score of each point and its centroid's index (an integer
-     * as wide as the computing dtype). */
-    void (*assign)(const void *tiles, int64_t ntiles, const struct panel *panel, void *scores, void *ids);
+     * as wide as the computing dtype). `partial`: room for K * tile values where n > features. */
+    void (*assign)(const void *tiles, int64_t ntiles, const struct panel *panel, void *scores, void *ids,
+                   void *partial);
 
     /* IN rows, labels, weights (NULL: 1), centroids (wide); INOUT sums. */
     void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,

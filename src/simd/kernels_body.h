@@ -8,7 +8,8 @@
 
 enum {
     F(TILE) = (int)V(LANES) * (int)V(TILE_VECS),
-    F(L1) = 24 * 1024 / (int)sizeof(REAL) /* values of a panel that stay in the first cache */
+    F(L1) = 24 * 1024 / (int)sizeof(REAL), /* values that stay in the first cache */
+    F(FEATURES) = F(L1) / F(TILE)          /* features of a tile that do */
 };
 
 /* ---- packing -------------------------------------------------------------------------- */
@@ -118,15 +119,18 @@ static void F(pack_centroids)(const void *centroids_, const void *shift_, struct
 
 /* ---- assignment ----------------------------------------------------------------------- */
 
-/* One tile against one group of W centroids: the scores live and die in registers. */
+/* One tile against one group of W centroids over n features: the scores live in registers. They
+ * start at the norms, or at `from` where earlier features have been at work, and end in the
+ * minima, or in `to` where later features follow. */
 static ALWAYS_INLINE void F(group)(const int W, const REAL *x, const REAL *c, int64_t n, const REAL *norms,
-                                   const REAL *ids, V(vec) best[V(TILE_VECS)], V(vec) best_id[V(TILE_VECS)])
+                                   const REAL *ids, const REAL *from, REAL *to, REAL *best, REAL *best_id)
 {
     V(vec) score[V(GROUP)][V(TILE_VECS)];
     UNROLL
     for (int g = 0; g < W; ++g) {
         UNROLL
-        for (int v = 0; v < V(TILE_VECS); ++v) score[g][v] = V(set1)(norms[g]);
+        for (int v = 0; v < V(TILE_VECS); ++v)
+            score[g][v] = from ? V(load)(from + g * F(TILE) + v * V(LANES)) : V(set1)(norms[g]);
     }
     for (int64_t l = 0; l < n; ++l, x += F(TILE), c += W) {
         V(vec) xv[V(TILE_VECS)];
@@ -139,48 +143,56 @@ static ALWAYS_INLINE void F(group)(const int W, const REAL *x, const REAL *c, in
             for (int v = 0; v < V(TILE_VECS); ++v) score[g][v] = V(fma)(xv[v], cg, score[g][v]);
         }
     }
-    UNROLL
-    for (int g = 0; g < W; ++g) {
-        const V(vec) id = V(set1)(ids[g]);
+    if (to) {
         UNROLL
-        for (int v = 0; v < V(TILE_VECS); ++v) V(fold)(score[g][v], id, &best[v], &best_id[v]);
+        for (int g = 0; g < W; ++g) {
+            UNROLL
+            for (int v = 0; v < V(TILE_VECS); ++v) V(store)(to + g * F(TILE) + v * V(LANES), score[g][v]);
+        }
+        return;
+    }
+    UNROLL
+    for (int v = 0; v < V(TILE_VECS); ++v) {
+        V(vec) b = V(load)(best + v * V(LANES)), i = V(load)(best_id + v * V(LANES));
+        UNROLL
+        for (int g = 0; g < W; ++g) V(fold)(score[g][v], V(set1)(ids[g]), &b, &i);
+        V(store)(best + v * V(LANES), b);
+        V(store)(best_id + v * V(LANES), i);
     }
 }
 
 struct F(run) {
     const REAL *tiles, *c, *norms, *ids; /* c, norms, ids: those of the run's first centroid */
     int64_t ntiles, n, groups;
-    int fresh; /* nothing has been compared yet */
-    REAL *best, *best_id;
+    REAL *best, *best_id, *partial;
 };
 
+/* Some groups over one tile, as many features at a time as the first cache holds of it. */
+static ALWAYS_INLINE void F(visit)(const int W, const struct F(run) *r, const REAL *tile, int64_t first, int64_t last,
+                                   REAL *best, REAL *best_id)
+{
+    const int64_t n = r->n;
+    for (int64_t l = 0; l < n; l += F(FEATURES)) {
+        const int64_t count = n - l < F(FEATURES) ? n - l : F(FEATURES);
+        for (int64_t g = first; g < last; ++g) {
+            REAL *const kept = r->partial + g * W * F(TILE);
+            F(group)(W, tile + l * F(TILE), r->c + g * W * n + l * W, count, r->norms + g * W, r->ids + g * W,
+                     l > 0 ? kept : 0, l + count < n ? kept : 0, best, best_id);
+        }
+    }
+}
+
 /* Groups of one width over all tiles. As many groups as the first cache holds visit a tile
- * together; the tiles' running minima wait in memory between visits. */
+ * together; all of them where it cannot hold even the tile. */
 static ALWAYS_INLINE void F(run_of)(const int W, const struct F(run) *r)
 {
     const int64_t n = r->n;
-    int64_t together = F(L1) / (W * n);
+    int64_t together = n > F(FEATURES) ? r->groups : F(L1) / (W * n);
     if (together < 1) together = 1;
     for (int64_t first = 0; first < r->groups; first += together) {
         const int64_t last = first + together < r->groups ? first + together : r->groups;
-        const int fresh = r->fresh && first == 0;
-        for (int64_t t = 0; t < r->ntiles; ++t) {
-            V(vec) best[V(TILE_VECS)], best_id[V(TILE_VECS)];
-            REAL *const b = r->best + t * F(TILE), *const i = r->best_id + t * F(TILE);
-            UNROLL
-            for (int v = 0; v < V(TILE_VECS); ++v) {
-                best[v] = fresh ? V(set1)((REAL)INFINITY) : V(load)(b + v * V(LANES));
-                best_id[v] = fresh ? V(set1)(0) : V(load)(i + v * V(LANES));
-            }
-            for (int64_t g = first; g < last; ++g)
-                F(group)(W, r->tiles + t * n * F(TILE), r->c + g * W * n, n, r->norms + g * W, r->ids + g * W, best,
-                         best_id);
-            UNROLL
-            for (int v = 0; v < V(TILE_VECS); ++v) {
-                V(store)(b + v * V(LANES), best[v]);
-                V(store)(i + v * V(LANES), best_id[v]);
-            }
-        }
+        for (int64_t t = 0; t < r->ntiles; ++t)
+            F(visit)(W, r, r->tiles + t * n * F(TILE), first, last, r->best + t * F(TILE), r->best_id + t * F(TILE));
     }
 }
 
@@ -198,25 +210,31 @@ static void F(run_groups)(int width, const struct F(run) *r)
 #if GROUP_MAX >= 6
     case 6: F(run_of)(6, r); break;
 #endif
-#if GROUP_MAX >= 11
+#if GROUP_MAX >= 12
     case 7: F(run_of)(7, r); break;
     case 8: F(run_of)(8, r); break;
     case 9: F(run_of)(9, r); break;
     case 10: F(run_of)(10, r); break;
     case 11: F(run_of)(11, r); break;
+    case 12: F(run_of)(12, r); break;
 #endif
     }
 }
 
-static void F(assign)(const void *tiles, int64_t ntiles, const struct panel *panel, void *scores, void *ids)
+static void F(assign)(const void *tiles, int64_t ntiles, const struct panel *panel, void *scores, void *ids,
+                      void *partial)
 {
     const struct F(widths) s = F(split)(panel->K);
     const int64_t n = panel->n;
     const int64_t done = s.wide_groups * (s.width + 1);
     const REAL *c = panel->c, *norms = panel->norms, *id = panel->ids;
-    const struct F(run) wider = { tiles, c, norms, id, ntiles, n, s.wide_groups, 1, scores, ids };
+    const struct F(run) wider = { tiles, c, norms, id, ntiles, n, s.wide_groups, scores, ids, partial };
     const struct F(run) others = { tiles, c + done * n, norms + done, id + done, ntiles, n, s.groups - s.wide_groups,
-                                   done == 0, scores, ids };
+                                   scores, ids, partial };
+    for (int64_t p = 0; p < ntiles * F(TILE); p += V(LANES)) {
+        V(store)(wider.best + p, V(set1)((REAL)INFINITY));
+        V(store)(wider.best_id + p, V(set1)(0));
+    }
     F(run_groups)(s.width + 1, &wider);
     F(run_groups)(s.width, &others);
 }
@@ -339,6 +357,6 @@ static double F(total)(const void *values_, const double *weights, int64_t count
 }
 
 static const struct kernels F(kernels) = {
-    VEC_NAME, sizeof(REAL), F(TILE), V(GROUP), F(pack), F(pack_centroids), F(assign), F(accumulate), F(distances),
+    VEC_NAME, sizeof(REAL), F(TILE), V(GROUP), F(FEATURES), F(pack), F(pack_centroids), F(assign), F(accumulate), F(distances),
     F(relax), F(total)
 };

@@ -7,7 +7,7 @@
 
 /* ---- float32: 16 lanes --------------------------------------------------------------- */
 typedef __m512 f32_vec;
-enum { f32_LANES = 16, f32_TILE_VECS = 2, f32_GROUP = 11, f32_QUAD = 4 };
+enum { f32_LANES = 16, f32_TILE_VECS = 2, f32_GROUP = 12, f32_QUAD = 4 };
 
 static ALWAYS_INLINE f32_vec f32_load(const float *p) { return _mm512_loadu_ps(p); }
 static ALWAYS_INLINE void f32_store(float *p, f32_vec a) { _mm512_storeu_ps(p, a); }
@@ -49,7 +49,7 @@ static ALWAYS_INLINE void f32_transpose_quads(f32_vec r[4])
 
 /* ---- float64: 8 lanes ---------------------------------------------------------------- */
 typedef __m512d f64_vec;
-enum { f64_LANES = 8, f64_TILE_VECS = 2, f64_GROUP = 11, f64_QUAD = 2 };
+enum { f64_LANES = 8, f64_TILE_VECS = 2, f64_GROUP = 12, f64_QUAD = 2 };
 
 static ALWAYS_INLINE f64_vec f64_load(const double *p) { return _mm512_loadu_pd(p); }
 static ALWAYS_INLINE void f64_store(double *p, f64_vec a) { _mm512_storeu_pd(p, a); }
