@@ -1,12 +1,12 @@
 """What a call of kmeans gives back."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Result:
     """The best restart of a k-means run, in exactly the state described.
 
@@ -34,16 +34,35 @@ class Result:
         The engine that ran.
     """
 
-    centroids: np.ndarray
-    labels: np.ndarray
-    counts: np.ndarray
-    distortion: float
-    history: np.ndarray
-    distortions: np.ndarray
-    n_iter: int
-    stop_reason: str
-    path: list[np.ndarray] | None
-    algorithm: str
+    __slots__ = (
+        "algorithm", "centroids", "counts", "distortion", "distortions", "history", "labels", "n_iter", "path",
+        "stop_reason",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        centroids: np.ndarray,
+        labels: np.ndarray,
+        counts: np.ndarray,
+        distortion: float,
+        history: np.ndarray,
+        distortions: np.ndarray,
+        n_iter: int,
+        stop_reason: str,
+        path: list[np.ndarray] | None,
+        algorithm: str,
+    ) -> None:
+        self.centroids = centroids
+        self.labels = labels
+        self.counts = counts
+        self.distortion = distortion
+        self.history = history
+        self.distortions = distortions
+        self.n_iter = n_iter
+        self.stop_reason = stop_reason
+        self.path = path
+        self.algorithm = algorithm
 
     @property
     def converged(self) -> bool:

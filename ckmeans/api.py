@@ -2,18 +2,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ckmeans import _dense, _lloyd, _seed, _validate
 from ckmeans._config import default_threads
 from ckmeans._points import Points
 from ckmeans._result import Result
 
-Init = ArrayLike | Callable[[np.ndarray, int, np.random.Generator], ArrayLike]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    Init = ArrayLike | Callable[[np.ndarray, int, np.random.Generator], ArrayLike]
+
 _SMALL_WORK = 200_000  # multiply-adds below which no thread is started, so none need be counted
 
 
