@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Init = ArrayLike | Callable[[np.ndarray, int, np.random.Generator], ArrayLike]
 
-_SMALL_WORK = 200_000  # multiply-adds below which no thread is started, so none need be counted
+_SMALL_WORK = 1_000_000  # multiply-adds below which no thread is started, so none need be counted
 
 
 def kmeans(

@@ -87,7 +87,7 @@ def openmp_max_threads():
 
 cdef int threads_for(int n_threads, double work) noexcept nogil:
     """How many threads `work` multiply-adds are worth: starting a team costs microseconds."""
-    if ckmeans_openmp() == 0 or ckmeans_must_be_serial() or work < 2e5:
+    if ckmeans_openmp() == 0 or ckmeans_must_be_serial() or work < 1e6:
         return 1
     return n_threads
 
