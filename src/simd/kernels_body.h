@@ -313,32 +313,51 @@ static void F(distances)(const void *rows_, int64_t stride, int64_t count, int64
 
 /* ---- seeding --------------------------------------------------------------------------- */
 
-/* One vector of points against one centre, by differences: a chosen point is at distance 0. */
-static ALWAYS_INLINE V(vec) F(squared)(const REAL *x, const REAL *centre, int64_t n)
+/* One tile against W centres, by differences: a chosen point is at distance 0. */
+static ALWAYS_INLINE void F(relax_group)(const int W, const REAL *x, int64_t n, const REAL *centres,
+                                         const REAL *nearest, REAL *closer, int64_t closer_stride)
 {
-    V(vec) sum = V(set1)(0);
-    for (int64_t l = 0; l < n; ++l) {
-        const V(vec) d = V(sub)(V(load)(x + l * F(TILE)), V(set1)(centre[l]));
-        sum = V(fma)(d, d, sum);
+    V(vec) sum[4][V(TILE_VECS)];
+    UNROLL
+    for (int g = 0; g < W; ++g) {
+        UNROLL
+        for (int v = 0; v < V(TILE_VECS); ++v) sum[g][v] = V(set1)(0);
     }
-    return sum;
-}
-
-static void F(relax)(const void *tiles, int64_t ntiles, int64_t n, const void *centres, int64_t trials,
-                     const void *nearest_, void *closer_)
-{
-    const REAL *nearest = nearest_;
-    REAL *closer = closer_;
-    for (int64_t t = 0; t < ntiles; ++t) {
-        for (int v = 0; v < V(TILE_VECS); ++v) {
-            const int64_t p = t * F(TILE) + v * V(LANES);
-            const REAL *x = (const REAL *)tiles + t * F(TILE) * n + v * V(LANES);
-            for (int64_t trial = 0; trial < trials; ++trial) {
-                V(vec) least = nearest ? V(load)(nearest + p) : V(set1)((REAL)INFINITY), id = least;
-                V(fold)(F(squared)(x, (const REAL *)centres + trial * n, n), id, &least, &id);
-                V(store)(closer + trial * ntiles * F(TILE) + p, least);
+    for (int64_t l = 0; l < n; ++l, x += F(TILE)) {
+        UNROLL
+        for (int g = 0; g < W; ++g) {
+            const V(vec) cg = V(set1)(centres[g * n + l]);
+            UNROLL
+            for (int v = 0; v < V(TILE_VECS); ++v) {
+                const V(vec) d = V(sub)(V(load)(x + v * V(LANES)), cg);
+                sum[g][v] = V(fma)(d, d, sum[g][v]);
             }
         }
+    }
+    UNROLL
+    for (int g = 0; g < W; ++g) {
+        UNROLL
+        for (int v = 0; v < V(TILE_VECS); ++v) {
+            V(vec) least = nearest ? V(load)(nearest + v * V(LANES)) : V(set1)((REAL)INFINITY), id = least;
+            V(fold)(sum[g][v], id, &least, &id);
+            V(store)(closer + g * closer_stride + v * V(LANES), least);
+        }
+    }
+}
+
+static void F(relax)(const void *tiles_, int64_t ntiles, int64_t n, const void *centres_, int64_t trials,
+                     const void *nearest_, void *closer_)
+{
+    const REAL *tiles = tiles_, *centres = centres_, *nearest = nearest_;
+    REAL *closer = closer_;
+    const int64_t stride = ntiles * F(TILE);
+    for (int64_t t = 0; t < ntiles; ++t, tiles += F(TILE) * n, closer += F(TILE)) {
+        const REAL *near = nearest ? nearest + t * F(TILE) : 0;
+        int64_t trial = 0;
+        for (; trial + 4 <= trials; trial += 4)
+            F(relax_group)(4, tiles, n, centres + trial * n, near, closer + trial * stride, stride);
+        for (; trial < trials; ++trial)
+            F(relax_group)(1, tiles, n, centres + trial * n, near, closer + trial * stride, stride);
     }
 }
 
