@@ -384,8 +384,9 @@ cdef bint call_back(Fit *f, Poll *p) noexcept with gil:
     watch = <Watch>p.watch
     cdef bint stop = False
     try:
-        stop = (<object>f.options.callback)(
-            f.run.n_iter, f.run.distortion, centroids_of(f, f.run.centroids, f.run.K)) is True
+        said = (<object>f.options.callback)(
+            f.run.n_iter, f.run.distortion, centroids_of(f, f.run.centroids, f.run.K))
+        stop = type(said) in (bool, np.bool_) and said
     except BaseException as error:
         watch.error = error
         p.stopped = 1
