@@ -46,6 +46,8 @@ itself with float64's u, which is added to E.
 
 from __future__ import annotations
 
+from math import fsum
+
 import numpy as np
 
 SINGLE = {np.dtype(name) for name in ("f2", "f4", "u1", "u2")}
@@ -80,14 +82,16 @@ def assign(X, centroids) -> np.ndarray:
 
 
 def update(X, labels, K, weights=None) -> tuple[np.ndarray, np.ndarray]:
-    """(Means, NaN where a cluster weighs 0; weights of the clusters)."""
+    """(Means, NaN where a cluster weighs 0; weights of the clusters), from exact sums."""
     X = np.asarray(X, np.float64)
     weights = np.ones(len(X)) if weights is None else np.asarray(weights, np.float64)
-    total = np.bincount(labels, weights, K)
-    sums = np.zeros((K, X.shape[1]))
-    np.add.at(sums, labels, weights[:, None] * X)
-    with np.errstate(invalid="ignore"):
-        return sums / total[:, None], total
+    means, total = np.full((K, X.shape[1]), np.nan), np.zeros(K)
+    for k in range(K):
+        own = labels == k
+        total[k] = fsum(weights[own])
+        if total[k] > 0:
+            means[k] = [fsum(column) / total[k] for column in (weights[own, None] * X[own]).T]
+    return means, total
 
 
 def distortion(X, centroids, labels=None, weights=None) -> float:
