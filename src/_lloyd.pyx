@@ -462,7 +462,7 @@ cdef int iterate(Fit *f, bint keep_path, Poll *p) noexcept nogil:
         ending = INTERRUPTED if p.stopped else assign_and_check(f, p)
         if ending == GOES_ON and f.run.distortion > distortion_before:
             return step_back(f, p)
-        f.run.n_iter += ending == GOES_ON
+        f.run.n_iter += 1
         if f.options.n_init == 1:
             p.done = f.run.n_iter
     return ending
