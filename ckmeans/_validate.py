@@ -230,9 +230,20 @@ def refuse_not_finite(name: str, array_: np.ndarray, row: int, column: int) -> N
     raise ValueError(f"{name} must be finite, found {array_[row, column]} at row {row}, column {column}")
 
 
+def magnitude(array_: np.ndarray) -> float:
+    """The largest magnitude, without a copy; NaN where there is one."""
+    return max(abs(float(array_.min())), abs(float(array_.max())))
+
+
+def refuse_start_beyond(limit: float, name: str, found: float) -> NoReturn:
+    """Refuse a start that float32 cannot be computed with, though X is computed in it: its result
+    would be in float64, and its labels not those that `assign` finds in float32."""
+    raise ValueError(f"{name} must lie within +-{limit:.3g}, as X does, found a value of {found:g}")
+
+
 def refuse_too_large(**arrays: np.ndarray) -> NoReturn:
     """Refuse values whose squares leave float64: those of the array with the largest one."""
-    largest = {name: max(abs(float(a.min())), abs(float(a.max()))) for name, a in arrays.items()}
+    largest = {name: magnitude(array_) for name, array_ in arrays.items()}
     name = max(largest, key=largest.__getitem__)
     raise ValueError(
         f"{name} must have values whose squares float64 can hold, found {largest[name]:g}: rescale the data"

@@ -380,25 +380,27 @@ def _starts(init: Init, X: np.ndarray, K: int, n_init: int, name: str = "init") 
     given = _validate.start(init, K, X.shape[1], name)
     if n_init != 1:
         raise ValueError(f"n_init must be 1 where {name} is an array, found {n_init}")
-    return lambda restart, seed, points: _rounded(given, points, name), 0
+    return lambda restart, seed, points: _rounded(given, X, points, name), 0
 
 
 def _called_starts(init: Callable[..., ArrayLike], X: np.ndarray, K: int, name: str) -> Callable[..., np.ndarray]:
     def start(restart: int, seed: int, points: Points) -> np.ndarray:
         rng = np.random.default_rng([seed, restart])
         made_by = f"{name}(X, K, rng)"
-        return _rounded(_validate.start(init(X, K, rng), K, X.shape[1], made_by), points, made_by)
+        return _rounded(_validate.start(init(X, K, rng), K, X.shape[1], made_by), X, points, made_by)
 
     return start
 
 
-def _rounded(centroids: np.ndarray, points: Points, name: str) -> np.ndarray:
+def _rounded(centroids: np.ndarray, X: np.ndarray, points: Points, name: str) -> np.ndarray:
     """Starting centroids in the computing dtype, if they are finite and it holds their squares."""
     largest = float(np.abs(centroids).max())
     if not largest <= points.largest:
         _validate.finite(name, centroids)
         if points.itemsize == 8:
             _validate.refuse_too_large(**{name: centroids})
+        if _validate.magnitude(X) <= points.largest:
+            _validate.refuse_start_beyond(points.largest, name, largest)
         raise _lloyd.OutOfRange(points.bits(largest))
     return np.ascontiguousarray(centroids, np.float32 if points.itemsize == 4 else np.float64)
 

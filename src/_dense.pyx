@@ -329,7 +329,9 @@ cdef int step_once(const Rows *rows, const Rows *centroids, Step *s, int n_threa
         s.K = centroids.m
         s.centroids = rounded
         engine.step(engine, s, p)
-        s.most = max(s.most, most)
+        # How small the values are is for X alone to say: a fit, too, looks only at X for that.
+        if most > rows.greatest:
+            s.most = max(s.most, most)
     if engine != NULL:
         engine.close(engine)
     release(rounded)
