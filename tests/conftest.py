@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, settings
 
 import ckmeans
 
-settings.register_profile("suite", deadline=None, max_examples=60, derandomize=True, database=None)
+settings.register_profile("suite", deadline=None, max_examples=400, derandomize=True, database=None)
 settings.register_profile(
-    "explore", deadline=None, max_examples=3000, suppress_health_check=[HealthCheck.too_slow]
+    "explore", deadline=None, max_examples=10_000, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
