@@ -130,6 +130,8 @@ setup(
             "cdivision": True,
             "initializedcheck": False,
             "freethreading_compatible": True,
+            "auto_pickle": False,
+            "autotestdict": False,
         },
     ),
     cmdclass={"build_ext": BuildExt},
