@@ -1,7 +1,7 @@
 """What a call of kmeans gives back."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,30 +39,26 @@ class Result:
         "stop_reason",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        *,
-        centroids: np.ndarray,
-        labels: np.ndarray,
-        counts: np.ndarray,
-        distortion: float,
-        history: np.ndarray,
-        distortions: np.ndarray,
-        n_iter: int,
-        stop_reason: str,
-        path: list[np.ndarray] | None,
-        algorithm: str,
-    ) -> None:
-        self.centroids = centroids
-        self.labels = labels
-        self.counts = counts
-        self.distortion = distortion
-        self.history = history
-        self.distortions = distortions
-        self.n_iter = n_iter
-        self.stop_reason = stop_reason
-        self.path = path
-        self.algorithm = algorithm
+    centroids: np.ndarray
+    labels: np.ndarray
+    counts: np.ndarray
+    distortion: float
+    history: np.ndarray
+    distortions: np.ndarray
+    n_iter: int
+    stop_reason: str
+    path: list[np.ndarray] | None
+    algorithm: str
+
+    def __init__(self, **fields: Any) -> None:
+        for name in self.__slots__:
+            object.__setattr__(self, name, fields[name])
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Result is read-only: {name} cannot be set")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _result_of, ({name: getattr(self, name) for name in self.__slots__},)
 
     @property
     def converged(self) -> bool:
@@ -76,3 +72,7 @@ class Result:
             f"<ckmeans.Result: {len(self.labels)} points x {n}, K={K}, distortion={self.distortion:.6g}, "
             f"n_iter={self.n_iter}, {self.stop_reason}{restarts}>"
         )
+
+
+def _result_of(fields: dict[str, Any]) -> Result:
+    return Result(**fields)
