@@ -1,4 +1,5 @@
 """Builds the C kernels once per instruction set, then the Cython modules."""
+
 import os
 import platform
 import shutil

@@ -26,9 +26,7 @@ class Report:
 
 def machine_text(machine: dict[str, Any]) -> str:
     """The machine in a few lines."""
-    versions = ", ".join(
-        f"{name} {number or NOTHING}" for name, number in machine["versions"].items()
-    )
+    versions = ", ".join(f"{name} {number or NOTHING}" for name, number in machine["versions"].items())
     return (
         f"{machine['cpu']} ({' '.join(machine['flags'])}), {machine['cores']} cores, "
         f"{machine['threads']} threads, {machine['memory_gib']} GiB, {machine['system']}, "

@@ -1,4 +1,5 @@
 """Exact k-means for Python programs that care about speed."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

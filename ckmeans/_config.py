@@ -1,4 +1,5 @@
 """What this build is, and how many threads it may use."""
+
 from __future__ import annotations
 
 import os

@@ -25,7 +25,7 @@ cdef struct Rows:
     int64_t stride           # values from row to row, where rows are read in place
     int64_t in_place         # a block that ends at or before this row is read in place
     const double *weights    # NULL: every point weighs 1
-    const double *cumulative # weights up to and with each row; NULL where weights is
+    const double *cumulative  # weights up to and with each row; NULL where weights is
     double total_weight
     uint64_t least           # bits of the magnitudes between which squares are safe
     uint64_t greatest

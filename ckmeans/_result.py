@@ -1,4 +1,5 @@
 """What a call of kmeans gives back."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -35,8 +36,8 @@ class Result:
     """
 
     __slots__ = (
-        "algorithm", "centroids", "counts", "distortion", "distortions", "history", "labels", "n_iter", "path",
-        "stop_reason",
+        "algorithm", "centroids", "counts", "distortion", "distortions", "history", "labels", "n_iter",
+        "path", "stop_reason",
     )  # fmt: skip
 
     centroids: np.ndarray

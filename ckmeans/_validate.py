@@ -1,4 +1,5 @@
 """Every check of what a user passes in, and every error message about it."""
+
 from __future__ import annotations
 
 import operator
@@ -207,7 +208,9 @@ def output(value: object, m: int) -> np.ndarray:
     if not isinstance(value, np.ndarray) or value.dtype != np.int32:
         raise TypeError(f"out must be an int32 array, found {_kind_of(value)}")
     if value.shape != (m,) or not value.flags.c_contiguous or not value.flags.writeable:
-        raise ValueError(f"out must be a writable contiguous array of shape ({m},), found shape {value.shape}")
+        raise ValueError(
+            f"out must be a writable contiguous array of shape ({m},), found shape {value.shape}"
+        )
     return value
 
 

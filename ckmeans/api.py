@@ -1,4 +1,5 @@
 """kmeans and its parts: check what came in, choose the dtype, run, give back."""
+
 from __future__ import annotations
 
 import math
@@ -383,7 +384,9 @@ def _starts(init: Init, X: np.ndarray, K: int, n_init: int, name: str = "init") 
     return lambda restart, seed, points: _rounded(given, X, points, name), 0
 
 
-def _called_starts(init: Callable[..., ArrayLike], X: np.ndarray, K: int, name: str) -> Callable[..., np.ndarray]:
+def _called_starts(
+    init: Callable[..., ArrayLike], X: np.ndarray, K: int, name: str
+) -> Callable[..., np.ndarray]:
     def start(restart: int, seed: int, points: Points) -> np.ndarray:
         rng = np.random.default_rng([seed, restart])
         made_by = f"{name}(X, K, rng)"
@@ -425,7 +428,9 @@ class _Bar:
                 from tqdm.auto import tqdm
             except ImportError:
                 raise ImportError('progress=True needs tqdm: pip install "ckmeans-simd[progress]"') from None
-            self.bar = tqdm(total=n_init if n_init > 1 else max_iter, unit="restart" if n_init > 1 else "iteration")
+            self.bar = tqdm(
+                total=n_init if n_init > 1 else max_iter, unit="restart" if n_init > 1 else "iteration"
+            )
 
     def __enter__(self) -> Callable[[int], None] | None:
         return None if self.bar is None else self.beat

@@ -286,9 +286,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     if target.is_dir():
         raise IsADirectoryError(f"cannot write {shown}: it is a folder")
     if Path(path).suffix.lower() != ".png":
-        raise ValueError(
-            f"cannot write {shown}: the output is an indexed PNG, so its name must end in .png"
-        )
+        raise ValueError(f"cannot write {shown}: the output is an indexed PNG, so its name must end in .png")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {shown}: there is no folder {target.parent}")
     if target.exists() and not target.is_file():
@@ -373,9 +371,7 @@ def _read_array(array: NDArray[Any]) -> _Source:
     if array.dtype != np.uint8:
         raise TypeError(f"image must be an array of uint8 (0 to 255), found {array.dtype}")
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise ValueError(
-            f"image must have shape (h, w), (h, w, 3) or (h, w, 4), found {array.shape}"
-        )
+        raise ValueError(f"image must have shape (h, w), (h, w, 3) or (h, w, 4), found {array.shape}")
     return _Source(_as_rgb(array), array.size, None)
 
 
@@ -418,8 +414,7 @@ def _why_refused(picture: Image.Image) -> str | None:
     n_frames = getattr(picture, "n_frames", 1)
     if n_frames > 1 and picture.format not in _FIRST_FRAME_IS_ALL:
         return (
-            f"has {n_frames} frames or pages: choose one first, "
-            "for instance with PIL.Image.open(path).copy()"
+            f"has {n_frames} frames or pages: choose one first, for instance with PIL.Image.open(path).copy()"
         )
     return None
 

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memmove, memset
 
 from ckmeans._dense cimport dense_open
 from ckmeans._engine cimport Engine, Step
-from ckmeans._points cimport Points, Rows, out_of_range, read_row, read_rows
+from ckmeans._points cimport Points, Rows, out_of_range, read_row
 from ckmeans._random cimport Stream, next_below, stream_of
 from ckmeans._runtime cimport Poll, Watch, allocate, poll, release, threads_for, wide_stride
 from ckmeans._seed cimport (
@@ -280,8 +280,8 @@ cdef bint may_move_to(const Fit *f, int64_t row, void *values) noexcept nogil:
 
 cdef int64_t random_row_away(Fit *f, void *values, Poll *p) noexcept nogil:
     """A random row that is not on its centroid, -1 where there is none."""
-    cdef int64_t row, i
-    for i in range(64):
+    cdef int64_t row, i, _
+    for _ in range(64):
         row = draw_row(f.rows, &f.random)
         if may_move_to(f, row, values):
             return row
@@ -550,7 +550,6 @@ cdef int64_t run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distor
 
 cdef void run_shared(Fits fits, int64_t n_init, double *distortions, Poll *p) noexcept:
     """Restart r on any thread: its numbers come from stream r, and of equals the first wins."""
-    cdef int64_t restart
     cdef int thread, count = fits.count
     cdef Fit **each = fits.each
     with nogil:

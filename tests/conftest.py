@@ -24,7 +24,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 def pytest_report_header():
     """What is being tested."""
-    return [f"ckmeans: {ckmeans.__file__}", *(f"  {line}" for line in repr(ckmeans.show_config()).splitlines())]
+    return [
+        f"ckmeans: {ckmeans.__file__}",
+        *(f"  {line}" for line in repr(ckmeans.show_config()).splitlines()),
+    ]
 
 
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])

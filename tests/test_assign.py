@@ -145,7 +145,7 @@ def test_distortion_is_the_mean_squared_distance(kind, dtype):
     weights = np.random.default_rng(0).random(900)
     J = ckmeans.distortion(X, centroids)
     assert isinstance(J, float)
-    assert J == pytest.approx(squared.mean(), rel=1e-13)
+    assert pytest.approx(squared.mean(), rel=1e-13) == J
     assert ckmeans.distortion(X, centroids, labels) == J
     weighted = ckmeans.distortion(X, centroids, sample_weight=weights)
     assert weighted == pytest.approx(np.average(squared, weights=weights), rel=1e-12)

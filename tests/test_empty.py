@@ -54,9 +54,7 @@ def test_farthest_ignores_points_without_weight(data):
     order = np.argsort(-squared, kind="stable")
     weights = np.ones(len(X))
     weights[order[[0, 2]]] = 0
-    r = ckmeans.kmeans(
-        X, 6, init=start, empty="farthest", keep_path=True, max_iter=1, sample_weight=weights
-    )
+    r = ckmeans.kmeans(X, 6, init=start, empty="farthest", keep_path=True, max_iter=1, sample_weight=weights)
     np.testing.assert_array_equal(r.path[1][[1, 4]], X[order[[1, 3]]])
 
 
@@ -66,7 +64,7 @@ def test_reinit_takes_random_points(data):
     for seed in range(8):
         r = ckmeans.kmeans(X, 6, init=start, empty="reinit", seed=seed, keep_path=True, max_iter=1)
         for centroid in r.path[1][[1, 4]]:
-            row = np.flatnonzero((X == centroid).all(axis=1))
+            row = np.flatnonzero((centroid == X).all(axis=1))
             assert row.size > 0
             taken.add(int(row[0]))
         check_state(X, r)
@@ -107,7 +105,11 @@ ROBBED_START = np.array([[-6.5], [5.0], [16.5]])
 
 def test_drop_on_the_way():
     r = ckmeans.kmeans(ROBBED, 3, init=ROBBED_START, tol=0, empty="drop", keep_path=True)
-    assert [centroids.ravel().tolist() for centroids in r.path] == [[-6.5, 5, 16.5], [-1, 5, 11], [-0.5, 10.5]]
+    assert [centroids.ravel().tolist() for centroids in r.path] == [
+        [-6.5, 5, 16.5],
+        [-1, 5, 11],
+        [-0.5, 10.5],
+    ]
     assert r.history.tolist() == [27.625, 0.5, 0.25]
     assert (r.n_iter, r.stop_reason, r.counts.tolist()) == (2, "stable", [2, 2])
 

@@ -194,9 +194,7 @@ def test_path_string_pillow_and_array_agree(tmp_path):
     array = make_rgb()
     path = tmp_path / "in.png"
     Image.fromarray(array).save(path)
-    results = [
-        quantize(source, 12, seed=3) for source in (path, str(path), Image.open(path), array)
-    ]
+    results = [quantize(source, 12, seed=3) for source in (path, str(path), Image.open(path), array)]
     for result in results[1:]:
         np.testing.assert_array_equal(result.indices, results[0].indices)
         np.testing.assert_array_equal(result.palette, results[0].palette)

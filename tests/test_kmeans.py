@@ -89,7 +89,12 @@ def test_one_cluster(kind, dtype):
 
 def test_one_point():
     r = ckmeans.kmeans([[3, 4]], 1)
-    assert (r.centroids.tolist(), r.labels.tolist(), r.distortion, r.stop_reason) == ([[3, 4]], [0], 0, "stable")
+    assert (r.centroids.tolist(), r.labels.tolist(), r.distortion, r.stop_reason) == (
+        [[3, 4]],
+        [0],
+        0,
+        "stable",
+    )
 
 
 # ---- how a run stops -------------------------------------------------------------------------------
@@ -108,7 +113,9 @@ def long_run():
 
 def test_stable_means_that_the_last_update_changed_no_label(long_run):
     X, _, r = long_run
-    changed = [(ckmeans.assign(X, a) != ckmeans.assign(X, b)).any() for a, b in zip(r.path, r.path[1:], strict=False)]
+    changed = [
+        (ckmeans.assign(X, a) != ckmeans.assign(X, b)).any() for a, b in zip(r.path, r.path[1:], strict=False)
+    ]
     assert changed == [True] * (r.n_iter - 1) + [False]
 
 
@@ -170,7 +177,7 @@ def test_callback_stops_the_call(long_run, last, true):
 
 @pytest.mark.parametrize("value", [None, False, 0, 1, "yes", np.ones(3)])
 def test_only_true_stops(long_run, value):
-    X, start, full = long_run
+    X, start, _full = long_run
     r = ckmeans.kmeans(X, 20, init=start, tol=0, max_iter=3, callback=lambda *_: value)
     assert (r.n_iter, r.stop_reason) == (3, "max_iter")
 

@@ -167,7 +167,9 @@ def test_starts_are_examples(X, data):
     K = data.draw(st.integers(1, len(X)))
     method = data.draw(st.sampled_from(["random", "k-means++"]))
     weights = data.draw(weights_for(len(X)))
-    centroids = ckmeans.init_centroids(X, K, method, seed=data.draw(st.integers(0, 99)), sample_weight=weights)
+    centroids = ckmeans.init_centroids(
+        X, K, method, seed=data.draw(st.integers(0, 99)), sample_weight=weights
+    )
     weighing = X if weights is None else X[weights > 0]
     values = {tuple(row) for row in weighing.tolist()}
     drawn = {tuple(row) for row in centroids.tolist()}

@@ -18,9 +18,7 @@ def _fit(job: Job) -> Run:
 
     def run(number: int) -> Outcome:
         labels = first[number % len(first)].copy()
-        compactness, _, centroids = cv2.kmeans(
-            X, job.K, labels, criteria, 1, cv2.KMEANS_USE_INITIAL_LABELS
-        )
+        compactness, _, centroids = cv2.kmeans(X, job.K, labels, criteria, 1, cv2.KMEANS_USE_INITIAL_LABELS)
         note = "first labels given, last ones a step behind: two assignments fewer"
         return Outcome(centroids, objective=compactness, note=note)
 
@@ -37,9 +35,7 @@ def _random(job: Job) -> Run:
 
     def run(number: int) -> Outcome:
         cv2.setRNGSeed(number)
-        compactness, _, centroids = kmeans(
-            X, job.K, None, criteria, job.restarts, cv2.KMEANS_RANDOM_CENTERS
-        )
+        compactness, _, centroids = kmeans(X, job.K, None, criteria, job.restarts, cv2.KMEANS_RANDOM_CENTERS)
         return Outcome(centroids, objective=compactness, note="starts drawn from the bounding box")
 
     return run
