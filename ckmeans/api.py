@@ -313,6 +313,10 @@ def init_centroids(
         if start is not None:
             return start(0, number, points)
         centroids, most = _seed.init(points, K, default_trials, number, count)
+        # Of random examples nobody has looked at the values yet.
+        largest = float(np.abs(centroids).max())
+        if not largest <= points.largest:
+            most = points.bits(largest)
         if points.out_of_range(most):
             raise _lloyd.OutOfRange(most)
         return centroids
