@@ -32,6 +32,9 @@ class Result:
         The centroids of each assignment, with ``keep_path=True``.
     algorithm : str
         The engine that ran.
+    stats : dict
+        Over all restarts: "distances_computed" (those of whole boxes too), "distances_avoided" (how
+        many more the dense engine would have computed), and "bytes" of memory that the engine took.
     """
 
     __slots__ = (
@@ -49,6 +52,7 @@ class Result:
     stop_reason: str
     path: list[np.ndarray] | None
     algorithm: str
+    stats: dict[str, int]
 
     def __init__(self, **fields: Any) -> None:
         for name in self.__slots__:
