@@ -39,7 +39,7 @@ class Result:
 
     __slots__ = (
         "algorithm", "centroids", "counts", "distortion", "distortions", "history", "labels", "n_iter", "path",
-        "stop_reason",
+        "stats", "stop_reason",
     )  # fmt: skip
 
     centroids: np.ndarray
