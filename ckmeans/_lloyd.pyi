@@ -7,6 +7,7 @@ from typing_extensions import disjoint_base
 from ckmeans._points import Points
 
 STOP_REASONS: tuple[str, ...]
+ALGORITHMS: tuple[str, ...]
 EMPTY_POLICIES: dict[str, int]
 
 @disjoint_base
@@ -18,6 +19,7 @@ class EmptyCluster(Exception): ...
 def fit(
     points: Points,
     *,
+    algorithm: int,
     K: int,
     trials: int,
     start: Callable[[int], np.ndarray] | None,

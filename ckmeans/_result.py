@@ -33,11 +33,14 @@ class Result:
         The centroids of each assignment, with ``keep_path=True``.
     algorithm : str
         The engine that ran.
+    stats : dict
+        Over all restarts: "distances_computed" (those of whole boxes too), "distances_avoided" (how
+        many more the dense engine would have computed), and "bytes" of memory that the engine took.
     """
 
     __slots__ = (
         "algorithm", "centroids", "counts", "distortion", "distortions", "history", "labels", "n_iter",
-        "path", "stop_reason",
+        "path", "stats", "stop_reason",
     )  # fmt: skip
 
     centroids: np.ndarray
@@ -50,6 +53,7 @@ class Result:
     stop_reason: str
     path: list[np.ndarray] | None
     algorithm: str
+    stats: dict[str, int]
 
     def __init__(self, **fields: Any) -> None:
         for name in self.__slots__:

@@ -17,6 +17,15 @@ cdef extern from "simd/kernels.h" nogil:
         int64_t *counts
         double square[16]
 
+    int LEAF
+
+    struct leaf:
+        const void *points
+        int64_t count
+        const double *weights
+        const double *numbers
+        int32_t *labels
+
     struct kernels:
         const char *name
         int itemsize
@@ -35,6 +44,17 @@ cdef extern from "simd/kernels.h" nogil:
         void (*relax)(const void *tiles, int64_t ntiles, int64_t n, const void *centres, int64_t trials,
                       const void *nearest, void *closer) noexcept nogil
         double (*total)(const void *values, const double *weights, int64_t count) noexcept nogil
+        int list_block
+        void (*list_all)(const void *centroids, const void *shift, int64_t K, int64_t n, void *list) noexcept nogil
+        int64_t (*prune)(const void *list, int64_t count, const void *edges, const void *shift, int64_t n,
+                         void *kept) noexcept nogil
+        int64_t (*settle)(const leaf *leaf, const void *list, int64_t count, const void *shift, int64_t n,
+                          const double *centroids, sums *sums) noexcept nogil
+        int64_t (*halve)(const void *columns, const int32_t *ids, int64_t stride, int64_t count, int64_t n,
+                         int64_t left, void *to, int32_t *to_ids, void *value, void *keys,
+                         int32_t *places) noexcept nogil
+        void (*classify)(const void *rows, int64_t stride, int64_t count, int depth, const int32_t *feature,
+                         const void *value, int32_t *bucket) noexcept nogil
 
     int64_t wide_stride(int64_t n)
 

@@ -11,7 +11,9 @@ import numpy as np
 
 INITS = ("k-means++", "random")
 EMPTY = ("drop", "reinit", "farthest", "error")
-ALGORITHMS = ("auto", "dense")
+ALGORITHMS = ("auto", "dense", "cells")
+CELLS_FEATURES = 8
+CELLS_ROWS = 1 << 30
 
 # dtype, of either byte order -> size of an item of the computing dtype.
 _COMPUTED_IN = {
@@ -78,6 +80,16 @@ def choice(name: str, value: object, valid: tuple[str, ...]) -> str:
     if value not in valid:
         raise ValueError(f"{name} must be one of {_listed(valid)}, found {found(value)}")
     return value
+
+
+def algorithm(value: object, m: int, n: int) -> str:
+    """The name of an engine that takes m points of n features, or "auto"."""
+    name = choice("algorithm", value, ALGORITHMS)
+    if name == "cells" and n > CELLS_FEATURES:
+        raise ValueError(f'algorithm="cells" takes at most {CELLS_FEATURES} features, found {n}')
+    if name == "cells" and m > CELLS_ROWS:
+        raise ValueError(f'algorithm="cells" takes at most {CELLS_ROWS} points, found {m}')
+    return name
 
 
 def _listed(valid: tuple[str, ...]) -> str:

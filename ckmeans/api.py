@@ -32,7 +32,7 @@ def kmeans(
     tol: float = 1e-4,
     empty: Literal["drop", "reinit", "farthest", "error"] = "drop",
     sample_weight: ArrayLike | None = None,
-    algorithm: Literal["auto", "dense"] = "auto",
+    algorithm: Literal["auto", "dense", "cells"] = "auto",
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
     callback: Callable[[int, float, np.ndarray], Any] | None = None,
@@ -70,8 +70,10 @@ def kmeans(
         be filled, since every distance is 0, stays where it is with count 0.
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default.
-    algorithm : {"auto", "dense"}
-        The engine; every engine gives the same labels.
+    algorithm : {"auto", "dense", "cells"}
+        The engine; every engine gives the same labels. "dense" computes every distance; "cells", up
+        to 8 features, puts the points in a spatial order once and settles whole boxes of them at
+        once; "auto" chooses.
     seed : int, numpy.random.Generator or None
         The same seed gives the same bits on the same machine, on any number of threads.
     n_threads : int, optional
@@ -120,13 +122,16 @@ def kmeans(
         "callback": _validate.function("callback", callback),
         "keep_path": bool(keep_path),
     }
-    _validate.choice("algorithm", algorithm, _validate.ALGORITHMS)
+    algorithm = _validate.algorithm(algorithm, *X.shape)
+    if algorithm == "auto":
+        algorithm = _fastest(*X.shape, K, n_init)
+    options["algorithm"] = _lloyd.ALGORITHMS.index(algorithm)
     start, trials = _starts(init, X, K, n_init)
     options |= {"K": K, "n_init": n_init, "trials": trials, "seed": _validate.seed(seed)}
     options["n_threads"] = _threads(n_threads, X.size * K * n_init)
     with _Bar(progress, n_init, options["max_iter"]) as beat:
         found = _in_safe_dtype(X, weights, lambda points: _fit(points, start, beat, options))
-    return Result(algorithm="dense", **found)
+    return Result(algorithm=algorithm, **found)
 
 
 def assign(
@@ -325,6 +330,12 @@ def init_centroids(
 
 
 # ---- between the checks and the engines ---------------------------------------------------------
+
+
+def _fastest(m: int, n: int, K: int, n_init: int) -> str:
+    """The engine of "auto", by the shapes alone: where ordering the points pays."""
+    pays = n <= 4 and m >= 4096 and m < _validate.CELLS_ROWS and K * n_init >= 8
+    return "cells" if pays else "dense"
 
 
 def _threads(n_threads: object, work: int) -> int:

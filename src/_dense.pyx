@@ -9,11 +9,12 @@ from libc.math cimport INFINITY, fabs, isfinite
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ckmeans._engine cimport Engine, Step
+from ckmeans._engine cimport Engine, Prepared, Step
 from ckmeans._points cimport Points, Rows, block_at, read_row, read_rows
 from ckmeans._runtime cimport (
     Poll, Watch, allocate, panel, poll, release, sums, threads_for, wide_stride,
 )
+from ckmeans._shift cimport find_shift, take
 
 import numpy as np
 
@@ -23,7 +24,6 @@ cdef int64_t CHUNK_ROWS = 512
 cdef int64_t CHUNK_WORK = 1 << 30     # multiply-adds that may pass between two looks at signals
 cdef int64_t WINDOW_WORK = 1 << 31    # multiply-adds between two meetings of the threads
 cdef int64_t BLOCK_BYTES = 192 * 1024  # packed rows that stay in the second cache
-cdef int64_t SHIFT_CENTROIDS = 9
 
 
 cdef int64_t chunk_rows(int64_t n, int64_t K) noexcept nogil:
@@ -109,16 +109,12 @@ cdef size_t dense_layout(Dense *d, char *memory) noexcept nogil:
     return at
 
 
-cdef inline void *take(char *memory, size_t *at, size_t size) noexcept nogil:
-    cdef void *start = NULL if memory == NULL else memory + at[0]
-    at[0] += (size + 63) // 64 * 64
-    return start
-
-
-cdef Engine *dense_open(const Rows *rows, int64_t K, int n_threads) noexcept nogil:
+cdef Engine *dense_open(const Rows *rows, Prepared *prepared, int64_t K, int n_threads) noexcept nogil:
     cdef Dense draft
     draft.engine.step = dense_step
+    draft.engine.finish = dense_finish
     draft.engine.close = dense_close
+    draft.engine.room = rows.m
     draft.rows = rows
     draft.K = draft.panel.K = K
     draft.panel.n = rows.n
@@ -126,7 +122,8 @@ cdef Engine *dense_open(const Rows *rows, int64_t K, int n_threads) noexcept nog
     draft.block = block_rows(rows, draft.chunk)
     draft.partials = min(partial_count(rows.n, K), (rows.m + draft.chunk - 1) // draft.chunk)
     draft.n_threads = min(threads_for(n_threads, <double>rows.m * rows.n * K), <int>draft.partials)
-    cdef char *memory = <char *>allocate(dense_layout(&draft, NULL))
+    draft.engine.bytes = dense_layout(&draft, NULL)
+    cdef char *memory = <char *>allocate(draft.engine.bytes)
     if memory == NULL:
         return NULL
     dense_layout(&draft, memory)
@@ -138,36 +135,9 @@ cdef void dense_close(Engine *engine) noexcept nogil:
     release(engine)
 
 
-# ---- the shift -------------------------------------------------------------------------------
-
-cdef double median_of(double *values, int64_t count) noexcept nogil:
-    """The lower median, by insertion sort: `count` is a handful."""
-    cdef int64_t i, j
-    cdef double value
-    for i in range(1, count):
-        value = values[i]
-        j = i
-        while j > 0 and values[j - 1] > value:
-            values[j] = values[j - 1]
-            j -= 1
-        values[j] = value
-    return values[(count - 1) // 2]
-
-
-cdef void find_shift(Dense *d, const Step *s) noexcept nogil:
-    """The componentwise median of a few centroids: near the data wherever they are, whatever
-    one far centroid does, and the same for every row."""
-    cdef double few[9]
-    cdef int64_t n = d.rows.n, stride = wide_stride(n), count = min(s.K, SHIFT_CENTROIDS), l, i
-    cdef double value
-    for l in range(n):
-        for i in range(count):
-            few[i] = s.wide[(i * (s.K - 1) // max(count - 1, 1)) * stride + l]
-        value = median_of(few, count)
-        if d.rows.kernels.itemsize == 4:
-            (<float *>d.shift)[l] = <float>value
-        else:
-            (<double *>d.shift)[l] = value
+cdef void dense_finish(Engine *engine, int32_t *own, int32_t *labels) noexcept nogil:
+    """This engine's labels are the rows'."""
+    memcpy(labels, own, engine.room * sizeof(int32_t))
 
 
 # ---- one step --------------------------------------------------------------------------------
@@ -249,6 +219,7 @@ cdef void reduce_parts(Dense *d, Step *s) noexcept nogil:
     """Add the partial sums up in order."""
     cdef int64_t i, k, lane
     s.changed = s.most = 0
+    s.computed = d.rows.m * s.K
     s.square = 0
     for i in range(d.partials):
         s.changed += d.parts[i].changed
@@ -272,7 +243,7 @@ cdef int dense_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     cdef int64_t rounds = max(1, WINDOW_WORK // (d.partials * d.chunk) // (d.rows.n * s.K))
     if s.score:
         d.panel.K = s.K
-        find_shift(d, s)
+        find_shift(d.rows.kernels.itemsize, s.K, d.rows.n, s.wide, d.shift)
         d.rows.kernels.pack_centroids(s.centroids, d.shift, &d.panel)
     while first < chunks and not p.stopped:
         last = min(first + rounds * d.partials, chunks)
@@ -319,7 +290,7 @@ cdef uint64_t read_centroids(const Rows *centroids, int itemsize, double *wide, 
 cdef int step_once(const Rows *rows, const Rows *centroids, Step *s, int n_threads, Poll *p) noexcept nogil:
     """One step with everything made for it; nonzero where there is no memory."""
     cdef int itemsize = rows.kernels.itemsize
-    cdef Engine *engine = dense_open(rows, centroids.m, n_threads)
+    cdef Engine *engine = dense_open(rows, NULL, centroids.m, n_threads)
     cdef void *rounded = allocate(centroids.m * rows.n * itemsize)
     cdef uint64_t most
     s.wide = <double *>allocate(centroids.m * wide_stride(rows.n) * sizeof(double))

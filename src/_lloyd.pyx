@@ -10,8 +10,10 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
+from ckmeans._boxes cimport boxes_prepare
+from ckmeans._cells cimport cells_open
 from ckmeans._dense cimport dense_open
-from ckmeans._engine cimport Engine, Step
+from ckmeans._engine cimport Engine, Kind, Prepared, Step
 from ckmeans._points cimport Points, Rows, out_of_range, read_row
 from ckmeans._random cimport Stream, next_below, stream_of
 from ckmeans._runtime cimport Poll, Watch, allocate, poll, release, threads_for, wide_stride
@@ -30,6 +32,12 @@ cdef enum Ending:
 
 STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
 EMPTY_POLICIES = {"drop": DROP, "reinit": REINIT, "farthest": FARTHEST, "error": ERROR}
+
+# The engines by number, in the order of their names.
+ALGORITHMS = ("dense", "cells")
+cdef Kind KINDS[2]
+KINDS[0] = Kind(NULL, dense_open)
+KINDS[1] = Kind(boxes_prepare, cells_open)
 
 cdef int64_t SCAN_ROWS = 512           # rows between two looks at signals
 cdef int64_t SHARED_WORK = 1 << 31     # multiply-adds of a step up to which restarts are shared out
@@ -57,7 +65,7 @@ cdef struct Run:
     int ending
     double distortion
     char *centroids          # (K, n) of the computing dtype
-    int32_t *labels          # (m,)
+    int32_t *labels          # the engine's own
     int64_t *counts          # (K,)
     double *history          # n_iter + 1 distortions
     int64_t history_room
@@ -69,6 +77,8 @@ cdef struct Run:
 cdef struct Fit:
     const Rows *rows
     const Options *options
+    const Kind *kind
+    Prepared *prepared       # shared by all fits
     Engine *engine
     int64_t engine_K         # the number of centroids it was opened for
     int n_threads
@@ -81,6 +91,9 @@ cdef struct Fit:
     char *before             # centroids before the last update
     int64_t K_before
     double *wide
+    int32_t *row_labels      # (m,) in the order of rows, where an update asks for them; NULL: not yet
+    double computed          # distances, over all steps
+    double pairs             # and how many the dense engine computes
     int32_t *renumber        # (K,) new index of each centroid, -1: dropped
     int64_t *farthest        # (K,) rows for the empty clusters
     double *farthest_squared
@@ -102,7 +115,7 @@ cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
     for i in range(2):
         f.runs[i].centroids = take(memory, &at, K * n * item)
         f.runs[i].counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
-        f.runs[i].labels = <int32_t *>take(memory, &at, f.rows.m * sizeof(int32_t))
+        f.runs[i].labels = <int32_t *>take(memory, &at, f.engine.room * sizeof(int32_t))
     f.before = take(memory, &at, K * n * item)
     f.wide = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.offsets = <double *>take(memory, &at, K * stride * sizeof(double))
@@ -113,14 +126,21 @@ cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
     return at
 
 
-cdef Fit *fit_open(const Rows *rows, const Options *options, int n_threads) noexcept nogil:
+cdef Fit *fit_open(const Rows *rows, const Options *options, const Kind *kind, Prepared *prepared,
+                   int n_threads) noexcept nogil:
     """NULL where there is no memory."""
     cdef Fit draft
     memset(&draft, 0, sizeof(draft))
     draft.rows = rows
     draft.options = options
+    draft.kind = kind
+    draft.prepared = prepared
+    draft.n_threads = n_threads
+    if open_engine(&draft, options.K):
+        return NULL
     cdef char *memory = <char *>allocate(fit_layout(&draft, NULL))
     if memory == NULL:
+        draft.engine.close(draft.engine)
         return NULL
     fit_layout(&draft, memory)
     draft.runs[0].restart = draft.runs[1].restart = -1
@@ -130,9 +150,8 @@ cdef Fit *fit_open(const Rows *rows, const Options *options, int n_threads) noex
     f.best = &f.runs[1]
     f.step.score = f.step.sum = True
     f.step.wide = f.wide
-    f.n_threads = n_threads
     f.seeding = seeding_open(rows, options.K, options.trials, n_threads)
-    if f.seeding == NULL or open_engine(f, options.K):
+    if f.seeding == NULL:
         fit_close(f)
         return NULL
     return f
@@ -142,7 +161,7 @@ cdef int open_engine(Fit *f, int64_t K) noexcept nogil:
     """An engine for K centroids: how it adds up depends on K. Nonzero: no memory."""
     if f.engine != NULL:
         f.engine.close(f.engine)
-    f.engine = dense_open(f.rows, K, f.n_threads)
+    f.engine = f.kind.open(f.rows, f.prepared, K, f.n_threads)
     f.engine_K = K
     return f.engine == NULL
 
@@ -156,6 +175,7 @@ cdef void fit_close(Fit *f) noexcept nogil:
         release(f.runs[i].history)
         release(f.runs[i].path)
         release(f.runs[i].path_K)
+    release(f.row_labels)
     release(f)
 
 
@@ -223,6 +243,8 @@ cdef int assign(Fit *f, Poll *p) noexcept nogil:
     if f.engine.step(f.engine, &f.step, p):
         return INTERRUPTED
     f.run.distortion = f.step.square / f.rows.total_weight
+    f.computed += f.step.computed
+    f.pairs += <double>f.rows.m * f.run.K
     return GOES_ON
 
 
@@ -254,23 +276,25 @@ cdef void move_to_means(Fit *f) noexcept nogil:
 
 cdef void drop_empty(Fit *f) noexcept nogil:
     """Remove the centroids without points; the others keep their order."""
-    cdef int64_t size = f.rows.n * f.rows.kernels.itemsize, k, kept = 0, i
-    for k in range(f.run.K):
+    cdef int64_t size = f.rows.n * f.rows.kernels.itemsize, k, kept = 0, i, K = f.run.K
+    for k in range(K):
         f.renumber[k] = -1
         if f.step.weights[k] != 0:
             memmove(f.run.centroids + kept * size, f.run.centroids + k * size, size)
             f.renumber[k] = <int32_t>kept
             kept += 1
     f.run.K = kept
-    for i in range(f.rows.m):
-        f.run.labels[i] = f.renumber[f.run.labels[i]]
+    for i in range(f.engine.room):
+        # Engines leave what they do not use as they find it.
+        if 0 <= f.run.labels[i] < K:
+            f.run.labels[i] = f.renumber[f.run.labels[i]]
 
 
 cdef double squared_to_own(const Fit *f, int64_t row, void *values) noexcept nogil:
     """The squared distance of a row to its centroid; `values` holds n + 8 values."""
     cdef double squared
     read_row(f.rows, row, values)
-    f.rows.kernels.distances(values, f.rows.n, 1, f.rows.n, f.run.labels + row, f.wide, &squared)
+    f.rows.kernels.distances(values, f.rows.n, 1, f.rows.n, f.row_labels + row, f.wide, &squared)
     return squared
 
 
@@ -330,9 +354,14 @@ cdef int64_t farthest_rows(Fit *f, int64_t wanted, void *values, Poll *p) noexce
 cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
     """Put the empty clusters on points, far from where the points' centroids were."""
     cdef int64_t size = f.rows.n * f.rows.kernels.itemsize, k, row, taken = 0, found = 0, empty = 0
-    cdef void *values = allocate(size + 64)
-    if values == NULL:
+    cdef void *values
+    if f.row_labels == NULL:
+        f.row_labels = <int32_t *>allocate(f.rows.m * sizeof(int32_t))
+    values = allocate(size + 64)
+    if values == NULL or f.row_labels == NULL:
+        release(values)
         return 1
+    f.engine.finish(f.engine, f.run.labels, f.row_labels)
     if f.options.empty == FARTHEST:
         for k in range(f.run.K):
             empty += f.step.weights[k] == 0
@@ -521,14 +550,18 @@ cdef class Fits:
     cdef Fit *each[1024]
     cdef int count
     cdef int64_t done            # restarts that have come to an answer
+    cdef Prepared *prepared
 
     def __cinit__(self):
         self.count = 0
+        self.prepared = NULL
 
     def __dealloc__(self):
         cdef int i
         for i in range(self.count):
             fit_close(self.each[i])
+        if self.prepared != NULL:
+            self.prepared.discard(self.prepared)
 
 
 cdef int64_t run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distortions, Poll *p) noexcept nogil:
@@ -589,11 +622,19 @@ cdef object path_of(const Fit *f, const Run *r):
     return [centroids_of(f, r.path + i * size, r.path_K[i]) for i in range(r.n_iter + 1)]
 
 
-cdef object answer(const Fit *f, const Run *r, bint keep_path):
-    cdef int64_t m = f.rows.m
+cdef object labels_of(Fit *f, Run *r):
+    """The labels of the rows, by the engine that found them."""
+    labels = np.empty(f.rows.m, np.int32)
+    cdef int32_t[::1] view = labels
+    with nogil:
+        f.engine.finish(f.engine, r.labels, &view[0])
+    return labels
+
+
+cdef object answer(Fit *f, Run *r, bint keep_path):
     return {
         "centroids": centroids_of(f, r.centroids, r.K),
-        "labels": array_of(r.labels, m * sizeof(int32_t), np.int32, m),
+        "labels": labels_of(f, r),
         "counts": array_of(r.counts, r.K * sizeof(int64_t), np.int64, r.K),
         "distortion": r.distortion,
         "history": array_of(r.history, (r.n_iter + 1) * sizeof(double), np.float64, r.n_iter + 1),
@@ -601,6 +642,20 @@ cdef object answer(const Fit *f, const Run *r, bint keep_path):
         "stop_reason": STOP_REASONS[r.ending],
         "path": path_of(f, r) if keep_path else None,
     }
+
+
+cdef object stats_of(Fits fits):
+    """What all restarts cost."""
+    cdef double computed = 0, pairs = 0
+    cdef int64_t bytes_ = 0
+    cdef int i
+    for i in range(fits.count):
+        computed += fits.each[i].computed
+        pairs += fits.each[i].pairs
+        bytes_ += fits.each[i].engine.bytes
+    if fits.prepared != NULL:
+        bytes_ += fits.prepared.bytes
+    return {"distances_computed": int(computed), "distances_avoided": int(pairs - computed), "bytes": bytes_}
 
 
 cdef object best_of(Fits fits):
@@ -624,6 +679,20 @@ class EmptyCluster(Exception):
     """Under the policy "error"; args: the cluster and the iteration."""
 
 
+cdef int prepare(Fits fits, const Kind *kind, const Rows *rows, int n_threads, Watch watch) except -1:
+    """What the engine makes of the data once."""
+    if kind.prepare == NULL:
+        return 0
+    with nogil:
+        fits.prepared = kind.prepare(rows, n_threads, &watch.poll)
+    watch.check()
+    if fits.prepared == NULL:
+        raise MemoryError
+    if out_of_range(rows, fits.prepared.most):
+        raise OutOfRange(fits.prepared.most)
+    return 0
+
+
 cdef int raise_ending(const Fit *f) except -1:
     if f.run.ending == OUT_OF_RANGE:
         raise OutOfRange(f.most)
@@ -634,10 +703,11 @@ cdef int raise_ending(const Fit *f) except -1:
     return 0
 
 
-def fit(Points points, *, int64_t K, int64_t trials, start, int64_t n_init, int64_t max_iter, double tol,
+def fit(Points points, *, int algorithm, int64_t K, int64_t trials, start, int64_t n_init, int64_t max_iter, double tol,
         int empty, uint64_t seed, int n_threads, callback, beat, bint keep_path):
     """All restarts; the best one as a dict, with every restart's distortion.
 
+    `algorithm`: its place in ALGORITHMS.
     `start(restart)` gives a C-contiguous (K, n) array of the computing dtype; None: seed with
     `trials` candidates a centre, 0 for random examples. `beat(done)` is called now and then.
     """
@@ -653,8 +723,9 @@ def fit(Points points, *, int64_t K, int64_t trials, start, int64_t n_init, int6
     cdef int i, sharing = min(sharing_threads(rows, &options, n_threads), 1024)
     distortions_array = np.empty(n_init)
     cdef double[::1] distortions = distortions_array
+    prepare(fits, &KINDS[algorithm], rows, n_threads, watch)
     for i in range(sharing):
-        fits.each[i] = fit_open(rows, &options, n_threads if sharing == 1 else 1)
+        fits.each[i] = fit_open(rows, &options, &KINDS[algorithm], fits.prepared, n_threads if sharing == 1 else 1)
         if fits.each[i] == NULL:
             raise MemoryError
         fits.count += 1
@@ -675,4 +746,5 @@ def fit(Points points, *, int64_t K, int64_t trials, start, int64_t n_init, int6
         f.best = f.run
     result = answer(f, f.best, keep_path)
     result["distortions"] = distortions_array[:fits.done]
+    result["stats"] = stats_of(fits)
     return result

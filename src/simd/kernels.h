@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
 #define ALWAYS_INLINE __forceinline
 #define UNROLL
 #elif defined(__clang__)
@@ -28,6 +29,17 @@
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
+
+static ALWAYS_INLINE int lowest_bit(unsigned bits)
+{
+#if defined(_MSC_VER) && !defined(__clang__)
+    unsigned long place;
+    _BitScanForward(&place, bits);
+    return (int)place;
+#else
+    return __builtin_ctz(bits);
+#endif
+}
 
 struct panel {
     int64_t K, n;
@@ -43,6 +55,17 @@ struct sums {
     double *weights;   /* K */
     int64_t *counts;   /* K */
     double square[16]; /* two accumulators of 8 lanes */
+};
+
+/* A box of at most LEAF points in columns: feature l of point p is points[l * LEAF + p]. */
+enum { LEAF = 32 };
+
+struct leaf {
+    const void *points;
+    int64_t count;
+    const double *weights; /* LEAF of them, as all below */
+    const double *numbers; /* how many original points each stands for */
+    int32_t *labels;
 };
 
 struct kernels {
@@ -80,6 +103,28 @@ struct kernels {
 
     /* IN `count` values in the computing dtype, weights (NULL: 1). Returns their weighted sum. */
     double (*total)(const void *values, const double *weights, int64_t count);
+
+    /* Boxes against candidates: cells_body.h. A list takes K / list_block + 1 blocks of
+     * (n + 2) * list_block values; n is at most 8. */
+    int list_block;
+
+    /* IN centroids (K rows of n values), shift; OUT the list of them all. */
+    void (*list_all)(const void *centroids, const void *shift, int64_t K, int64_t n, void *list);
+
+    /* IN a list of `count` candidates, edges of a box (n low ones, n high ones), shift; OUT kept:
+     * those of them that may be the label of a point of the box. Returns how many they are. */
+    int64_t (*prune)(const void *list, int64_t count, const void *edges, const void *shift, int64_t n, void *kept);
+
+    /* IN the candidates of a leaf, shift, centroids (wide); INOUT the leaf's labels, sums. Returns
+     * how many original points changed their label. */
+    int64_t (*settle)(const struct leaf *leaf, const void *list, int64_t count, const void *shift, int64_t n,
+                      const double *centroids, struct sums *sums);
+
+    /* Ordering: order_body.h. */
+    int64_t (*halve)(const void *columns, const int32_t *ids, int64_t stride, int64_t count, int64_t n, int64_t left,
+                     void *to, int32_t *to_ids, void *value, void *keys, int32_t *places);
+    void (*classify)(const void *rows, int64_t stride, int64_t count, int depth, const int32_t *feature,
+                     const void *value, int32_t *bucket);
 };
 
 static inline int64_t wide_stride(int64_t n) { return (n + 7) / 8 * 8; }

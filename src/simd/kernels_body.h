@@ -8,6 +8,7 @@
 
 enum {
     F(TILE) = (int)V(LANES) * (int)V(TILE_VECS),
+    F(LIST_BLOCK) = (int)V(LANES),
     F(L1) = 24 * 1024 / (int)sizeof(REAL), /* values that stay in the first cache */
     F(FEATURES) = F(L1) / F(TILE)          /* features of a tile that do */
 };
@@ -92,6 +93,16 @@ static struct F(widths) F(split)(int64_t K)
     return s;
 }
 
+static ALWAYS_INLINE REAL F(norm)(const REAL *centroid, const REAL *shift, int64_t n)
+{
+    double norm = 0;
+    for (int64_t l = 0; l < n; ++l) {
+        const REAL moved = centroid[l] - shift[l];
+        norm += (double)moved * moved;
+    }
+    return (REAL)norm;
+}
+
 static void F(pack_centroids)(const void *centroids_, const void *shift_, struct panel *panel)
 {
     const REAL *centroids = centroids_, *shift = shift_;
@@ -104,13 +115,8 @@ static void F(pack_centroids)(const void *centroids_, const void *shift_, struct
         const int w = s.width + (i < s.wide_groups);
         for (int g = 0; g < w; ++g) {
             const int64_t k = k0 + g;
-            double norm = 0;
-            for (int64_t l = 0; l < n; ++l) {
-                const REAL moved = centroids[k * n + l] - shift[l];
-                norm += (double)moved * moved;
-                c[k0 * n + l * w + g] = -2 * moved;
-            }
-            norms[k] = (REAL)norm;
+            for (int64_t l = 0; l < n; ++l) c[k0 * n + l * w + g] = -2 * (centroids[k * n + l] - shift[l]);
+            norms[k] = F(norm)(centroids + k * n, shift, n);
             ids[k] = (BITS)k;
         }
         k0 += w;
@@ -375,7 +381,10 @@ static double F(total)(const void *values_, const double *weights, int64_t count
     return total;
 }
 
+#include "cells_body.h"
+#include "order_body.h"
+
 static const struct kernels F(kernels) = {
-    VEC_NAME, sizeof(REAL), F(TILE), V(GROUP), F(FEATURES), F(pack), F(pack_centroids), F(assign), F(accumulate), F(distances),
-    F(relax), F(total)
+    VEC_NAME, sizeof(REAL), F(TILE), V(GROUP), F(FEATURES), F(pack), F(pack_centroids), F(assign), F(accumulate),
+    F(distances), F(relax), F(total), F(LIST_BLOCK), F(list_all), F(prune), F(settle), F(halve), F(classify)
 };

@@ -1,6 +1,7 @@
 /* The kernels of one instruction set, for float32 and float64. The includer defines SET, its
  * name, and has included its vocabulary. */
 #include <math.h>
+#include <string.h>
 
 #define PASTE2(a, b) a##b
 #define PASTE(a, b) PASTE2(a, b)
