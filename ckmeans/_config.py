@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ckmeans import _runtime
+from ckmeans._load import _runtime
 from ckmeans._version import __version__
 
 _quota: float | None = None

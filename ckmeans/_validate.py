@@ -256,10 +256,13 @@ def refuse_start_beyond(limit: float, name: str, found: float) -> NoReturn:
     raise ValueError(f"{name} must lie within +-{limit:.3g}, as X does, found a value of {found:g}")
 
 
-def refuse_too_large(**arrays: np.ndarray) -> NoReturn:
-    """Refuse values whose squares leave float64: those of the array with the largest one."""
+def refuse_beyond_float64(**arrays: np.ndarray) -> NoReturn:
+    """Refuse values whose squares leave float64: those of the array with the largest one, or, where
+    none is large, those of X, which are too small."""
     largest = {name: magnitude(array_) for name, array_ in arrays.items()}
     name = max(largest, key=largest.__getitem__)
+    if largest[name] < 1e9:
+        name = "X"
     raise ValueError(
         f"{name} must have values whose squares float64 can hold, found {largest[name]:g}: rescale the data"
     )

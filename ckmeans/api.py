@@ -318,12 +318,12 @@ def init_centroids(
         if start is not None:
             return start(0, number, points)
         centroids, most = _seed.init(points, K, default_trials, number, count)
+        if points.out_of_range(most):
+            raise _lloyd.OutOfRange(most)
         # Of random examples nobody has looked at the values yet.
         largest = float(np.abs(centroids).max())
         if not largest <= points.largest:
-            most = points.bits(largest)
-        if points.out_of_range(most):
-            raise _lloyd.OutOfRange(most)
+            raise _lloyd.OutOfRange(points.bits(largest))
         return centroids
 
     return _in_safe_dtype(X, weights, draw)
@@ -359,7 +359,7 @@ def _in_safe_dtype(
                 for name, other in others.items():
                     _validate.finite(name, other)
         if itemsize == 8:
-            _validate.refuse_too_large(X=X, **others)
+            _validate.refuse_beyond_float64(X=X, **others)
         itemsize = 8
 
 
@@ -416,7 +416,7 @@ def _rounded(centroids: np.ndarray, X: np.ndarray, points: Points, name: str) ->
     if not largest <= points.largest:
         _validate.finite(name, centroids)
         if points.itemsize == 8:
-            _validate.refuse_too_large(**{name: centroids})
+            _validate.refuse_beyond_float64(**{name: centroids})
         if _validate.magnitude(X) <= points.largest:
             _validate.refuse_start_beyond(points.largest, name, largest)
         raise _lloyd.OutOfRange(points.bits(largest))

@@ -324,6 +324,8 @@ def test_result(dtype):
     assert type(r.n_iter) is int
     for text in ("100 points x 3", "K=4", "best of 3", r.stop_reason, f"{r.distortion:.6g}"):
         assert text in repr(r)
+    with pytest.raises(AttributeError, match="read-only"):
+        r.distortion = 0.0
 
 
 def test_arguments_are_left_alone(dtype):

@@ -36,7 +36,7 @@ def test_starts_are_distinct_points(method, K, kind, dtype):
     K = min(K, len(X))
     centroids = ckmeans.init_centroids(X, K, method, seed=K)
     assert centroids.dtype == dtype
-    rows = [np.flatnonzero((X == centroid).all(axis=1)) for centroid in centroids]
+    rows = [np.flatnonzero((centroid == X).all(axis=1)) for centroid in centroids]
     assert all(len(row) == 1 for row in rows)
     assert len({int(row[0]) for row in rows}) == K
 
@@ -87,9 +87,7 @@ def test_further_centroids_are_drawn_with_the_squared_distance(weights, dtype):
     expected = [w[i] / w.sum() * w[j] * squared[i, j] / (w * squared[i]).sum() for i, j in pairs]
     draws = []
     for seed in range(6000):
-        centroids = ckmeans.init_centroids(
-            X.astype(dtype), 2, seed=seed, trials=1, sample_weight=weights
-        )
+        centroids = ckmeans.init_centroids(X.astype(dtype), 2, seed=seed, trials=1, sample_weight=weights)
         draws.append(tuple(int(np.flatnonzero(X[:, 0] == value)[0]) for value in centroids[:, 0]))
     assert_near(shares(draws, pairs), expected, 6000)
 
@@ -122,7 +120,9 @@ def test_seeding_finds_far_blobs(dtype):
     blobs = {method: set() for method in METHODS}
     for method in METHODS:
         for seed in range(10):
-            blobs[method].add(len(set((ckmeans.init_centroids(X, 20, method, seed=seed)[:, 0] // 100).tolist())))
+            blobs[method].add(
+                len(set((ckmeans.init_centroids(X, 20, method, seed=seed)[:, 0] // 100).tolist()))
+            )
     assert blobs["k-means++"] == {20}
     assert max(blobs["random"]) < 20
 
@@ -149,7 +149,9 @@ def test_number_of_threads_changes_nothing(method, dtype):
     options = {"seed": 3, "sample_weight": weights}
     one = ckmeans.init_centroids(X, 30, method, n_threads=1, **options)
     for n_threads in (2, 3, 8, None):
-        np.testing.assert_array_equal(one, ckmeans.init_centroids(X, 30, method, n_threads=n_threads, **options))
+        np.testing.assert_array_equal(
+            one, ckmeans.init_centroids(X, 30, method, n_threads=n_threads, **options)
+        )
 
 
 def test_a_callable_gets_the_data_k_and_a_generator_of_each_restart():
@@ -256,5 +258,5 @@ def test_starts_of_data_beyond_float32s_squares(method, scale):
 def test_starts_are_finite_or_refused(method, bad, dtype):
     X = cases.make("uniform", 20, 2, dtype)
     X[3, 1] = bad
-    with pytest.raises(ValueError, match="X must be finite, found (nan|inf) at row 3, column 1"):
+    with pytest.raises(ValueError, match=r"X must be finite, found (nan|inf) at row 3, column 1"):
         ckmeans.init_centroids(X, 20, method, seed=0)

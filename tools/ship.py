@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -196,6 +197,8 @@ def main() -> int:
     parser.add_argument("--python", action="append", default=[], help="a CPython to use instead of all")
     parser.add_argument("--quick", action="store_true", help="only the oldest CPython")
     options = parser.parse_args()
+    # A shell's background job ignores Ctrl-C, and so would the tests of Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     found = pythons(options.python)[: 1 if options.quick else None]
     if not found or found[0].free_threaded:
         sys.exit("needs an ordinary CPython 3.11 or newer")
