@@ -24,6 +24,7 @@ cdef extern from "simd/kernels.h" nogil:
         int64_t count
         const double *weights
         const double *numbers
+        const double *ones
         int32_t *labels
 
     struct kernels:

@@ -28,7 +28,7 @@ from ckmeans._shift cimport find_shift, take
 cdef int MIXED = -1
 cdef int64_t CHUNKS = 32               # subtrees shared out, at least, where there are so many
 cdef int64_t STRIDE = 8                # of wide rows: n is at most 8
-cdef int64_t PART_BYTES = 8 << 20      # of all partial sums together, roughly
+cdef int64_t PART_BYTES = 1 << 20      # of all partial sums together, roughly
 
 cdef double[32] ONES                   # weights of a leaf without weights
 cdef int slot_of_ones
@@ -108,7 +108,7 @@ cdef Engine *cells_open(const Rows *rows, Prepared *prepared, int64_t K, int n_t
     while draft.chunk_level < b.levels - 1 and b.level_size[draft.chunk_level] < CHUNKS:
         draft.chunk_level += 1
     draft.partials = 64
-    while draft.partials > 16 and draft.partials * K * 10 * <int64_t>sizeof(double) > PART_BYTES:
+    while draft.partials > 8 and draft.partials * K * 10 * <int64_t>sizeof(double) > PART_BYTES:
         draft.partials //= 2
     draft.partials = min(draft.partials, b.level_size[draft.chunk_level])
     draft.n_threads = min(threads_for(n_threads, <double>rows.m * 8), <int>draft.partials)
@@ -241,8 +241,9 @@ cdef void settle_leaf(Cells *c, const Step *s, Part *part, int64_t node, const c
     hand_mark_down(c, s.labels, marks_of(c, s.labels), node)
     points.points = b.points + number * LEAF * b.n * b.itemsize
     points.count = b.filled[number]
-    points.weights = &ONES[0] if b.weights == NULL else b.weights + number * LEAF
-    points.numbers = &ONES[0] if b.numbers == NULL else b.numbers + number * LEAF
+    points.weights = NULL if b.weights == b.numbers else b.weights + number * LEAF
+    points.numbers = NULL if b.numbers == NULL else b.numbers + number * LEAF
+    points.ones = &ONES[0]
     points.labels = s.labels + number * LEAF
     part.changed += c.rows.kernels.settle(&points, kept, count, c.shift, b.n, s.wide, &part.sums)
     part.computed += points.count * count

@@ -139,7 +139,7 @@ static int64_t F(prune)(const void *list, int64_t count, const void *edges, cons
 static ALWAYS_INLINE void F(score_leaf)(const REAL *points, const REAL *list, int64_t count, const REAL *shift,
                                         int64_t n, BITS *ids)
 {
-    for (int first = 0; first < LEAF; first += F(TILE) < LEAF ? F(TILE) : LEAF) {
+    for (int first = 0; first < LEAF; first += F(TILE)) {
         V(vec) x[8][V(TILE_VECS)], best[V(TILE_VECS)], best_id[V(TILE_VECS)];
         for (int v = 0; v < V(TILE_VECS); ++v) {
             for (int64_t l = 0; l < n; ++l)
@@ -162,21 +162,28 @@ static ALWAYS_INLINE void F(score_leaf)(const REAL *points, const REAL *list, in
     }
 }
 
-/* Add the members of cluster k to its sums: those points whose weight is not masked to 0. */
-static ALWAYS_INLINE void F(add_members)(const REAL *points, const double *weights, int64_t n, const double *centroid,
-                                         double *offsets, double *weight, wide *square)
+/* `values` where the label is k, else 0; returns their sum. Labels as doubles keep the loop in vectors. */
+static ALWAYS_INLINE double F(members)(const double *labels, double k, const double *values, double *kept)
 {
-    wide w[LEAF / 8], total = wide_zero();
-    for (int q = 0; q < LEAF / 8; ++q) {
-        w[q] = wide_load_f64(weights + 8 * q);
-        total = wide_add(total, w[q]);
+    wide total = wide_zero();
+    for (int p = 0; p < LEAF; ++p) {
+        const double value = values[p];
+        kept[p] = labels[p] == k ? value : 0.0;
     }
-    *weight = F(lanes_total)(total);
+    for (int q = 0; q < LEAF; q += 8) total = wide_add(total, wide_load_f64(kept + q));
+    return F(lanes_total)(total);
+}
+
+/* Add points to a cluster's sums; those of weight 0 are not its members. */
+static ALWAYS_INLINE void F(add_members)(const REAL *points, const double *weights, int64_t n, const double *centroid,
+                                         double *offsets, wide *square)
+{
     for (int64_t l = 0; l < n; ++l) {
         const wide c = wide_set1(centroid[l]);
         wide sum = wide_zero();
-        for (int q = 0; q < LEAF / 8; ++q) {
-            const wide d = wide_sub(WIDE(load)(points + l * LEAF + 8 * q), c), wd = wide_mul(w[q], d);
+        for (int q = 0; q < LEAF; q += 8) {
+            const wide d = wide_sub(WIDE(load)(points + l * LEAF + q), c);
+            const wide wd = wide_mul(wide_load_f64(weights + q), d);
             sum = wide_add(sum, wd);
             *square = wide_fma(wd, d, *square);
         }
@@ -184,34 +191,42 @@ static ALWAYS_INLINE void F(add_members)(const REAL *points, const double *weigh
     }
 }
 
+/* Replace a leaf's labels; returns how many original points changed theirs. */
+static ALWAYS_INLINE int64_t F(relabel)(const struct leaf *leaf, const int32_t *found)
+{
+    int64_t changed = 0;
+    for (int p = 0; p < LEAF; ++p) {
+        const int differs = p < leaf->count && found[p] != leaf->labels[p];
+        changed += leaf->numbers ? differs * (int64_t)leaf->numbers[p] : differs;
+    }
+    memcpy(leaf->labels, found, LEAF * sizeof(int32_t));
+    return changed;
+}
+
 static ALWAYS_INLINE int64_t F(settle_n)(const struct leaf *leaf, const REAL *list, int64_t count, const REAL *shift,
                                          int64_t n, const double *centroids, struct sums *sums)
 {
     BITS ids[LEAF];
     int32_t found[LEAF];
-    double changed = 0;
+    double labels[LEAF], weights[LEAF], numbers[LEAF];
     F(score_leaf)(leaf->points, list, count, shift, n, ids);
-    for (int p = 0; p < LEAF; ++p) found[p] = p < leaf->count ? (int32_t)ids[p] : -1;
-    for (int p = 0; p < leaf->count; ++p) changed += found[p] != leaf->labels[p] ? leaf->numbers[p] : 0;
+    for (int p = 0; p < LEAF; ++p) found[p] = (int32_t)ids[p];
+    for (int p = 0; p < LEAF; ++p) labels[p] = p < leaf->count ? found[p] : -1;
     wide square = wide_load_f64(sums->square);
     for (int64_t i = 0; i < count; ++i) {
-        const int32_t k = (int32_t)((const BITS *)list)[i / V(LANES) * FIELDS(n) + (n + 1) * V(LANES) + i % V(LANES)];
-        double weights[LEAF], numbers = 0, weight;
-        int members = 0;
-        for (int p = 0; p < LEAF; ++p) {
-            const int member = found[p] == k;
-            weights[p] = member ? leaf->weights[p] : 0;
-            members += member;
-        }
-        if (!members) continue;
-        F(add_members)(leaf->points, weights, n, centroids + k * 8, sums->offsets + k * 8, &weight, &square);
+        const REAL *id = list + i / V(LANES) * FIELDS(n) + (n + 1) * V(LANES) + i % V(LANES);
+        const int64_t k = (int64_t)*(const BITS *)id;
+        const double number = F(members)(labels, (double)k, leaf->numbers ? leaf->numbers : leaf->ones, numbers);
+        if (number == 0) continue;
+        double weight = number;
+        if (leaf->weights) weight = F(members)(labels, (double)k, leaf->weights, weights);
+        F(add_members)(leaf->points, leaf->weights ? weights : numbers, n, centroids + k * 8, sums->offsets + k * 8,
+                       &square);
         sums->weights[k] += weight;
-        for (int p = 0; p < LEAF; ++p) numbers += found[p] == k ? leaf->numbers[p] : 0;
-        sums->counts[k] += (int64_t)numbers;
+        sums->counts[k] += (int64_t)number;
     }
     wide_store(sums->square, square);
-    memcpy(leaf->labels, found, (size_t)leaf->count * sizeof(int32_t));
-    return (int64_t)changed;
+    return F(relabel)(leaf, found);
 }
 
 /* IN leaf, its candidates, shift, centroids (wide); INOUT the leaf's labels, sums. Returns how

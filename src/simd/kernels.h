@@ -63,8 +63,9 @@ enum { LEAF = 32 };
 struct leaf {
     const void *points;
     int64_t count;
-    const double *weights; /* LEAF of them, as all below */
-    const double *numbers; /* how many original points each stands for */
+    const double *weights; /* LEAF of them, as all below; NULL: as many as the numbers */
+    const double *numbers; /* how many original points each stands for; NULL: ones */
+    const double *ones;
     int32_t *labels;
 };
 

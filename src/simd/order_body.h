@@ -70,6 +70,26 @@ static REAL F(quantile)(const REAL *x, int64_t count, int64_t left, REAL low, RE
     return F(kth)(keys, found, left - before - 1);
 }
 
+/* Where each point goes: the `left` ones that are lowest, v the highest of them, from 0 on, others
+ * behind. Nothing here branches on the data but for points that tie with v on both sides. */
+static void F(places_of)(const REAL *x, int64_t count, int64_t left, REAL v, int32_t *places)
+{
+    int32_t below = 0, upto = 0, at = 0;
+    for (int64_t i = 0; i < count; ++i) below += x[i] < v;
+    for (int64_t i = 0; i < count; ++i) upto += x[i] <= v;
+    for (int64_t i = 0; i < count; ++i) places[i] = x[i] <= v;
+    if (upto > left) {
+        int64_t equal = left - below;
+        for (int64_t i = 0; i < count; ++i)
+            if (x[i] == v) places[i] = equal-- > 0;
+    }
+    for (int64_t i = 0; i < count; ++i) {
+        const int32_t goes_left = places[i], right = (int32_t)left + (int32_t)i - at;
+        places[i] = right + ((at - right) & -goes_left);
+        at += goes_left;
+    }
+}
+
 /* IN columns, ids; OUT the same points in columns `to`, the `left` ones that are lowest along the
  * widest feature first; value: the highest of these there. Returns the feature, -1 where all
  * points are equal. `keys` and `places` are scratch for `count` + 1 values. */
@@ -78,7 +98,7 @@ static int64_t F(halve)(const void *columns_, const int32_t *ids, int64_t stride
 {
     const REAL *columns = columns_;
     REAL *to = to_, low = 0, high = 0;
-    int64_t widest = -1, equal;
+    int64_t widest = -1;
     for (int64_t l = 0; l < n; ++l) {
         REAL lo, hi;
         F(extent)(columns + l * stride, count, &lo, &hi);
@@ -94,16 +114,7 @@ static int64_t F(halve)(const void *columns_, const int32_t *ids, int64_t stride
         return -1;
     }
     const REAL *x = columns + widest * stride, v = F(quantile)(x, count, left, low, high, keys, places);
-    equal = left;
-    for (int64_t i = 0; i < count; ++i) equal -= x[i] < v;
-    int32_t to_left = 0, to_right = (int32_t)left;
-    for (int64_t i = 0; i < count; ++i) {
-        const int is_equal = x[i] == v, goes_left = (x[i] < v) | (is_equal & (equal > 0));
-        equal -= is_equal;
-        places[i] = goes_left ? to_left : to_right;
-        to_left += goes_left;
-        to_right += !goes_left;
-    }
+    F(places_of)(x, count, left, v, places);
     for (int64_t l = 0; l < n; ++l)
         for (int64_t i = 0; i < count; ++i) to[l * stride + places[i]] = columns[l * stride + i];
     for (int64_t i = 0; i < count; ++i) to_ids[places[i]] = ids[i];
@@ -116,11 +127,17 @@ static int64_t F(halve)(const void *columns_, const int32_t *ids, int64_t stride
 static void F(classify)(const void *rows_, int64_t stride, int64_t count, int depth, const int32_t *feature,
                         const void *value_, int32_t *bucket)
 {
+    enum { TOGETHER = 8 }; /* rows on their way down at a time, to hide how long each step takes */
     const REAL *rows = rows_, *value = value_;
-    for (int64_t i = 0; i < count; ++i) {
-        const REAL *x = rows + i * stride;
-        int32_t j = 0;
-        for (int level = 0; level < depth; ++level) j = 2 * j + 1 + (x[feature[j]] > value[j]);
-        bucket[i] = j - ((1 << depth) - 1);
+    for (int64_t i = 0; i < count; i += TOGETHER) {
+        const int64_t some = count - i < TOGETHER ? count - i : TOGETHER;
+        const REAL *x[TOGETHER];
+        int32_t j[TOGETHER] = { 0 };
+        for (int r = 0; r < TOGETHER; ++r) x[r] = rows + (i + (r < some ? r : 0)) * stride;
+        for (int level = 0; level < depth; ++level) {
+            UNROLL
+            for (int r = 0; r < TOGETHER; ++r) j[r] = 2 * j[r] + 1 + (x[r][feature[j[r]]] > value[j[r]]);
+        }
+        for (int r = 0; r < some; ++r) bucket[i + r] = j[r] - ((1 << depth) - 1);
     }
 }
