@@ -154,7 +154,9 @@ def test_pixels_collapse(n, weighted):
     weights = rng.random(len(X)) if weighted else None
     r = check(X, 9, weights=weights, iterations=(1, 6))
     assert r.stats["bytes"] < 8 * len(X)
-    np.testing.assert_array_equal(r.labels, check(X.astype(np.float32), 9, weights=weights, iterations=(6,)).labels)
+    np.testing.assert_array_equal(
+        r.labels, check(X.astype(np.float32), 9, weights=weights, iterations=(6,)).labels
+    )
     Y = X.astype(np.float32)
     Y[-1] += 0.5  # no longer bytes
     check(Y, 9, weights=weights, iterations=(1,))
