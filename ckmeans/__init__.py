@@ -9,9 +9,11 @@ from ckmeans._version import __version__
 from ckmeans.api import assign, distortion, init_centroids, kmeans, update
 
 if TYPE_CHECKING:
+    from ckmeans.estimator import KMeans
     from ckmeans.image import quantize
 
 __all__ = [
+    "KMeans",
     "Result",
     "__version__",
     "assign",
@@ -24,7 +26,10 @@ __all__ = [
 ]
 
 # Names whose modules need an extra, or are not worth importing every time.
-_LAZY = {"quantize": "ckmeans.image"}
+_LAZY = {
+    "KMeans": "ckmeans.estimator",
+    "quantize": "ckmeans.image",
+}
 
 
 def __getattr__(name: str) -> Any:

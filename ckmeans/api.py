@@ -104,6 +104,44 @@ def kmeans(
     >>> sorted(r.counts.tolist()), r.stop_reason
     ([2, 2], 'stable')
     """
+    return run(
+        X,
+        K,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        empty=empty,
+        sample_weight=sample_weight,
+        algorithm=algorithm,
+        seed=seed,
+        n_threads=n_threads,
+        callback=callback,
+        progress=progress,
+        keep_path=keep_path,
+    )
+
+
+def run(
+    X: Any,
+    K: Any,
+    *,
+    init: Any,
+    n_init: Any = 1,
+    max_iter: Any,
+    tol: Any = 0.0,
+    tol_shift: float = -1.0,
+    empty: Any,
+    sample_weight: Any,
+    algorithm: Any = "auto",
+    seed: Any,
+    n_threads: Any,
+    callback: Any = None,
+    progress: Any = False,
+    keep_path: Any = False,
+) -> Result:
+    """`kmeans`; where tol_shift is at least 0, a restart stops when the squared moves of the centroids
+    add up to at most that, as scikit-learn's do, and not by tol."""
     X = _validate.points(X)
     K = _validate.clusters(K, len(X))
     weights = _validate.weights(sample_weight, len(X))
@@ -111,6 +149,7 @@ def kmeans(
     options: dict[str, Any] = {
         "max_iter": _validate.integer("max_iter", max_iter, 1),
         "tol": _validate.tolerance(tol),
+        "tol_shift": tol_shift,
         "empty": _lloyd.EMPTY_POLICIES[_validate.choice("empty", empty, _validate.EMPTY)],
         "callback": _validate.function("callback", callback),
         "keep_path": bool(keep_path),
