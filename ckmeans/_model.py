@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ckmeans import _sklearn, _validate
-from ckmeans.api import assign, distortion, update
+from ckmeans.api import all_distances, assign, distortion, update
 
 
 class CentroidModel(_sklearn.Base):
@@ -58,7 +58,8 @@ class CentroidModel(_sklearn.Base):
         -------
         ndarray of shape (n_samples, n_clusters)
         """
-        return self.fit(X, sample_weight=sample_weight)._distances(_validate.table(X))
+        centers = self.fit(X, sample_weight=sample_weight).cluster_centers_
+        return all_distances(_validate.table(X), centers, self.n_threads)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Index of each point's closest centroid.
@@ -86,7 +87,7 @@ class CentroidModel(_sklearn.Base):
         -------
         ndarray of shape (n_samples, n_clusters), float32 or float64
         """
-        return self._distances(self._read(X))
+        return all_distances(self._read(X), self.cluster_centers_, self.n_threads)
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """The negative of the (weighted) sum of squared distances to the closest centroids.
@@ -118,15 +119,6 @@ class CentroidModel(_sklearn.Base):
         read = _validate.table(X)
         _sklearn.check_features(self, X, reset=False)
         return read
-
-    def _distances(self, X: np.ndarray) -> np.ndarray:
-        """Each from the sum of the squared differences: 0 where a point is a centroid."""
-        centers = self.cluster_centers_
-        distances = np.empty((len(X), len(centers)), np.float32 if _validate.itemsize(X) == 4 else np.float64)
-        for k in range(len(centers)):
-            _, squared = assign(X, centers[k : k + 1], return_squared_distance=True, n_threads=self.n_threads)
-            np.sqrt(squared, out=distances[:, k], casting="same_kind")
-        return distances
 
     def _restarts(self, default: int) -> int:
         """How many times to start; `default` where n_init is "auto" and the start is random."""

@@ -56,6 +56,11 @@ else:
                 setattr(self, name, value)
             return self
 
+        def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+            """Names of the columns of `transform`."""
+            count = self._n_features_out  # type: ignore[attr-defined]
+            return np.asarray([f"{type(self).__name__.lower()}{i}" for i in range(count)], dtype=object)
+
         def __repr__(self) -> str:
             defaults = inspect.signature(type(self).__init__).parameters
             changed = [f"{k}={v!r}" for k, v in self.get_params().items() if v is not defaults[k].default]

@@ -354,6 +354,21 @@ def init_centroids(
     return _in_safe_dtype(X, weights, draw)
 
 
+def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = None) -> np.ndarray:
+    """The (m, K) distances of checked points to centroids, in the computing dtype."""
+    threads = _threads(n_threads, X.size * len(centroids))
+
+    def work(points: Points) -> np.ndarray:
+        rounded = _rounded(centroids, points, "centroids")
+        out = np.empty((len(X), len(rounded)), rounded.dtype)
+        most = _dense.distances(points, rounded, out, threads)
+        if points.out_of_range(most):
+            raise _lloyd.OutOfRange(most)
+        return out
+
+    return _in_safe_dtype(X, None, work)
+
+
 # ---- between the checks and the engines ---------------------------------------------------------
 
 
