@@ -9,6 +9,7 @@ from ckmeans._version import __version__
 from ckmeans.api import assign, distortion, init_centroids, kmeans, update
 
 if TYPE_CHECKING:
+    from ckmeans._files import load
     from ckmeans.estimator import KMeans
     from ckmeans.image import quantize
 
@@ -20,6 +21,7 @@ __all__ = [
     "distortion",
     "init_centroids",
     "kmeans",
+    "load",
     "quantize",
     "show_config",
     "update",
@@ -28,6 +30,7 @@ __all__ = [
 # Names whose modules need an extra, or are not worth importing every time.
 _LAZY = {
     "KMeans": "ckmeans.estimator",
+    "load": "ckmeans._files",
     "quantize": "ckmeans.image",
 }
 

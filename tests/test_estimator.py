@@ -246,7 +246,8 @@ EXCUSED_CHECKS = {
 
 @pytest.mark.filterwarnings("ignore")
 def test_check_estimator():
-    checks = pytest.importorskip("sklearn.utils.estimator_checks", "1.9")
+    pytest.importorskip("sklearn", "1.9")
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
     checks.check_estimator(ckmeans.KMeans(), expected_failed_checks=EXCUSED_CHECKS, on_skip=None)
 
 
