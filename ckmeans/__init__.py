@@ -10,6 +10,7 @@ from ckmeans.api import assign, distortion, init_centroids, kmeans, update
 
 if TYPE_CHECKING:
     from ckmeans._files import load
+    from ckmeans.choose import compare, elbow
     from ckmeans.estimator import KMeans
     from ckmeans.image import quantize
 
@@ -18,7 +19,9 @@ __all__ = [
     "Result",
     "__version__",
     "assign",
+    "compare",
     "distortion",
+    "elbow",
     "init_centroids",
     "kmeans",
     "load",
@@ -30,6 +33,8 @@ __all__ = [
 # Names whose modules need an extra, or are not worth importing every time.
 _LAZY = {
     "KMeans": "ckmeans.estimator",
+    "compare": "ckmeans.choose",
+    "elbow": "ckmeans.choose",
     "load": "ckmeans._files",
     "quantize": "ckmeans.image",
 }

@@ -59,6 +59,30 @@ def n_clusters(value: object, m: int) -> int:
     return number
 
 
+def cluster_counts(ks: object, m: int) -> list[int]:
+    """Numbers of clusters to try for m points, rising, each once."""
+    try:
+        values = list(ks)  # type: ignore[call-overload]
+    except TypeError:
+        raise TypeError(f"ks must be numbers of clusters such as range(1, 11), found {found(ks)}") from None
+    if not values:
+        raise ValueError("ks must hold at least one number of clusters, found none")
+    return sorted({integer("each of ks", K, 1, m, " (the number of points)") for K in values})
+
+
+def cost_of(cost: Any, K: int) -> float:
+    """What K clusters cost."""
+    if cost is None:
+        return 0.0
+    value = cost(K) if callable(cost) else cost
+    name = f"cost({K})" if callable(cost) else "cost"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number, found {found(value)}")
+    if not 0 <= float(value) < float("inf"):
+        raise ValueError(f"{name} must be finite and at least 0, found {value}")
+    return float(value) if callable(cost) else float(value) * K
+
+
 def threads(n_threads: object, default: Callable[[], int]) -> int:
     """The number of threads; None means `default()`."""
     if n_threads is None:
