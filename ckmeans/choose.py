@@ -183,14 +183,17 @@ class _Search:
         starts = [
             init_centroids(self.sample, ks[-1], seed=rng, sample_weight=self.sample_weights) for _ in range(n_init)
         ]
-        for K in ks:
+        for i, K in enumerate(ks):
             self._try(K, [start[:K] for start in starts])
-        for K, fewer in zip(ks[1:], ks, strict=False):
-            best = self.found[fewer][0].centroids
-            extend = lambda: self._extended(self.sample, self.sample_weights, best, K)  # noqa: B023, E731
-            self._try(K, [extend() for _ in range(n_init)])
+            if i > 0:
+                self._try(K, [self._grown(self.found[ks[i - 1]][0].centroids, K)])
+            for _ in range(n_init if K > 2 else 0):
+                self._try(K, [self._grown(_merged(self.found[K][0], K - 1), K)])
         for K, more in zip(ks[-2::-1], ks[::-1], strict=False):
             self._try(K, [_merged(self.found[more][0], K)])
+
+    def _grown(self, centroids: np.ndarray, K: int) -> np.ndarray:
+        return self._extended(self.sample, self.sample_weights, centroids, K)
 
     def _try(self, K: int, starts: list[np.ndarray]) -> None:
         """Run these starts on the sample; found[K] keeps everything, the best first."""
