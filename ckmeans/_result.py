@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,6 +70,19 @@ class Result:
     def converged(self) -> bool:
         """Whether the run ended by itself: no label changed, or J barely fell."""
         return self.stop_reason in ("stable", "tolerance")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one file, which `ckmeans.load` reads.
+
+        Parameters
+        ----------
+        path : str or path
+            The name is taken as it is; ``.npz`` suits. The file holds plain arrays and a version,
+            no pickled objects.
+        """
+        from ckmeans._files import save
+
+        save(self, path)
 
     def __repr__(self) -> str:
         K, n = self.centroids.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 import os
 from collections.abc import Callable
@@ -51,6 +52,38 @@ def integer(name: str, value: object, low: int, high: int | None = None, high_na
 def clusters(K: object, m: int) -> int:
     """The number of clusters for m points."""
     return integer("K", K, 1, m, " (the number of points)")
+
+
+def n_clusters(value: object, m: int) -> int:
+    """The number of clusters of an estimator for m points."""
+    number = integer("n_clusters", value, 1)
+    if number > m:
+        raise ValueError(f"n_samples={m} should be >= n_clusters={number}.")
+    return number
+
+
+def cluster_counts(ks: object, m: int) -> list[int]:
+    """Numbers of clusters to try for m points, rising, each once."""
+    try:
+        values = list(ks)  # type: ignore[call-overload]
+    except TypeError:
+        raise TypeError(f"ks must be numbers of clusters such as range(1, 11), found {found(ks)}") from None
+    if not values:
+        raise ValueError("ks must hold at least one number of clusters, found none")
+    return sorted({integer("each of ks", K, 1, m, " (the number of points)") for K in values})
+
+
+def cost_of(cost: Any, K: int) -> float:
+    """What K clusters cost."""
+    if cost is None:
+        return 0.0
+    value = cost(K) if callable(cost) else cost
+    name = f"cost({K})" if callable(cost) else "cost"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number, found {found(value)}")
+    if not 0 <= float(value) < float("inf"):
+        raise ValueError(f"{name} must be finite and at least 0, found {value}")
+    return float(value) if callable(cost) else float(value) * K
 
 
 def threads(n_threads: object, default: Callable[[], int]) -> int:
@@ -118,6 +151,20 @@ def seed(seed: object) -> int:
     return number if number < 1 << 63 else int(np.random.SeedSequence(number).generate_state(1, np.uint64)[0])
 
 
+def random_state(value: object) -> np.random.RandomState:
+    """NumPy's global generator for None, a fresh one for a number, and one that goes on being used."""
+    if value is None:
+        return np.random.mtrand._rand  # type: ignore[attr-defined,no-any-return]
+    if isinstance(value, np.random.RandomState):
+        return value
+    try:
+        return np.random.RandomState(integer("random_state", value, 0, 2**32 - 1))
+    except TypeError:
+        raise TypeError(
+            f"random_state must be an integer, a numpy.random.RandomState or None, found {found(value)}"
+        ) from None
+
+
 # ---- arrays -----------------------------------------------------------------------------------
 
 
@@ -157,6 +204,25 @@ def points(X: object, name: str = "X") -> np.ndarray:
     return X
 
 
+def table(X: object) -> np.ndarray:
+    """Points as an estimator takes them: numbers kept as objects too, and faults worded as users of
+    scikit-learn know them."""
+    array_ = X if type(X) is np.ndarray else _as_ndarray("X", X)
+    assert isinstance(array_, np.ndarray)
+    if array_.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: X has dtype {array_.dtype}")
+    if array_.dtype.kind == "O":
+        array_ = array_.astype(np.float64)
+    if array_.ndim == 1:
+        raise ValueError(
+            f"Expected 2D array, got 1D array of shape {array_.shape}. Reshape your data: X.reshape(-1, 1) "
+            "makes points of one feature, X.reshape(1, -1) one point"
+        )
+    if array_.ndim == 2 and array_.shape[1] == 0:
+        raise ValueError(f"Found array with 0 feature(s) (shape={array_.shape}) while a minimum of 1 is required.")
+    return points(array_)
+
+
 def itemsize(X: np.ndarray) -> int:
     """Size of an item of the dtype in which X is computed."""
     return _COMPUTED_IN[X.dtype]
@@ -175,6 +241,17 @@ def start(value: object, K: int, n: int, name: str = "init") -> np.ndarray:
     array_ = centroids(value, n, name)
     if len(array_) != K:
         raise ValueError(f"{name} must have K={K} rows, found shape {array_.shape}")
+    return array_
+
+
+def initial_centers(value: object, n_clusters: int, n_features: int) -> np.ndarray:
+    """An estimator's start, its faults worded as users of scikit-learn know them."""
+    array_ = points(value, "init")
+    does_not_match = f"The shape of the initial centers {array_.shape} does not match the number of"
+    if len(array_) != n_clusters:
+        raise ValueError(f"{does_not_match} clusters {n_clusters}.")
+    if array_.shape[1] != n_features:
+        raise ValueError(f"{does_not_match} features of the data {n_features}.")
     return array_
 
 
@@ -215,6 +292,15 @@ def weights(value: object, m: int) -> np.ndarray | None:
     return array_
 
 
+def estimator_weights(value: Any, m: int) -> tuple[np.ndarray | None, float]:
+    """Weights of m points, which may be one number for all, and their sum; None where all are equal,
+    so that the same numbers are drawn as without weights."""
+    array_ = weights(np.full(m, value, np.float64) if isinstance(value, numbers.Real) else value, m)
+    if array_ is None:
+        return None, float(m)
+    return None if array_.min() == array_.max() else array_, float(array_.sum())
+
+
 def output(value: object, m: int) -> np.ndarray:
     """The caller's array for labels."""
     if not isinstance(value, np.ndarray) or value.dtype != np.int32:
@@ -242,7 +328,10 @@ def finite(name: str, array_: np.ndarray) -> None:
 
 def refuse_not_finite(name: str, array_: np.ndarray, row: int, column: int) -> NoReturn:
     """Refuse the NaN or infinity at this place."""
-    raise ValueError(f"{name} must be finite, found {array_[row, column]} at row {row}, column {column}")
+    raise ValueError(
+        f"{name} must be finite, found {array_[row, column]} at row {row}, column {column}: "
+        "drop or fill NaN and infinity first"
+    )
 
 
 def magnitude(array_: np.ndarray) -> float:

@@ -111,6 +111,44 @@ def kmeans(
     >>> sorted(r.counts.tolist()), r.stop_reason
     ([2, 2], 'stable')
     """
+    return run(
+        X,
+        K,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        empty=empty,
+        sample_weight=sample_weight,
+        algorithm=algorithm,
+        seed=seed,
+        n_threads=n_threads,
+        callback=callback,
+        progress=progress,
+        keep_path=keep_path,
+    )
+
+
+def run(
+    X: Any,
+    K: Any,
+    *,
+    init: Any,
+    n_init: Any = 1,
+    max_iter: Any,
+    tol: Any = 0.0,
+    tol_shift: float = -1.0,
+    empty: Any,
+    sample_weight: Any,
+    algorithm: Any = "auto",
+    seed: Any,
+    n_threads: Any,
+    callback: Any = None,
+    progress: Any = False,
+    keep_path: Any = False,
+) -> Result:
+    """`kmeans`; where tol_shift is at least 0, a restart stops when the squared moves of the centroids
+    add up to at most that, as scikit-learn's do, and not by tol."""
     X = _validate.points(X)
     K = _validate.clusters(K, len(X))
     weights = _validate.weights(sample_weight, len(X))
@@ -118,6 +156,7 @@ def kmeans(
     options: dict[str, Any] = {
         "max_iter": _validate.integer("max_iter", max_iter, 1),
         "tol": _validate.tolerance(tol),
+        "tol_shift": tol_shift,
         "empty": _lloyd.EMPTY_POLICIES[_validate.choice("empty", empty, _validate.EMPTY)],
         "callback": _validate.function("callback", callback),
         "keep_path": bool(keep_path),
@@ -327,6 +366,21 @@ def init_centroids(
         return centroids
 
     return _in_safe_dtype(X, weights, draw)
+
+
+def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = None) -> np.ndarray:
+    """The (m, K) distances of checked points to centroids, in the computing dtype."""
+    threads = _threads(n_threads, X.size * len(centroids))
+
+    def work(points: Points) -> np.ndarray:
+        rounded = _rounded(centroids, points, "centroids")
+        out = np.empty((len(X), len(rounded)), rounded.dtype)
+        most = _dense.distances(points, rounded, out, threads)
+        if points.out_of_range(most):
+            raise _lloyd.OutOfRange(most)
+        return out
+
+    return _in_safe_dtype(X, None, work)
 
 
 # ---- between the checks and the engines ---------------------------------------------------------

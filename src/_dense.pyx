@@ -5,8 +5,8 @@ follows from n and K alone; chunk i adds to partial sum i mod P, in rising order
 are added up in order. One partial sum belongs to one thread at a time.
 """
 from cython.parallel cimport prange, threadid
-from libc.math cimport INFINITY, fabs, isfinite
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.math cimport INFINITY, fabs, isfinite, sqrt, sqrtf
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._engine cimport Engine, Prepared, Step
@@ -344,3 +344,94 @@ def step(Points points, Points centroids, int32_t[::1] labels, double[::1] squar
     if sum and not isfinite(s.square):
         s.most = points.bits(INFINITY)
     return s.most, s.square, offsets_array, weights_array, counts_array
+
+
+# ---- all distances ---------------------------------------------------------------------------
+
+cdef int64_t PAIRS_ROWS = 128  # rows of a block, a whole number of tiles
+cdef int64_t PAIRS_K = 64      # centroids whose distances to a block are kept at a time
+
+cdef struct Pairs:
+    const Rows *rows
+    const char *centres
+    int64_t K
+    char *out                # (m, K)
+    void *no_shift
+    Desk *desks              # scores: (PAIRS_K, PAIRS_ROWS) squared distances
+    uint64_t *most           # of each thread
+
+
+cdef size_t pairs_layout(Pairs *p, int n_threads, char *memory) noexcept nogil:
+    """Lay everything out; with memory NULL only count the bytes."""
+    cdef size_t item = p.rows.kernels.itemsize, at = 0
+    cdef int i
+    p.no_shift = take(memory, &at, p.rows.n * item)
+    p.most = <uint64_t *>take(memory, &at, n_threads * sizeof(uint64_t))
+    p.desks = <Desk *>take(memory, &at, n_threads * sizeof(Desk))
+    cdef Desk desk
+    desk.ids = NULL
+    for i in range(n_threads):
+        desk.rows = take(memory, &at, (PAIRS_ROWS * p.rows.n + 8) * item)
+        desk.tiles = take(memory, &at, PAIRS_ROWS * p.rows.n * item)
+        desk.scores = take(memory, &at, PAIRS_ROWS * PAIRS_K * item)
+        if memory != NULL:
+            p.desks[i] = desk
+    return at
+
+
+cdef void store_roots(const void *squared, int itemsize, int64_t stride, int64_t count, int64_t group, int64_t K,
+                      char *out) noexcept nogil:
+    """`group` columns of `count` rows of K distances, from as many rows of squared ones."""
+    cdef int64_t i, j
+    for i in range(count):
+        for j in range(group):
+            if itemsize == 4:
+                (<float *>out)[i * K + j] = sqrtf((<const float *>squared)[j * stride + i])
+            else:
+                (<double *>out)[i * K + j] = sqrt((<const double *>squared)[j * stride + i])
+
+
+cdef void pairs_block(Pairs *p, int64_t block, int64_t thread) noexcept nogil:
+    cdef const Rows *X = p.rows
+    cdef Desk *desk = &p.desks[thread]
+    cdef int64_t first = block * PAIRS_ROWS, count = min(PAIRS_ROWS, X.m - first), k = 0, group, stride
+    cdef int64_t tile = X.kernels.tile, tiles = (count + tile - 1) // tile, item = X.kernels.itemsize
+    cdef const void *rows = read_rows(X, first, count, desk.rows, &stride)
+    p.most[thread] = max(p.most[thread], X.kernels.pack(rows, stride, count, X.n, p.no_shift, desk.tiles))
+    while k < p.K:
+        group = min(PAIRS_K, p.K - k)
+        X.kernels.relax(desk.tiles, tiles, X.n, p.centres + k * X.n * item, group, NULL, desk.scores)
+        store_roots(desk.scores, item, tiles * tile, count, group, p.K, p.out + (first * p.K + k) * item)
+        k += group
+
+
+cdef void pairs_all(Pairs *p, int n_threads, Poll *poll_) noexcept nogil:
+    cdef int64_t block, blocks = (p.rows.m + PAIRS_ROWS - 1) // PAIRS_ROWS
+    for block in prange(blocks, schedule="dynamic", num_threads=n_threads):
+        if not poll(poll_):
+            pairs_block(p, block, threadid())
+
+
+def distances(Points points, centroids, out, int n_threads):
+    """Fill `out` with the distances of all pairs, from sums of squared differences; the bits of the
+    largest magnitude that was read. `centroids` and `out`: C-contiguous, of the computing dtype."""
+    cdef const uint8_t[::1] centres = centroids.reshape(-1).view(np.uint8)
+    cdef uint8_t[::1] filled = out.reshape(-1).view(np.uint8)
+    cdef Watch watch = Watch()
+    cdef Pairs p
+    cdef uint64_t most = 0
+    cdef int i, threads = threads_for(n_threads, <double>points.rows.m * points.rows.n * len(centroids))
+    p.rows, p.centres, p.K, p.out = &points.rows, <const char *>&centres[0], len(centroids), <char *>&filled[0]
+    cdef char *memory = <char *>allocate(pairs_layout(&p, threads, NULL))
+    if memory == NULL:
+        raise MemoryError
+    pairs_layout(&p, threads, memory)
+    memset(p.no_shift, 0, p.rows.n * p.rows.kernels.itemsize)
+    memset(p.most, 0, threads * sizeof(uint64_t))
+    with nogil:
+        pairs_all(&p, threads, &watch.poll)
+        for i in range(threads):
+            most = max(most, p.most[i])
+        release(memory)
+    watch.check()
+    return most

@@ -50,7 +50,8 @@ cdef struct Options:
     int64_t K
     int64_t n_init
     int64_t max_iter
-    double tol
+    double tol               # stop where J falls by at most tol * J; not looked at with tol_shift
+    double tol_shift         # stop where the squared moves of the centroids add up to at most this; < 0: no
     int empty
     int64_t trials           # k-means++; 0: random examples
     uint64_t seed
@@ -351,8 +352,22 @@ cdef int64_t farthest_rows(Fit *f, int64_t wanted, void *values, Poll *p) noexce
     return found
 
 
+cdef void take_out(Fit *f, int64_t row, const char *values) noexcept nogil:
+    """The mean of its cluster goes on without this row, unless only rounding would be left of it."""
+    cdef int64_t n = f.rows.n, start = f.row_labels[row] * wide_stride(n), l
+    cdef double *total = &f.step.weights[f.row_labels[row]]
+    cdef double weight = 1 if f.rows.weights == NULL else f.rows.weights[row], value
+    if total[0] - weight <= 1e-9 * total[0]:
+        return
+    total[0] -= weight
+    for l in range(n):
+        value = (<float *>values)[l] if f.rows.kernels.itemsize == 4 else (<double *>values)[l]
+        f.step.offsets[start + l] -= weight * (value - f.wide[start + l])
+
+
 cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
-    """Put the empty clusters on points, far from where the points' centroids were."""
+    """Put the empty clusters on points, far from where the points' centroids are, before those
+    move on without the farthest ones."""
     cdef int64_t size = f.rows.n * f.rows.kernels.itemsize, k, row, taken = 0, found = 0, empty = 0
     cdef void *values
     if f.row_labels == NULL:
@@ -376,6 +391,8 @@ cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
             taken += 1
         if row >= 0:
             read_row(f.rows, row, f.run.centroids + k * size)
+        if row >= 0 and f.options.empty == FARTHEST:
+            take_out(f, row, f.run.centroids + k * size)
     release(values)
     return 0
 
@@ -383,13 +400,13 @@ cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
 cdef int update(Fit *f, Poll *p) noexcept nogil:
     f.K_before = f.run.K
     memcpy(f.before, f.run.centroids, f.run.K * f.rows.n * f.rows.kernels.itemsize)
+    cdef bint empty = first_empty(f) >= 0
+    if empty and f.options.empty != DROP and refill_empty(f, p):
+        return 1
     move_to_means(f)
-    if first_empty(f) < 0:
-        return 0
-    if f.options.empty == DROP:
+    if empty and f.options.empty == DROP:
         drop_empty(f)
-        return 0
-    return refill_empty(f, p)
+    return 0
 
 
 # ---- one restart -----------------------------------------------------------------------------
@@ -441,6 +458,21 @@ cdef int begin(Fit *f, int64_t restart, Poll *p) noexcept nogil:
     return OUT_OF_RANGE if out_of_range(f.rows, most) else GOES_ON
 
 
+cdef double squared_shift(const Fit *f) noexcept nogil:
+    """The sum of the squared moves of the centroids in the last update."""
+    cdef int64_t i, values = f.run.K * f.rows.n
+    cdef double total = 0, move
+    if f.run.K != f.K_before:
+        return INFINITY
+    for i in range(values):
+        if f.rows.kernels.itemsize == 4:
+            move = <double>(<float *>f.run.centroids)[i] - (<float *>f.before)[i]
+        else:
+            move = (<double *>f.run.centroids)[i] - (<double *>f.before)[i]
+        total += move * move
+    return total
+
+
 cdef int judge(Fit *f, double distortion_before, Poll *p) noexcept nogil:
     """Whether the restart ends after the assignment that was just made."""
     if f.options.callback != NULL:
@@ -449,9 +481,11 @@ cdef int judge(Fit *f, double distortion_before, Poll *p) noexcept nogil:
         if p.stopped:
             return INTERRUPTED
     if f.run.n_iter > 0:
+        if f.options.tol_shift >= 0 and squared_shift(f) <= f.options.tol_shift:
+            return TOLERANCE
         if f.step.changed == 0:
             return STABLE
-        if distortion_before - f.run.distortion <= f.options.tol * distortion_before:
+        if f.options.tol_shift < 0 and distortion_before - f.run.distortion <= f.options.tol * distortion_before:
             return TOLERANCE
     return MAX_ITER if f.run.n_iter == f.options.max_iter else GOES_ON
 
@@ -704,7 +738,7 @@ cdef int raise_ending(const Fit *f) except -1:
 
 
 def fit(Points points, *, int algorithm, int64_t K, int64_t trials, start, int64_t n_init, int64_t max_iter, double tol,
-        int empty, uint64_t seed, int n_threads, callback, beat, bint keep_path):
+        double tol_shift, int empty, uint64_t seed, int n_threads, callback, beat, bint keep_path):
     """All restarts; the best one as a dict, with every restart's distortion.
 
     `algorithm`: its place in ALGORITHMS.
@@ -713,7 +747,7 @@ def fit(Points points, *, int algorithm, int64_t K, int64_t trials, start, int64
     """
     cdef Options options
     options.K, options.n_init, options.max_iter, options.tol = K, n_init, max_iter, tol
-    options.trials = trials
+    options.trials, options.tol_shift = trials, tol_shift
     options.empty, options.seed = empty, seed
     options.start = NULL if start is None else <PyObject *>start
     options.callback = NULL if callback is None else <PyObject *>callback
