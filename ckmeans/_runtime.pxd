@@ -64,6 +64,7 @@ cdef const kernels *kernels_for(int itemsize) noexcept nogil
 
 cdef int threads_for(int n_threads, double work) noexcept nogil
 cdef int thread_num() noexcept nogil
+cdef int team_size() noexcept nogil
 
 cdef void *allocate(size_t size) noexcept nogil
 cdef void release(void *memory) noexcept nogil
@@ -78,6 +79,7 @@ cdef struct Poll:
     int64_t done
 
 cdef int poll(Poll *p) noexcept nogil
+cdef int wait_a_little(Poll *p) noexcept nogil
 
 
 cdef class Watch:

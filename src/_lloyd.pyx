@@ -5,7 +5,7 @@ over the threads, one restart each at a time; else a step shares out its rows.
 """
 from cpython.buffer cimport PyBUF_ANY_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
-from cython.parallel cimport prange
+from cython.parallel cimport parallel
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
@@ -16,7 +16,9 @@ from ckmeans._dense cimport dense_open
 from ckmeans._engine cimport Engine, Kind, Prepared, Step
 from ckmeans._points cimport Points, Rows, out_of_range, read_row
 from ckmeans._random cimport Stream, next_below, stream_of
-from ckmeans._runtime cimport Poll, Watch, allocate, poll, release, threads_for, wide_stride
+from ckmeans._runtime cimport (
+    Poll, Watch, allocate, poll, release, team_size, thread_num, threads_for, wait_a_little, wide_stride,
+)
 from ckmeans._seed cimport (
     Seeding, draw_row, plus_plus, random_examples, seeding_close, seeding_open,
 )
@@ -41,6 +43,7 @@ KINDS[1] = Kind(boxes_prepare, cells_open)
 
 cdef int64_t SCAN_ROWS = 512           # rows between two looks at signals
 cdef int64_t SHARED_WORK = 1 << 31     # multiply-adds of a step up to which restarts are shared out
+cdef int WAKEFUL_LOOKS = 10_000         # of a thread that waits for the others, before it takes naps
 cdef size_t SHARED_BYTES = 256 << 20   # memory that shared restarts may take
 
 
@@ -100,6 +103,7 @@ cdef struct Fit:
     double *farthest_squared
     uint64_t most
     int64_t emptied          # the empty cluster that ended the fit
+    bint at_rest             # its restarts are done
 
 
 cdef inline char *take(char *memory, size_t *at, size_t size) noexcept nogil:
@@ -617,11 +621,29 @@ cdef int64_t run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distor
 
 cdef void run_shared(Fits fits, int64_t n_init, double *distortions, Poll *p) noexcept:
     """Restart r on any thread: its numbers come from stream r, and of equals the first wins."""
-    cdef int thread, count = fits.count
     cdef Fit **each = fits.each
-    with nogil:
-        for thread in prange(count, schedule="static", chunksize=1, num_threads=count):
-            run_every(each[thread], thread, count, n_init, distortions, p)
+    cdef int count = fits.count
+    with nogil, parallel(num_threads=count):
+        run_team(each, count, n_init, distortions, p)
+
+
+cdef void run_team(Fit **each, int count, int64_t n_init, double *distortions, Poll *p) noexcept nogil:
+    """What one thread does, in a team of `count` threads or (as OpenMP decides) fewer."""
+    cdef int i = thread_num(), team = team_size(), looks = 0
+    cdef bint first = i == 0
+    while i < count:
+        run_every(each[i], i, count, n_init, distortions, p)
+        each[i].at_rest = True
+        i += team
+    if first:
+        # Only this thread can look at signals, so it stays until the others are through.
+        for i in range(count):
+            while not each[i].at_rest:
+                looks += 1
+                if looks < WAKEFUL_LOOKS:
+                    poll(p)
+                else:
+                    wait_a_little(p)
 
 
 cdef void run_every(Fit *f, int64_t first, int64_t step, int64_t n_init, double *distortions, Poll *p) noexcept nogil:

@@ -17,9 +17,11 @@ cdef extern from "simd/threads.h" nogil:
     int ckmeans_openmp()
     int ckmeans_max_threads()
     int ckmeans_thread_num()
+    int ckmeans_team_size()
     int ckmeans_must_be_serial()
     void ckmeans_guard_fork()
     double ckmeans_now()
+    void ckmeans_nap()
 
 
 # ---- the kernels ---------------------------------------------------------------------------
@@ -96,6 +98,10 @@ cdef int thread_num() noexcept nogil:
     return ckmeans_thread_num()
 
 
+cdef int team_size() noexcept nogil:
+    return ckmeans_team_size()
+
+
 # ---- memory --------------------------------------------------------------------------------
 
 cdef void *allocate(size_t size) noexcept nogil:
@@ -137,6 +143,12 @@ cdef int poll(Poll *p) noexcept nogil:
         look_up(p)
         p.next = ckmeans_now() + POLL_SECONDS
     return p.stopped
+
+
+cdef int wait_a_little(Poll *p) noexcept nogil:
+    """`poll` for a thread that has nothing left to do but to look at signals for the others."""
+    ckmeans_nap()
+    return poll(p)
 
 
 cdef class Watch:
