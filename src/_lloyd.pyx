@@ -195,7 +195,8 @@ cdef int grow(void **memory, int64_t used, int64_t *room, size_t size) noexcept 
     larger = allocate(wanted * size)
     if larger == NULL:
         return 1
-    memcpy(larger, memory[0], used * size)
+    if used:  # memcpy from NULL is undefined, of no bytes too
+        memcpy(larger, memory[0], used * size)
     release(memory[0])
     memory[0] = larger
     room[0] = wanted
