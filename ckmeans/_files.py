@@ -17,7 +17,7 @@ __all__ = ["load", "save"]
 FORMAT = "ckmeans.Result"
 VERSION = 1
 _ARRAYS = ("centroids", "labels", "counts", "history", "distortions")
-_SCALARS = {"distortion": float, "n_iter": int, "stop_reason": str, "algorithm": str}
+_SCALARS = {"distortion": float, "n_iter": int, "stop_reason": str, "algorithm": str, "stats": dict}
 _STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
 # What NumPy and zipfile raise on bytes that are not what they claim to be.
 _DAMAGED = (

@@ -26,6 +26,7 @@ def fit(
     n_init: int,
     max_iter: int,
     tol: float,
+    tol_shift: float,
     empty: int,
     seed: int,
     n_threads: int,

@@ -147,8 +147,9 @@ def run(
     progress: Any = False,
     keep_path: Any = False,
 ) -> Result:
-    """`kmeans`; where tol_shift is at least 0, a restart stops when the squared moves of the centroids
-    add up to at most that, as scikit-learn's do, and not by tol."""
+    """`kmeans`; where tol_shift is at least 0, in scikit-learn's way: a restart stops when the squared
+    moves of the centroids add up to at most that, and not by tol, and a farthest point that an empty
+    cluster is put on no longer counts for the mean of the cluster that it leaves."""
     X = _validate.points(X)
     K = _validate.clusters(K, len(X))
     weights = _validate.weights(sample_weight, len(X))
@@ -373,7 +374,7 @@ def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = 
     threads = _threads(n_threads, X.size * len(centroids))
 
     def work(points: Points) -> np.ndarray:
-        rounded = _rounded(centroids, points, "centroids")
+        rounded = _rounded(centroids, X, points, "centroids")
         out = np.empty((len(X), len(rounded)), rounded.dtype)
         most = _dense.distances(points, rounded, out, threads)
         if points.out_of_range(most):

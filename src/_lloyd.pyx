@@ -54,7 +54,7 @@ cdef struct Options:
     int64_t n_init
     int64_t max_iter
     double tol               # stop where J falls by at most tol * J; not looked at with tol_shift
-    double tol_shift         # stop where the squared moves of the centroids add up to at most this; < 0: no
+    double tol_shift         # scikit-learn's way, stop where squared moves add up to at most this; < 0: no
     int empty
     int64_t trials           # k-means++; 0: random examples
     uint64_t seed
@@ -371,8 +371,8 @@ cdef void take_out(Fit *f, int64_t row, const char *values) noexcept nogil:
 
 
 cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
-    """Put the empty clusters on points, far from where the points' centroids are, before those
-    move on without the farthest ones."""
+    """Put the empty clusters on points, away from where the points' centroids are before those move
+    to their means: in scikit-learn's way without the farthest points that are taken."""
     cdef int64_t size = f.rows.n * f.rows.kernels.itemsize, k, row, taken = 0, found = 0, empty = 0
     cdef void *values
     if f.row_labels == NULL:
@@ -396,7 +396,7 @@ cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
             taken += 1
         if row >= 0:
             read_row(f.rows, row, f.run.centroids + k * size)
-        if row >= 0 and f.options.empty == FARTHEST:
+        if row >= 0 and f.options.empty == FARTHEST and f.options.tol_shift >= 0:
             take_out(f, row, f.run.centroids + k * size)
     release(values)
     return 0
