@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     Init = ArrayLike | Callable[[np.ndarray, int, np.random.Generator], ArrayLike]
 
+# Features -> least K, and least m K, from which cells were measured to beat dense in 20 iterations.
+_CELLS_FROM = ((0, 0), (8, 4e4), (16, 3e5), (32, 1.2e6), (128, 5e6), (512, 2e7), (512, 6e7))
+_PHOTO = 1 << 18  # rows from which cells look whether all values are bytes
+_PIXELS = (np.dtype(np.uint8), np.dtype(np.float32))
 _SMALL_WORK = 1_000_000  # multiply-adds below which no thread is started, so none need be counted
 
 
@@ -164,7 +168,7 @@ def run(
     }
     algorithm = _validate.algorithm(algorithm, *X.shape)
     if algorithm == "auto":
-        algorithm = _fastest(*X.shape, K, n_init)
+        algorithm = _fastest(X, K, n_init)
     options["algorithm"] = _lloyd.ALGORITHMS.index(algorithm)
     start, trials = _starts(init, X, K, n_init)
     options |= {"K": K, "n_init": n_init, "trials": trials, "seed": _validate.seed(seed)}
@@ -387,10 +391,15 @@ def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = 
 # ---- between the checks and the engines ---------------------------------------------------------
 
 
-def _fastest(m: int, n: int, K: int, n_init: int) -> str:
-    """The engine of "auto", by the shapes alone: where ordering the points pays."""
-    pays = n <= 4 and m >= 4096 and m < _validate.CELLS_ROWS and K * n_init >= 8
-    return "cells" if pays else "dense"
+def _fastest(X: np.ndarray, K: int, n_init: int) -> str:
+    """The engine of "auto": whether ordering the points pays, by shapes, dtype and restarts alone."""
+    m, n = X.shape
+    if n >= len(_CELLS_FROM) or m > _validate.CELLS_ROWS:
+        return "dense"
+    least_K, least_pairs = _CELLS_FROM[n]
+    if n <= 3 and m >= _PHOTO and X.dtype in _PIXELS:  # equal points may collapse
+        least_K = 4 if X.dtype == np.uint8 else 16
+    return "cells" if K * min(n_init, 4) >= least_K and m * K * min(n_init, 4) >= least_pairs else "dense"
 
 
 def _threads(n_threads: object, work: int) -> int:

@@ -184,7 +184,7 @@ cdef void fill_sums(const Collapsing *c, double *numbers, double *weights) noexc
 cdef bint make_units(Collapsing *c, Units *u, Poll *p) noexcept nogil:
     """False: no memory, or interrupted."""
     cdef int64_t n = c.rows.n, part
-    cdef size_t at = 0, values, numbers, weights
+    cdef size_t numbers, weights
     cdef bint weighted = c.rows.weights != NULL
     c.parts = max(1, min(PARTS, c.rows.m // (LEAST_SHARED * c.units)))
     c.unit_of = <int32_t *>allocate(c.rows.m * sizeof(int32_t))

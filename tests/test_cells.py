@@ -47,8 +47,8 @@ def check(X, K, *, weights=None, init=None, iterations=(1, 2, 7), **options):
     """Every assignment is the dense engine's for the same centroids."""
     init = cases.some_rows(X, K).astype(np.float64) if init is None else init
     for max_iter in iterations:
-        r = ckmeans.kmeans(X, K, init=init, algorithm="cells", max_iter=max_iter, tol=0, sample_weight=weights,
-                           keep_path=True, **options)  # fmt: skip
+        options |= {"max_iter": max_iter, "tol": 0, "sample_weight": weights, "keep_path": True}
+        r = ckmeans.kmeans(X, K, init=init, algorithm="cells", **options)
         assert r.algorithm == "cells"
         np.testing.assert_array_equal(r.labels, ckmeans.assign(X, r.centroids))
         np.testing.assert_array_equal(r.counts, np.bincount(r.labels, minlength=len(r.centroids)))
@@ -61,8 +61,8 @@ def check(X, K, *, weights=None, init=None, iterations=(1, 2, 7), **options):
 def check_means(X, K, weights=None):
     """The sums of the first step, by the centroids they lead to."""
     init = cases.some_rows(X, K).astype(np.float64)
-    options = {"init": init, "max_iter": 1, "tol": 0, "keep_path": True, "sample_weight": weights, "empty": "reinit",
-               "seed": 0}  # fmt: skip
+    options = {"init": init, "max_iter": 1, "tol": 0, "keep_path": True, "sample_weight": weights}
+    options |= {"empty": "reinit", "seed": 0}
     dense, cells = (ckmeans.kmeans(X, K, algorithm=name, **options) for name in ("dense", "cells"))
     moved = np.abs(X.astype(float) - init[ckmeans.assign(X, init)]).max()
     eps = np.finfo(cells.centroids.dtype).eps
@@ -154,9 +154,8 @@ def test_pixels_collapse(n, weighted):
     weights = rng.random(len(X)) if weighted else None
     r = check(X, 9, weights=weights, iterations=(1, 6))
     assert r.stats["bytes"] < 8 * len(X)
-    np.testing.assert_array_equal(
-        r.labels, check(X.astype(np.float32), 9, weights=weights, iterations=(6,)).labels
-    )
+    same = check(X.astype(np.float32), 9, weights=weights, iterations=(6,))
+    np.testing.assert_array_equal(r.labels, same.labels)
     Y = X.astype(np.float32)
     Y[-1] += 0.5  # no longer bytes
     check(Y, 9, weights=weights, iterations=(1,))
@@ -181,8 +180,8 @@ def test_threads(m, weighted, dtype):
 def test_threads_of_pixels():
     X = np.random.default_rng(0).normal(99, 9, (270_000, 3)).clip(0, 255).astype(np.uint8)
     weights = np.random.default_rng(1).random(len(X))
-    runs = [ckmeans.kmeans(X, 7, seed=0, init="random", sample_weight=weights, algorithm="cells", n_threads=t, max_iter=5)
-            for t in (1, 2, 3, 8)]  # fmt: skip
+    options = {"seed": 0, "init": "random", "sample_weight": weights, "algorithm": "cells", "max_iter": 5}
+    runs = [ckmeans.kmeans(X, 7, n_threads=threads, **options) for threads in (1, 2, 3, 8)]
     for r in runs[1:]:
         assert_same(r, runs[0])
 
@@ -259,6 +258,7 @@ def test_auto_takes_cells_where_it_pays():
     X = cases.make("uniform", 20_000, 2, np.float32)
     assert ckmeans.kmeans(X, 64, max_iter=2, seed=0).algorithm == "cells"
     assert ckmeans.kmeans(X[:100], 4, max_iter=2, seed=0).algorithm == "dense"
+    assert ckmeans.kmeans(X, 4, max_iter=2, seed=0).algorithm == "dense"
     assert ckmeans.kmeans(np.tile(X, (1, 16)), 64, max_iter=2, seed=0).algorithm == "dense"
 
 

@@ -82,11 +82,17 @@ static ALWAYS_INLINE const REAL *F(closest)(const REAL *list, int64_t blocks, co
     BITS at[V(LANES)];
     V(store)(lanes, best);
     V(store)((REAL *)at, best_at);
-    int least = 0;
-    for (int i = 1; i < V(LANES); ++i) least = lanes[i] < lanes[least] ? i : least;
-    *lane = least;
-    *squared = lanes[least];
-    return list + (int64_t)at[least] * FIELDS(n);
+    for (int i = 0; i < V(LANES); ++i) at[i] = at[i] * V(LANES) + (BITS)i;
+    for (int half = V(LANES) / 2; half > 0; half /= 2) { /* halves side by side, in vectors */
+        for (int i = 0; i < half; ++i) {
+            const int closer = lanes[i + half] < lanes[i];
+            lanes[i] = closer ? lanes[i + half] : lanes[i];
+            at[i] = closer ? at[i + half] : at[i];
+        }
+    }
+    *lane = (int)(at[0] % V(LANES));
+    *squared = lanes[0];
+    return list + (int64_t)(at[0] / V(LANES)) * FIELDS(n);
 }
 
 /* IN list of `count` candidates, edges of a box (n low ones, n high ones), shift; OUT kept: the
