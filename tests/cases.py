@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -41,13 +42,22 @@ def some_rows(X, K, seed=0):
 
 
 def run_python(code, *, timeout=60, **environment):
-    """Run code in a Python of its own; its standard output. Fails where the code fails."""
-    process = subprocess.run(
+    """Run code in a Python of its own; its standard output. Fails where the code fails or takes too
+    long, and leaves no child of it behind."""
+    process = subprocess.Popen(
         [sys.executable, "-P", "-c", textwrap.dedent(code)],
         env={**os.environ, **environment},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout,
+        start_new_session=True,
     )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
+    try:
+        output, errors = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        raise
+    assert process.returncode == 0, errors
+    return output

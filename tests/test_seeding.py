@@ -144,8 +144,8 @@ def test_kmeans_starts_where_init_centroids_says(init, weighted, dtype):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_number_of_threads_changes_nothing(method, dtype):
-    X = cases.make("uniform", 20_000, 5, dtype)
-    weights = np.random.default_rng(0).random(20_000)
+    X = cases.make("uniform", 50_000, 5, dtype)
+    weights = np.random.default_rng(0).random(50_000)
     options = {"seed": 3, "sample_weight": weights}
     one = ckmeans.init_centroids(X, 30, method, n_threads=1, **options)
     for n_threads in (2, 3, 8, None):

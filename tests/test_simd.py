@@ -1,0 +1,119 @@
+"""Instruction sets: the forced one runs, and all of them agree.
+
+The rest of the suite tests the set in use, whichever that is; CKMEANS_SIMD chooses it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import cases
+import numpy as np
+import pytest
+
+import ckmeans
+
+CONFIG = ckmeans.show_config()
+SETS = CONFIG["simd_supported"]
+FUSED = [name for name in SETS if name != "baseline"]
+
+
+def test_what_this_build_holds():
+    assert SETS[-1] == "baseline"
+    assert set(SETS) <= set(CONFIG["simd_built"])
+    assert set(CONFIG["simd_built"]) <= {"avx512", "avx2", "neon", "baseline"}
+    assert CONFIG["simd"] == (os.environ.get("CKMEANS_SIMD") or SETS[0])
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_forced_set_runs(name):
+    """The kernels' own table says its name."""
+    code = """
+        import ckmeans
+        from ckmeans import _runtime
+
+        assert ckmeans.kmeans([[1.0], [2.0]], 2).distortion == 0
+        print(ckmeans.show_config()["simd"], _runtime.chosen_instruction_set())
+    """
+    assert cases.run_python(code, CKMEANS_SIMD=name).split() == [name, name]
+
+
+def test_an_empty_name_means_the_best():
+    code = "import ckmeans; print(ckmeans.show_config()['simd'])"
+    assert cases.run_python(code, CKMEANS_SIMD="").split() == SETS[:1]
+
+
+@pytest.mark.parametrize("name", ["sse9", "AVX2", "baseline,avx2", " avx2"])
+def test_an_unknown_name_fails_the_import(name):
+    process = subprocess.run(
+        [sys.executable, "-P", "-c", "import ckmeans"],
+        env={**os.environ, "CKMEANS_SIMD": name},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    last = process.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"ImportError: CKMEANS_SIMD={name!r} is not available")
+    assert last.endswith(", ".join(SETS))
+
+
+# One line a case: its name and digests of what came out.
+BATTERY = """
+    import hashlib, json
+    import numpy as np
+    import ckmeans
+
+    def digest(*values):
+        return hashlib.sha256(b"".join(np.ascontiguousarray(v).tobytes() for v in values)).hexdigest()
+
+    found = {}
+    for dtype in ("float32", "float64"):
+        for n in (1, 2, 3, 4, 7, 8, 9, 16, 31, 64, 300):
+            for m in (1, 15, 33, 130, 1100):
+                rng = np.random.default_rng([m, n])
+                X = (rng.normal(size=(m, n)) * 3 + 1000).astype(dtype)
+                weights = rng.random(m)
+                for K in (1, 2, 5, 6, 7, 11, 12, 13, 40):
+                    C = (rng.normal(size=(K, n)) * 3 + 1000).astype(dtype)
+                    labels, squared = ckmeans.assign(X, C, return_squared_distance=True)
+                    found[f"step {dtype} {m}x{n} {K}"] = [
+                        digest(labels), digest(squared),
+                        digest(*ckmeans.update(X, labels, K, sample_weight=weights)),
+                        ckmeans.distortion(X, C), ckmeans.distortion(X, C, sample_weight=weights),
+                    ]
+                K = min(m, 9)
+                for init in ("random", "k-means++"):
+                    r = ckmeans.kmeans(X, K, init=init, seed=m, n_init=3, sample_weight=weights, max_iter=20)
+                    found[f"fit {dtype} {m}x{n} {init}"] = [
+                        digest(r.labels), digest(r.centroids), digest(r.history), digest(r.distortions),
+                    ]
+    print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def batteries():
+    """What each instruction set makes of the same problems."""
+    return {name: json.loads(cases.run_python(BATTERY, CKMEANS_SIMD=name, timeout=120)) for name in SETS}
+
+
+@pytest.mark.skipif(len(FUSED) < 2, reason="this machine has one instruction set with fused operations")
+def test_sets_with_fused_operations_agree_in_every_bit(batteries):
+    first, *others = FUSED
+    for other in others:
+        for case, expected in batteries[first].items():
+            assert batteries[other][case] == expected, (case, first, other)
+
+
+@pytest.mark.skipif(not FUSED, reason="this machine has the baseline only")
+def test_the_baseline_differs_by_roundings_only(batteries):
+    """Different operations round differently: not the same bits everywhere, but the same distortion."""
+    fused, baseline = batteries[FUSED[0]], batteries["baseline"]
+    steps = [case for case in fused if case.startswith("step")]
+    for case in steps:
+        np.testing.assert_allclose(baseline[case][3:], fused[case][3:], rtol=1e-6)
+    assert np.mean([baseline[case][0] == fused[case][0] for case in steps]) > 0.9
+    assert any(baseline[case][1] != fused[case][1] for case in steps)
