@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ckmeans._config import show_config
 from ckmeans._result import Result
 from ckmeans._version import __version__
-from ckmeans.api import assign, distortion, init_centroids, kmeans, update
+from ckmeans.api import assign, distortion, init_centroids, kmeans, kmeans_chunks, update
 
 if TYPE_CHECKING:
     from ckmeans import plot
@@ -26,6 +26,7 @@ __all__ = [
     "elbow",
     "init_centroids",
     "kmeans",
+    "kmeans_chunks",
     "load",
     "plot",
     "quantize",

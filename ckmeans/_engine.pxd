@@ -17,6 +17,7 @@ cdef struct Step:
     # OUT
     double *squared         # each point's squared distance (NULL: not asked for)
     double *offsets         # weighted sums of (x - its centroid), rows of wide_stride(n)
+    bint about_zero         # they are sums of x itself
     double *weights         # weight of each cluster
     int64_t *counts         # number of points of each cluster
     double square           # weighted sum of squared distances

@@ -11,6 +11,32 @@ cdef extern from "simd/kernels.h" nogil:
         void *norms
         void *ids
 
+    struct source:
+        const char *data
+        int64_t m
+        int64_t n
+        int64_t row_stride
+        int64_t column_stride
+        int dtype
+        int swapped
+        const void *indices
+        const void *indptr
+        int wide_indices
+
+    struct sparse_kernels:
+        int lanes
+        int64_t (*groups)(int64_t K) noexcept nogil
+        void (*pack)(const void *centroids, double scale, const double *norms, int64_t group,
+                     panel *panel) noexcept nogil
+        int64_t (*assign)(const source *X, int64_t first, int64_t count, const panel *panel, void *scores,
+                          int32_t *ids, int32_t *labels) noexcept nogil
+        void (*norms)(panel *panel) noexcept nogil
+        void (*relax)(const source *X, int64_t first, int64_t count, const panel *panel, const void *nearest,
+                      int64_t length, void *closer) noexcept nogil
+        double (*squared)(const source *X, int64_t row, const double *centroid, double norm) noexcept nogil
+        double (*accumulate)(const source *X, const int64_t *rows, int64_t count, const double *weights,
+                             const double *centroid, double norm, double *sums, double *squared) noexcept nogil
+
     struct sums:
         double *offsets
         double *weights
@@ -56,6 +82,7 @@ cdef extern from "simd/kernels.h" nogil:
                          int32_t *places) noexcept nogil
         void (*classify)(const void *rows, int64_t stride, int64_t count, int depth, const int32_t *feature,
                          const void *value, int32_t *bucket) noexcept nogil
+        const sparse_kernels *sparse
 
     int64_t wide_stride(int64_t n)
 

@@ -197,11 +197,15 @@ def points(X: object, name: str = "X") -> np.ndarray:
     if X.ndim != 2:
         hint = f"; {name}.reshape(-1, 1) makes points of one feature" if X.ndim == 1 else ""
         raise ValueError(f"{name} must be 2-dimensional (points, features), found shape {X.shape}{hint}")
-    if X.shape[0] == 0:
-        raise ValueError(f"{name} must have at least one row, found shape {X.shape}")
-    if X.shape[1] == 0:
-        raise ValueError(f"{name} must have at least one feature, found shape {X.shape}")
+    not_without_values(name, X.shape)
     return X
+
+
+def not_without_values(name: str, shape: tuple[int, ...]) -> None:
+    """Refuse a 2-D shape without rows or without features."""
+    for length, what in zip(shape, ("row", "feature"), strict=True):
+        if length == 0:
+            raise ValueError(f"{name} must have at least one {what}, found shape {shape}")
 
 
 def table(X: object) -> np.ndarray:
@@ -219,11 +223,13 @@ def table(X: object) -> np.ndarray:
             "makes points of one feature, X.reshape(1, -1) one point"
         )
     if array_.ndim == 2 and array_.shape[1] == 0:
-        raise ValueError(f"Found array with 0 feature(s) (shape={array_.shape}) while a minimum of 1 is required.")
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={array_.shape}) while a minimum of 1 is required."
+        )
     return points(array_)
 
 
-def itemsize(X: np.ndarray) -> int:
+def itemsize(X: Any) -> int:
     """Size of an item of the dtype in which X is computed."""
     return _COMPUTED_IN[X.dtype]
 
@@ -323,18 +329,18 @@ def finite(name: str, array_: np.ndarray) -> None:
     """Refuse the first NaN or infinity of an array that is small enough to look at whole."""
     bad = ~np.isfinite(array_)
     if bad.any():
-        refuse_not_finite(name, array_, *np.argwhere(bad)[0])
+        row, column = np.argwhere(bad)[0]
+        refuse_not_finite(name, row, column, array_[row, column])
 
 
-def refuse_not_finite(name: str, array_: np.ndarray, row: int, column: int) -> NoReturn:
+def refuse_not_finite(name: str, row: int, column: int, value: float) -> NoReturn:
     """Refuse the NaN or infinity at this place."""
     raise ValueError(
-        f"{name} must be finite, found {array_[row, column]} at row {row}, column {column}: "
-        "drop or fill NaN and infinity first"
+        f"{name} must be finite, found {value} at row {row}, column {column}: drop or fill NaN and infinity first"
     )
 
 
-def magnitude(array_: np.ndarray) -> float:
+def magnitude(array_: Any) -> float:
     """The largest magnitude, without a copy; NaN where there is one."""
     return max(abs(float(array_.min())), abs(float(array_.max())))
 
@@ -345,7 +351,7 @@ def refuse_start_beyond(limit: float, name: str, found: float) -> NoReturn:
     raise ValueError(f"{name} must lie within +-{limit:.3g}, as X does, found a value of {found:g}")
 
 
-def refuse_beyond_float64(**arrays: np.ndarray) -> NoReturn:
+def refuse_beyond_float64(**arrays: Any) -> NoReturn:
     """Refuse values whose squares leave float64: those of the array with the largest one, or, where
     none is large, those of X, which are too small."""
     largest = {name: magnitude(array_) for name, array_ in arrays.items()}

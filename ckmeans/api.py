@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ckmeans import _dense, _lloyd, _seed, _validate
+from ckmeans import _dense, _lloyd, _seed, _sources, _step, _validate
 from ckmeans._config import default_threads
 from ckmeans._points import Points
 from ckmeans._result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import ArrayLike
 
@@ -54,6 +54,7 @@ def kmeans(
     X : array_like of shape (m, n)
         Points. float32, float16, uint8 and uint16 data are computed in float32, everything else in
         float64. Any strides, byte order and memory map will do; the array is read block by block.
+        So will a SciPy sparse matrix or array: CSR is read in place, other formats are converted.
         Values whose squares leave float32 are computed in float64.
     K : int
         Number of clusters, 1 to m.
@@ -77,7 +78,7 @@ def kmeans(
     algorithm : {"auto", "dense", "cells"}
         The engine; every engine gives the same labels. "dense" computes every distance; "cells", up
         to 8 features, puts the points in a spatial order once and settles whole boxes of them at
-        once; "auto" chooses.
+        once; "auto" chooses. Sparse rows have an engine of their own.
     seed : int, numpy.random.Generator or None
         The same seed gives the same bits on the same machine, on any number of threads.
     n_threads : int, optional
@@ -154,7 +155,7 @@ def run(
     """`kmeans`; where tol_shift is at least 0, in scikit-learn's way: a restart stops when the squared
     moves of the centroids add up to at most that, and not by tol, and a farthest point that an empty
     cluster is put on no longer counts for the mean of the cluster that it leaves."""
-    X = _validate.points(X)
+    X = _sources.points(X)
     K = _validate.clusters(K, len(X))
     weights = _validate.weights(sample_weight, len(X))
     n_init = _validate.integer("n_init", n_init, 1)
@@ -166,7 +167,7 @@ def run(
         "callback": _validate.function("callback", callback),
         "keep_path": bool(keep_path),
     }
-    algorithm = _validate.algorithm(algorithm, *X.shape)
+    algorithm = _sources.engine(X, algorithm)
     if algorithm == "auto":
         algorithm = _fastest(X, K, n_init)
     options["algorithm"] = _lloyd.ALGORITHMS.index(algorithm)
@@ -176,6 +177,53 @@ def run(
     with _Bar(progress, n_init, options["max_iter"]) as beat:
         found = _in_safe_dtype(X, weights, lambda points: _fit(points, start, beat, options))
     return Result(algorithm=algorithm, **found)
+
+
+def kmeans_chunks(
+    chunks: Iterable[ArrayLike] | Callable[[], Iterable[ArrayLike]], K: int, **options: Any
+) -> Result:
+    """Cluster points that come in chunks: exactly `kmeans`, with memory flat in m.
+
+    The chunks are iterated over again and again, at least once an assignment. However they are cut,
+    the result has the same bits as ``kmeans(X, K, algorithm="dense")`` on all points in memory.
+
+    Parameters
+    ----------
+    chunks : list of array_like of shape (?, n), other iterable of them, or callable
+        Of one dtype, the same in every pass. An object must start again whenever it is iterated
+        over (a generator does not); a callable is called without arguments for each pass and
+        returns an iterator. A memory map larger than memory needs no chunks: `kmeans` reads it
+        block by block.
+    K : int
+        Number of clusters, 1 to m.
+    **options
+        Keyword arguments of `kmeans`. A callable `init` is called as ``init(chunks, K, rng)``.
+
+    Returns
+    -------
+    Result
+        What stays in memory for each point is its label, 4 bytes; with ``init="k-means++"`` also a
+        squared distance in the computing dtype, with ``n_init`` above 1 one more label, and with
+        `sample_weight` the weights.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument is not as above, or a later pass finds other chunks.
+
+    Notes
+    -----
+    An assignment takes one pass, ``init="random"`` one or two in all, and "k-means++" two a
+    centroid.
+
+    Examples
+    --------
+    >>> import ckmeans
+    >>> r = ckmeans.kmeans_chunks([[[1.0, 1.0], [1.5, 2.0]], [[8.0, 8.0], [9.0, 8.5]]], 2, seed=0)
+    >>> sorted(r.counts.tolist()), r.stop_reason
+    ([2, 2], 'stable')
+    """
+    return kmeans(_sources.Chunks(chunks), K, **options)  # type: ignore[arg-type]
 
 
 def assign(
@@ -212,12 +260,12 @@ def assign(
     ValueError, TypeError
         Where an argument is not as above.
     """
-    X = _validate.points(X)
+    X = _sources.points(X)
     m, n = X.shape
     centroids = _validate.centroids(centroids, n)
     labels = np.empty(m, np.int32) if out is None else _validate.output(out, m)
     squared = np.empty(m) if return_squared_distance else None
-    _step(X, None, centroids, labels, squared, True, False, _threads(n_threads, X.size * len(centroids)))
+    _one_step(X, None, centroids, labels, squared, True, False, _threads(n_threads, X.size * len(centroids)))
     return labels if squared is None else (labels, squared)
 
 
@@ -255,12 +303,14 @@ def update(
     ValueError, TypeError
         Where an argument is not as above.
     """
-    X = _validate.points(X)
+    X = _sources.points(X)
     K = _validate.integer("K", K, 1)
     labels = _validate.labels(labels, len(X), K)
     weights = _validate.weights(sample_weight, len(X))
     origin = np.zeros((K, X.shape[1]))
-    _, sums, total, counts = _step(X, weights, origin, labels, None, False, True, _threads(n_threads, X.size))
+    _, sums, total, counts = _one_step(
+        X, weights, origin, labels, None, False, True, _threads(n_threads, X.size)
+    )
     filled = total > 0
     means = np.full(sums.shape, np.nan)
     np.divide(sums, total[:, None], out=means, where=filled[:, None])
@@ -300,13 +350,13 @@ def distortion(
     ValueError, TypeError
         Where an argument is not as above.
     """
-    X = _validate.points(X)
+    X = _sources.points(X)
     centroids = _validate.centroids(centroids, X.shape[1])
     weights = _validate.weights(sample_weight, len(X))
     score = labels is None
     labels = np.empty(len(X), np.int32) if score else _validate.labels(labels, len(X), len(centroids))
     work = X.size * len(centroids) if score else X.size
-    square, *_ = _step(X, weights, centroids, labels, None, score, True, _threads(n_threads, work))
+    square, *_ = _one_step(X, weights, centroids, labels, None, score, True, _threads(n_threads, work))
     return square / (len(X) if weights is None else np.cumsum(weights)[-1])
 
 
@@ -348,7 +398,7 @@ def init_centroids(
     ValueError, TypeError
         Where an argument is not as above.
     """
-    X = _validate.points(X)
+    X = _sources.points(X)
     K = _validate.clusters(K, len(X))
     weights = _validate.weights(sample_weight, len(X))
     start, default_trials = _starts(method, X, K, 1, "method")
@@ -418,8 +468,8 @@ def _in_safe_dtype(
             return work(points)
         except _lloyd.OutOfRange as error:
             if not math.isfinite(points.magnitude(error.args[0])):
-                if at := points.first_not_finite():
-                    _validate.refuse_not_finite("X", X, *at)
+                if at := getattr(X, "first_not_finite", points.first_not_finite)():
+                    _validate.refuse_not_finite("X", *at)
                 for name, other in others.items():
                     _validate.finite(name, other)
         if itemsize == 8:
@@ -427,7 +477,7 @@ def _in_safe_dtype(
         itemsize = 8
 
 
-def _step(
+def _one_step(
     X: np.ndarray,
     weights: np.ndarray | None,
     centroids: np.ndarray,
@@ -437,12 +487,12 @@ def _step(
     add_up: bool,
     n_threads: int,
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-    """One step of the dense engine: (sum of squared distances, sums of x - c, weights, counts)."""
+    """One step of an engine: (sum of squared distances, sums of x - c, weights, counts)."""
 
     centres = Points(centroids, 8)
 
     def work(points: Points) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-        most, *sums = _dense.step(points, centres, labels, squared, score, add_up, n_threads)
+        most, *sums = _step.step(points, centres, labels, squared, score, add_up, n_threads)
         if points.out_of_range(most):
             raise _lloyd.OutOfRange(most)
         return tuple(sums)  # type: ignore[return-value]
@@ -469,7 +519,8 @@ def _called_starts(
     def start(restart: int, seed: int, points: Points) -> np.ndarray:
         rng = np.random.default_rng([seed, restart])
         made_by = f"{name}(X, K, rng)"
-        return _rounded(_validate.start(init(X, K, rng), K, X.shape[1], made_by), X, points, made_by)
+        given = init(getattr(X, "original", X), K, rng)
+        return _rounded(_validate.start(given, K, X.shape[1], made_by), X, points, made_by)
 
     return start
 

@@ -5,12 +5,12 @@ follows from n and K alone; chunk i adds to partial sum i mod P, in rising order
 are added up in order. One partial sum belongs to one thread at a time.
 """
 from cython.parallel cimport prange, threadid
-from libc.math cimport INFINITY, fabs, isfinite, sqrt, sqrtf
+from libc.math cimport sqrt, sqrtf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._engine cimport Engine, Prepared, Step
-from ckmeans._points cimport Points, Rows, block_at, read_row, read_rows
+from ckmeans._points cimport Points, Rows, block_at, hold, read_rows
 from ckmeans._runtime cimport (
     Poll, Watch, allocate, panel, poll, release, sums, threads_for, wide_stride,
 )
@@ -185,7 +185,7 @@ cdef void work_part(Dense *d, const Step *s, Poll *p, int64_t i, int64_t thread,
                     int64_t last) noexcept nogil:
     """Partial sum i over those of the chunks first .. last - 1 that belong to it, in order."""
     cdef Part *part = &d.parts[i]
-    cdef int64_t chunk = first + i
+    cdef int64_t chunk = first + (i - first % d.partials + d.partials) % d.partials
     if first == 0:
         part.changed = part.most = 0
         memset(part.sums.square, 0, sizeof(part.sums.square))
@@ -236,17 +236,28 @@ cdef void reduce_parts(Dense *d, Step *s) noexcept nogil:
             reduce_cluster(d, s, k)
 
 
+cdef int64_t window_chunks(const Dense *d, int64_t K) noexcept nogil:
+    """How many chunks lie between two meetings of the threads: this changes no bits."""
+    cdef int64_t rounds = max(1, WINDOW_WORK // (d.partials * d.chunk) // (d.rows.n * K))
+    if d.rows.feed == NULL:
+        return rounds * d.partials
+    return min(rounds * d.partials, max(d.rows.feed.room // d.chunk, d.n_threads))
+
+
 cdef int dense_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     """Fulfil the contract; nonzero where it was interrupted."""
     cdef Dense *d = <Dense *>engine
     cdef int64_t chunks = (d.rows.m + d.chunk - 1) // d.chunk, first = 0, last, i
-    cdef int64_t rounds = max(1, WINDOW_WORK // (d.partials * d.chunk) // (d.rows.n * s.K))
+    cdef int64_t window = window_chunks(d, s.K)
+    s.about_zero = False
     if s.score:
         d.panel.K = s.K
         find_shift(d.rows.kernels.itemsize, s.K, d.rows.n, s.wide, d.shift)
         d.rows.kernels.pack_centroids(s.centroids, d.shift, &d.panel)
     while first < chunks and not p.stopped:
-        last = min(first + rounds * d.partials, chunks)
+        last = min(first + window, chunks)
+        if hold(d.rows, first * d.chunk, (last - first) * d.chunk, p):
+            break
         if d.n_threads == 1:
             for i in range(d.partials):
                 work_part(d, s, p, i, 0, first, last)
@@ -258,92 +269,6 @@ cdef int dense_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         return 1
     reduce_parts(d, s)
     return 0
-
-
-# ---- for the low-level functions ---------------------------------------------------------------
-
-cdef uint64_t read_centroids(const Rows *centroids, int itemsize, double *wide, void *rounded) noexcept nogil:
-    """Centroids rounded to the computing dtype, and the same in float64; the bits of the largest
-    magnitude."""
-    cdef int64_t n = centroids.n, stride = wide_stride(n), k, l
-    cdef double value, most = 0
-    cdef float most_single
-    for k in range(centroids.m):
-        read_row(centroids, k, wide + k * stride)
-        for l in range(n):
-            value = wide[k * stride + l]
-            if itemsize == 4:
-                (<float *>rounded)[k * n + l] = <float>value
-                value = <float>value
-            else:
-                (<double *>rounded)[k * n + l] = value
-            wide[k * stride + l] = value
-            # Also true for a NaN, which then stays.
-            if not fabs(value) <= most:
-                most = fabs(value)
-        for l in range(n, stride):
-            wide[k * stride + l] = 0
-    most_single = <float>most
-    return (<uint32_t *>&most_single)[0] if itemsize == 4 else (<uint64_t *>&most)[0]
-
-
-cdef int step_once(const Rows *rows, const Rows *centroids, Step *s, int n_threads, Poll *p) noexcept nogil:
-    """One step with everything made for it; nonzero where there is no memory."""
-    cdef int itemsize = rows.kernels.itemsize
-    cdef Engine *engine = dense_open(rows, NULL, centroids.m, n_threads)
-    cdef void *rounded = allocate(centroids.m * rows.n * itemsize)
-    cdef uint64_t most
-    s.wide = <double *>allocate(centroids.m * wide_stride(rows.n) * sizeof(double))
-    cdef bint failed = engine == NULL or rounded == NULL or s.wide == NULL
-    if not failed:
-        most = read_centroids(centroids, itemsize, s.wide, rounded)
-        s.K = centroids.m
-        s.centroids = rounded
-        engine.step(engine, s, p)
-        # How small the values are is for X alone to say: a fit, too, looks only at X for that.
-        if most > rows.greatest:
-            s.most = max(s.most, most)
-    if engine != NULL:
-        engine.close(engine)
-    release(rounded)
-    release(s.wide)
-    return failed
-
-
-def step(Points points, Points centroids, int32_t[::1] labels, double[::1] squared, bint score, bint sum,
-         int n_threads):
-    """One step from Python: (most, square, offsets, weights, counts).
-
-    `centroids`: opened to be read in float64; they are rounded to the computing dtype first.
-    `labels` are filled if `score`, else read; `squared` (or None) is filled. The last three are
-    None unless `sum`. `most` holds the bits of the largest magnitude of X and the centroids, or of
-    infinity where labels were given and the sum of squares is not finite.
-    """
-    cdef int64_t K = centroids.rows.m, n = points.rows.n
-    cdef Step s
-    cdef double[:, ::1] offsets
-    cdef double[::1] weights
-    cdef int64_t[::1] counts
-    offsets_array = weights_array = counts_array = None
-    if sum:
-        offsets = offsets_array = np.empty((K, wide_stride(n)))
-        weights = weights_array = np.empty(K)
-        counts = counts_array = np.empty(K, np.int64)
-        s.offsets, s.weights, s.counts = &offsets[0, 0], &weights[0], &counts[0]
-        offsets_array = offsets_array[:, :n]
-    s.score, s.sum = score, sum
-    s.labels = &labels[0]
-    s.squared = NULL if squared is None else &squared[0]
-    cdef Watch watch = Watch()
-    cdef bint failed
-    with nogil:
-        failed = step_once(&points.rows, &centroids.rows, &s, n_threads, &watch.poll)
-    if failed:
-        raise MemoryError
-    watch.check()
-    if sum and not isfinite(s.square):
-        s.most = points.bits(INFINITY)
-    return s.most, s.square, offsets_array, weights_array, counts_array
 
 
 # ---- all distances ---------------------------------------------------------------------------

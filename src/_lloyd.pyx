@@ -14,7 +14,7 @@ from ckmeans._boxes cimport boxes_prepare
 from ckmeans._cells cimport cells_open
 from ckmeans._dense cimport dense_open
 from ckmeans._engine cimport Engine, Kind, Prepared, Step
-from ckmeans._points cimport Points, Rows, out_of_range, read_row
+from ckmeans._points cimport Points, Rows, out_of_range, reach_row
 from ckmeans._random cimport Stream, next_below, stream_of
 from ckmeans._runtime cimport (
     Poll, Watch, allocate, poll, release, team_size, thread_num, threads_for, wait_a_little, wide_stride,
@@ -22,6 +22,7 @@ from ckmeans._runtime cimport (
 from ckmeans._seed cimport (
     Seeding, draw_row, plus_plus, random_examples, seeding_close, seeding_open,
 )
+from ckmeans._sparse cimport sparse_open, squared_norms
 
 import numpy as np
 
@@ -36,10 +37,11 @@ STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
 EMPTY_POLICIES = {"drop": DROP, "reinit": REINIT, "farthest": FARTHEST, "error": ERROR}
 
 # The engines by number, in the order of their names.
-ALGORITHMS = ("dense", "cells")
-cdef Kind KINDS[2]
+ALGORITHMS = ("dense", "cells", "sparse")
+cdef Kind KINDS[3]
 KINDS[0] = Kind(NULL, dense_open)
 KINDS[1] = Kind(boxes_prepare, cells_open)
+KINDS[2] = Kind(NULL, sparse_open)
 
 cdef int64_t SCAN_ROWS = 512           # rows between two looks at signals
 cdef int64_t SHARED_WORK = 1 << 31     # multiply-adds of a step up to which restarts are shared out
@@ -101,6 +103,7 @@ cdef struct Fit:
     int32_t *renumber        # (K,) new index of each centroid, -1: dropped
     int64_t *farthest        # (K,) rows for the empty clusters
     double *farthest_squared
+    double *norms            # (K,) squared norms of the centroids, where the rows are sparse
     uint64_t most
     int64_t emptied          # the empty cluster that ended the fit
     bint at_rest             # its restarts are done
@@ -128,6 +131,7 @@ cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
     f.renumber = <int32_t *>take(memory, &at, K * sizeof(int32_t))
     f.farthest = <int64_t *>take(memory, &at, K * sizeof(int64_t))
     f.farthest_squared = <double *>take(memory, &at, K * sizeof(double))
+    f.norms = <double *>take(memory, &at, K * sizeof(double))
     return at
 
 
@@ -273,7 +277,9 @@ cdef void move_to_means(Fit *f) noexcept nogil:
         if f.step.weights[k] == 0:
             continue
         for l in range(n):
-            mean = f.wide[k * stride + l] + f.step.offsets[k * stride + l] / f.step.weights[k]
+            mean = f.step.offsets[k * stride + l] / f.step.weights[k]
+            if not f.step.about_zero:
+                mean = f.wide[k * stride + l] + mean
             if single:
                 (<float *>f.run.centroids)[k * n + l] = <float>mean
             else:
@@ -296,16 +302,19 @@ cdef void drop_empty(Fit *f) noexcept nogil:
             f.run.labels[i] = f.renumber[f.run.labels[i]]
 
 
-cdef double squared_to_own(const Fit *f, int64_t row, void *values) noexcept nogil:
+cdef double squared_to_own(const Fit *f, int64_t row, void *values, Poll *p) noexcept nogil:
     """The squared distance of a row to its centroid; `values` holds n + 8 values."""
     cdef double squared
-    read_row(f.rows, row, values)
+    cdef int64_t k = f.row_labels[row]
+    if f.rows.source.indptr != NULL:
+        return f.rows.kernels.sparse.squared(&f.rows.source, row, f.wide + k * wide_stride(f.rows.n), f.norms[k])
+    reach_row(f.rows, row, values, p)
     f.rows.kernels.distances(values, f.rows.n, 1, f.rows.n, f.row_labels + row, f.wide, &squared)
     return squared
 
 
-cdef bint may_move_to(const Fit *f, int64_t row, void *values) noexcept nogil:
-    return (f.rows.weights == NULL or f.rows.weights[row] > 0) and squared_to_own(f, row, values) > 0
+cdef bint may_move_to(const Fit *f, int64_t row, void *values, Poll *p) noexcept nogil:
+    return (f.rows.weights == NULL or f.rows.weights[row] > 0) and squared_to_own(f, row, values, p) > 0
 
 
 cdef int64_t random_row_away(Fit *f, void *values, Poll *p) noexcept nogil:
@@ -313,11 +322,11 @@ cdef int64_t random_row_away(Fit *f, void *values, Poll *p) noexcept nogil:
     cdef int64_t row, i, _
     for _ in range(64):
         row = draw_row(f.rows, &f.random)
-        if may_move_to(f, row, values):
+        if may_move_to(f, row, values, p):
             return row
     row = next_below(&f.random, f.rows.m)
     for i in range(f.rows.m):
-        if may_move_to(f, row, values):
+        if may_move_to(f, row, values, p):
             return row
         if i % SCAN_ROWS == 0 and poll(p):
             return -1
@@ -351,7 +360,7 @@ cdef int64_t farthest_rows(Fit *f, int64_t wanted, void *values, Poll *p) noexce
             break
         if f.rows.weights != NULL and f.rows.weights[row] == 0:
             continue
-        squared = squared_to_own(f, row, values)
+        squared = squared_to_own(f, row, values, p)
         if squared > 0:
             note_far(f, row, squared, &found, wanted)
     return found
@@ -367,7 +376,7 @@ cdef void take_out(Fit *f, int64_t row, const char *values) noexcept nogil:
     total[0] -= weight
     for l in range(n):
         value = (<float *>values)[l] if f.rows.kernels.itemsize == 4 else (<double *>values)[l]
-        f.step.offsets[start + l] -= weight * (value - f.wide[start + l])
+        f.step.offsets[start + l] -= weight * (value if f.step.about_zero else value - f.wide[start + l])
 
 
 cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
@@ -382,6 +391,9 @@ cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
         release(values)
         return 1
     f.engine.finish(f.engine, f.run.labels, f.row_labels)
+    if f.rows.source.indptr != NULL:
+        for k in range(f.run.K):
+            squared_norms(f.wide, f.rows.n, k, 1, f.norms)
     if f.options.empty == FARTHEST:
         for k in range(f.run.K):
             empty += f.step.weights[k] == 0
@@ -395,7 +407,7 @@ cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
             row = f.farthest[taken] if taken < found else -1
             taken += 1
         if row >= 0:
-            read_row(f.rows, row, f.run.centroids + k * size)
+            reach_row(f.rows, row, f.run.centroids + k * size, p)
         if row >= 0 and f.options.empty == FARTHEST and f.options.tol_shift >= 0:
             take_out(f, row, f.run.centroids + k * size)
     release(values)
@@ -575,9 +587,9 @@ cdef void run_and_keep_best(Fit *f, int64_t restart, bint keep_path, double *dis
 
 cdef int sharing_threads(const Rows *rows, const Options *o, int n_threads) noexcept nogil:
     """On how many threads to run whole restarts; 1: one after another, a step on all threads."""
-    cdef double work = <double>rows.m * rows.n * o.K
+    cdef double work = rows.stored * o.K
     cdef size_t bytes_each = rows.m * 24 + 8 * o.K * (rows.n + 8) * 24
-    if o.n_init < n_threads or o.start != NULL or o.callback != NULL:
+    if o.n_init < n_threads or o.start != NULL or o.callback != NULL or rows.feed != NULL:
         return 1
     if work > SHARED_WORK or bytes_each * n_threads > SHARED_BYTES:
         return 1

@@ -1,17 +1,25 @@
-"""The caller's array, read block by block in the computing dtype."""
+"""The caller's points, read block by block in the computing dtype.
+
+They lie in memory, as an array of any strides or as sparse rows, or come as a feed: chunks from Python, cut as the
+caller likes, of which a window of rows is copied at a time. Whoever reads rows holds them first,
+and so need not know which it is.
+"""
 from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memmove
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
 import numpy as np
 
-from ckmeans._runtime cimport allocate, kernels_for, release
+from ckmeans._runtime cimport Poll, Watch, allocate, kernels_for, release, source
 
 cdef extern from "simd/source.h":
     int SOURCE_FLOAT16, SOURCE_FLOAT32, SOURCE_FLOAT64
     int SOURCE_INT8, SOURCE_INT16, SOURCE_INT32, SOURCE_INT64
     int SOURCE_UINT8, SOURCE_UINT16, SOURCE_UINT32, SOURCE_UINT64
+    int SOURCE_RISING, SOURCE_UNSORTED, SOURCE_BROKEN
+    int ckmeans_order_of(const source *source, int64_t stored) nogil
 
 cdef dict DTYPES = {
     "f2": SOURCE_FLOAT16, "f4": SOURCE_FLOAT32, "f8": SOURCE_FLOAT64,
@@ -25,13 +33,47 @@ cdef dict SOURCES = {
 }
 
 
+cdef int64_t FEED_BYTES = 16 << 20  # of a window; it changes no bits
+
+
+def set_feed_bytes(int64_t size):
+    """Change the size of a window for the feeds to come; returns what it was."""
+    global FEED_BYTES
+    before = FEED_BYTES
+    FEED_BYTES = size
+    return before
+
+
+# ---- reading -----------------------------------------------------------------------------------
+
 cdef int64_t block_at(const Rows *rows, int64_t first, int64_t count) noexcept nogil:
     cdef int64_t whole = (rows.in_place - first) // rows.kernels.tile * rows.kernels.tile
     return whole if 0 < whole < count else count
 
 
+cdef int hold(const Rows *rows, int64_t first, int64_t count, Poll *p) noexcept nogil:
+    cdef const Feed *feed = rows.feed
+    if feed == NULL:
+        return 0
+    if feed.first <= first and min(first + count, rows.m) <= feed.first + feed.count:
+        return p.stopped
+    return fetch(rows, first, count, p)
+
+
+cdef int fetch(const Rows *rows, int64_t first, int64_t count, Poll *p) noexcept with gil:
+    try:
+        (<Points>rows.feed.owner).load(first, count)
+    except BaseException as error:
+        (<Watch>p.watch).error = error
+        p.stopped = 1
+    return p.stopped
+
+
 cdef const void *read_rows(const Rows *rows, int64_t first, int64_t count, void *scratch,
                            int64_t *stride) noexcept nogil:
+    if rows.feed != NULL:
+        stride[0] = rows.n
+        return rows.feed.window + (first - rows.feed.first) * rows.n * rows.kernels.itemsize
     if first + count <= rows.in_place:
         stride[0] = rows.stride
         return rows.source.data + first * rows.source.row_stride
@@ -41,7 +83,37 @@ cdef const void *read_rows(const Rows *rows, int64_t first, int64_t count, void 
 
 
 cdef void read_row(const Rows *rows, int64_t row, void *values) noexcept nogil:
-    ckmeans_read_rows(&rows.source, rows.kernels.itemsize, row, 1, values)
+    cdef int64_t size = rows.n * rows.kernels.itemsize
+    if rows.feed != NULL:
+        memcpy(values, rows.feed.window + (row - rows.feed.first) * size, size)
+    else:
+        ckmeans_read_rows(&rows.source, rows.kernels.itemsize, row, 1, values)
+
+
+cdef void reach_row(const Rows *rows, int64_t row, void *values, Poll *p) noexcept nogil:
+    if not hold(rows, row, 1, p):
+        read_row(rows, row, values)
+
+
+cdef void reach_rows(const Rows *rows, const int64_t *wanted, int64_t count, void *values, Poll *p) noexcept nogil:
+    """From one window to the next that holds a wanted row; memory is one window."""
+    cdef int64_t at = 0, end = rows.m, size = rows.n * rows.kernels.itemsize, i, following
+    while not p.stopped:
+        following = rows.m
+        for i in range(count):
+            if at <= wanted[i] < following:
+                following = wanted[i]
+        if following == rows.m or hold(rows, following, 1, p):
+            return
+        if rows.feed != NULL:
+            end = rows.feed.first + rows.feed.count
+        for i in range(count):
+            if following <= wanted[i] < end:
+                read_row(rows, wanted[i], <char *>values + i * size)
+        at = end
+
+
+# ---- opening -----------------------------------------------------------------------------------
 
 
 cdef bint out_of_range(const Rows *rows, uint64_t most) noexcept nogil:
@@ -74,23 +146,80 @@ cdef int64_t rows_in_place(const source *s, int itemsize, int view_itemsize) noe
     return s.m - (7 * itemsize + s.row_stride - 1) // s.row_stride
 
 
+cdef int open_source(X, Py_buffer *view, source *s) except -1:
+    """See an array as a source, until the view is released."""
+    s.dtype, s.swapped = SOURCES[X.dtype]
+    PyObject_GetBuffer(X, view, PyBUF_STRIDES)
+    s.data = <const char *>view.buf
+    s.m, s.n = view.shape[0], view.shape[1]
+    s.row_stride, s.column_stride = view.strides[0], view.strides[1]
+    s.indptr = NULL
+    return 0
+
+
+cdef const void *address_of(array):
+    """Of a C-contiguous array that the caller keeps."""
+    return <const void *><size_t>array.__array_interface__["data"][0]
+
+
+cdef object open_sparse(X, int itemsize, source *s):
+    """See the rows of a CSR as a source; returns what is to be kept as long as it is read."""
+    values = X.values(itemsize)
+    s.data = <const char *>address_of(values)
+    s.indices, s.indptr = address_of(X.indices), address_of(X.indptr)
+    s.m, s.n = X.shape
+    s.wide_indices = X.indices.dtype.itemsize == 8
+    return X, values
+
+
+cdef uint64_t most_of(const char *values, int64_t count, int itemsize) noexcept nogil:
+    """Bits of the largest magnitude: without their signs, floats are in the order of their bits."""
+    cdef uint32_t single = 0, bits
+    cdef uint64_t most = 0
+    cdef int64_t i
+    for i in range(count):
+        if itemsize == 4:
+            bits = (<const uint32_t *>values)[i] & <uint32_t>0x7fffffff
+            single = max(single, bits)
+        else:
+            most = max(most, (<const uint64_t *>values)[i] & <uint64_t>0x7fffffffffffffff)
+    return single if itemsize == 4 else most
+
+
+def order_of(X):
+    """Of a CSR's indices: "rising" in every row, "unsorted" (or repeated) or "broken"."""
+    cdef source s
+    cdef int64_t stored = min(len(X.indices), len(X.data))
+    cdef int order
+    open_sparse(X, X.dtype.itemsize, &s)
+    with nogil:
+        order = ckmeans_order_of(&s, stored)
+    return {SOURCE_RISING: "rising", SOURCE_UNSORTED: "unsorted", SOURCE_BROKEN: "broken"}[order]
+
+
 cdef class Points:
-    """A checked 2-D array, its weights (float64 or None), and the computing dtype's item size."""
+    """Checked points (a 2-D array, or what _sources.py makes of others), their weights (float64 or
+    None), and the computing dtype's item size."""
 
     def __cinit__(self, X, int itemsize, const double[::1] weights=None):
-        dtype = X.dtype
-        PyObject_GetBuffer(X, &self.view, PyBUF_STRIDES)
-        self.viewed = True
         cdef Rows *rows = &self.rows
-        rows.source.data = <const char *>self.view.buf
-        rows.source.m = rows.m = self.view.shape[0]
-        rows.source.n = rows.n = self.view.shape[1]
-        rows.source.row_stride = self.view.strides[0]
-        rows.source.column_stride = self.view.strides[1]
-        rows.source.dtype, rows.source.swapped = SOURCES[dtype]
         rows.kernels = kernels_for(itemsize)
-        rows.in_place = rows_in_place(&rows.source, itemsize, self.view.itemsize)
-        rows.stride = rows.source.row_stride // itemsize
+        rows.m, rows.n = X.shape
+        rows.stored = <double>rows.m * rows.n
+        if isinstance(X, np.ndarray):
+            open_source(X, &self.view, &rows.source)
+            self.viewed = True
+            rows.in_place = rows_in_place(&rows.source, itemsize, self.view.itemsize)
+            rows.stride = rows.source.row_stride // itemsize
+        elif hasattr(X, "indptr"):
+            self.held = open_sparse(X, itemsize, &rows.source)
+            rows.stored = <double>X.size
+            rows.most = most_of(rows.source.data, X.size, itemsize)
+        else:
+            self.chunks = X
+            self.feed.owner = <PyObject *>self
+            self.feed.room = min(max(FEED_BYTES // (rows.n * itemsize), 1), rows.m)
+            rows.feed = &self.feed
         self.weights = weights
         rows.weights = NULL if weights is None else &weights[0]
         rows.total_weight = <double>rows.m
@@ -103,6 +232,69 @@ cdef class Points:
     def __dealloc__(self):
         if self.viewed:
             PyBuffer_Release(&self.view)
+        release(self.feed.window)
+
+    cdef int load(self, int64_t first, int64_t count) except -1:
+        """Fill the window from row `first` on; rows that it holds already only move."""
+        cdef Feed *feed = &self.feed
+        cdef int64_t size = self.rows.n * self.rows.kernels.itemsize, row = first, end
+        self.make_room(count)
+        end = min(first + feed.room, self.rows.m)
+        if feed.first <= first < feed.first + feed.count:
+            row = feed.first + feed.count
+            memmove(feed.window, feed.window + (first - feed.first) * size, (row - first) * size)
+        feed.first = first
+        feed.count = row - first
+        while feed.count < end - first:
+            self.turn_to(first + feed.count)
+            self.copy_chunk(end)
+        if end == self.rows.m:
+            next(self.iterator, None)  # says so if there is more
+        return 0
+
+    cdef int make_room(self, int64_t count) except -1:
+        cdef Feed *feed = &self.feed
+        cdef int64_t size = self.rows.n * self.rows.kernels.itemsize
+        cdef char *larger
+        if feed.window != NULL and count <= feed.room:
+            return 0
+        feed.room = min(max(feed.room, count), self.rows.m)
+        larger = <char *>allocate(feed.room * size + 64)
+        if larger == NULL:
+            raise MemoryError
+        if feed.count > 0:
+            memcpy(larger, feed.window, feed.count * size)
+        release(feed.window)
+        feed.window = larger
+        return 0
+
+    cdef int turn_to(self, int64_t row) except -1:
+        """Go on to the chunk that holds this row, from the beginning if it has gone by."""
+        if self.iterator is None or row < self.chunk_first:
+            self.iterator = iter(self.chunks)
+            self.chunk = next(self.iterator)
+            self.chunk_first = 0
+        while row >= self.chunk_first + <int64_t>len(self.chunk):
+            self.chunk_first += <int64_t>len(self.chunk)
+            self.chunk = None  # free it before the next one is made
+            self.chunk = next(self.iterator)
+        return 0
+
+    cdef int copy_chunk(self, int64_t end) except -1:
+        """Append the rows of the present chunk, up to row `end`, to the window."""
+        cdef Feed *feed = &self.feed
+        cdef int itemsize = self.rows.kernels.itemsize
+        cdef int64_t row = feed.first + feed.count, chunk_end = self.chunk_first + <int64_t>len(self.chunk)
+        cdef int64_t count = min(end, chunk_end) - row
+        cdef Py_buffer view
+        cdef source chunk
+        open_source(self.chunk, &view, &chunk)
+        with nogil:
+            ckmeans_read_rows(&chunk, itemsize, row - self.chunk_first, count,
+                              feed.window + feed.count * self.rows.n * itemsize)
+        PyBuffer_Release(&view)
+        feed.count += count
+        return 0
 
     @property
     def itemsize(self):
@@ -130,7 +322,7 @@ cdef class Points:
         return out_of_range(&self.rows, most)
 
     def first_not_finite(self):
-        """(row, column) of the first NaN or infinity, None where there is none."""
+        """(row, column, value) of the first NaN or infinity, None where there is none."""
         cdef Rows *rows = &self.rows
         cdef int64_t row, column
         cdef double *values = <double *>allocate(rows.n * sizeof(double))
@@ -143,7 +335,7 @@ cdef class Points:
                 for column in range(rows.n):
                     value = values[column]
                     if value - value != 0:
-                        return row, column
+                        return row, column, value
             return None
         finally:
             release(values)

@@ -7,11 +7,13 @@ distortion most.
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memmove, memset
 
-from ckmeans._points cimport Points, Rows, out_of_range, read_row, read_rows
+from ckmeans._points cimport (
+    Points, Rows, hold, out_of_range, reach_row, reach_rows, read_row, read_rows,
+)
 from ckmeans._random cimport Stream, next_below, next_unit, stream_of
-from ckmeans._runtime cimport Poll, Watch, allocate, poll, release, threads_for
+from ckmeans._runtime cimport Poll, Watch, allocate, panel, poll, release, threads_for
 
 import numpy as np
 
@@ -25,15 +27,31 @@ cdef struct Desk:
     char *tiles      # one chunk, where the packed points are not kept
     char *closer     # (trials, CHUNK)
 
+# Centres that rows are compared with together.
+cdef struct Centres:
+    const char *values       # (count, n)
+    int64_t count
+    panel panel              # the same for sparse rows
+
+# What was drawn for a candidate: a chunk, and how far into its squared distances; then the row.
+cdef struct Draw:
+    int64_t chunk
+    double left
+    int64_t row              # -1: not yet found
+
 cdef struct Full:
     Seeding base
     int64_t chunks
     int64_t slots            # of the table of chosen values: a power of two over 2 K
     int64_t *table           # index + 1 of a chosen row, 0: free
+    int64_t *drawn           # (K,) rows
     char *nearest            # (m,) squared distance to the nearest centre
     char *packed             # (m, n) all tiles; NULL: each chunk is packed again for each centre
     double *sums             # (trials, chunks) weighted sums of squared distances
     char *candidates         # (trials, n)
+    Draw *draws              # (trials,)
+    Centres newest
+    Centres others
     char *no_shift           # (n,) zeros
     uint64_t *most           # (n_threads,)
     Desk *desks
@@ -45,27 +63,41 @@ cdef inline char *take(char *memory, size_t *at, size_t size) noexcept nogil:
     return start
 
 
+cdef void take_panel(const Rows *rows, panel *centres, int64_t count, char *memory, size_t *at) noexcept nogil:
+    cdef int64_t lanes = rows.kernels.sparse.lanes, places = (count + lanes - 1) // lanes * lanes
+    cdef size_t item = rows.kernels.itemsize
+    centres.c = take(memory, at, places * rows.n * item)
+    centres.norms = take(memory, at, places * item)
+    centres.ids = take(memory, at, places * item)
+
+
 cdef size_t seeding_layout(Full *f, char *memory) noexcept nogil:
     """Lay everything out after the struct; with memory NULL only count the bytes."""
     cdef const Rows *rows = f.base.rows
     cdef size_t item = rows.kernels.itemsize, at = (sizeof(Full) + 63) // 64 * 64
     cdef int64_t trials = f.base.trials, i
+    cdef bint sparse = rows.source.indptr != NULL
     cdef Desk desk
     f.table = <int64_t *>take(memory, &at, f.slots * sizeof(int64_t))
+    f.drawn = <int64_t *>take(memory, &at, f.base.K * sizeof(int64_t))
     if trials == 0:
         return at
     f.nearest = take(memory, &at, f.chunks * CHUNK * item)
     f.sums = <double *>take(memory, &at, trials * f.chunks * sizeof(double))
     f.packed = NULL
-    if f.chunks * CHUNK * rows.n * item <= <size_t>PACKED_BYTES:
+    if not sparse and f.chunks * CHUNK * rows.n * item <= <size_t>PACKED_BYTES:
         f.packed = take(memory, &at, f.chunks * CHUNK * rows.n * item)
     f.candidates = take(memory, &at, trials * rows.n * item)
+    f.draws = <Draw *>take(memory, &at, trials * sizeof(Draw))
+    if sparse:
+        take_panel(rows, &f.newest.panel, 1, memory, &at)
+        take_panel(rows, &f.others.panel, trials, memory, &at)
     f.no_shift = take(memory, &at, rows.n * item)
     f.most = <uint64_t *>take(memory, &at, f.base.n_threads * sizeof(uint64_t))
     f.desks = <Desk *>take(memory, &at, f.base.n_threads * sizeof(Desk))
     for i in range(f.base.n_threads):
-        desk.rows = take(memory, &at, (CHUNK * rows.n + 8) * item)
-        desk.tiles = take(memory, &at, CHUNK * rows.n * item if f.packed == NULL else 0)
+        desk.rows = take(memory, &at, 0 if sparse else (CHUNK * rows.n + 8) * item)
+        desk.tiles = take(memory, &at, 0 if sparse or f.packed != NULL else CHUNK * rows.n * item)
         desk.closer = take(memory, &at, trials * CHUNK * item)
         if memory != NULL:
             f.desks[i] = desk
@@ -80,7 +112,7 @@ cdef Seeding *seeding_open(const Rows *rows, int64_t K, int64_t trials, int n_th
     draft.base.K = K
     draft.base.trials = trials
     draft.chunks = (rows.m + CHUNK - 1) // CHUNK
-    draft.base.n_threads = min(threads_for(n_threads, <double>rows.m * rows.n * (trials + 1)), <int>draft.chunks)
+    draft.base.n_threads = min(threads_for(n_threads, rows.stored * (trials + 1)), <int>draft.chunks)
     draft.slots = 4
     while draft.slots < 2 * K:
         draft.slots *= 2
@@ -134,12 +166,12 @@ cdef void without_negative_zero(void *values, int itemsize, int64_t n) noexcept 
             (<double *>values)[l] += 0.0
 
 
-cdef bint take_example(Full *f, int64_t row, int64_t k, char *centroids) noexcept nogil:
-    """Make `row` centroid k if no centroid before it has its value."""
+cdef bint take_example(Full *f, const char *example, int64_t k, char *centroids) noexcept nogil:
+    """Make an example centroid k if no centroid before it has its value."""
     cdef const Rows *rows = f.base.rows
     cdef int64_t size = rows.n * rows.kernels.itemsize, slot
     cdef char *values = centroids + k * size
-    read_row(rows, row, values)
+    memmove(values, example, size)
     without_negative_zero(values, rows.kernels.itemsize, rows.n)
     slot = <int64_t>(hash_of(<uint8_t *>values, size) & <uint64_t>(f.slots - 1))
     while f.table[slot] != 0:
@@ -150,89 +182,145 @@ cdef bint take_example(Full *f, int64_t row, int64_t k, char *centroids) noexcep
     return True
 
 
+cdef int64_t draw_examples(Full *f, Stream *random, char *centroids, Poll *p) noexcept nogil:
+    """As many of K distinct values as a number of draws finds; returns how many. What is missing is
+    drawn together, and read into the places of the centroids that are missing."""
+    cdef const Rows *rows = f.base.rows
+    cdef int64_t size = rows.n * rows.kernels.itemsize, K = f.base.K, draws = 16 * K + 64, k = 0, first, count, i
+    while k < K and draws > 0 and not p.stopped:
+        first = k
+        count = min(K - k, draws)
+        draws -= count
+        for i in range(count):
+            f.drawn[i] = draw_row(rows, random)
+        reach_rows(rows, f.drawn, count, centroids + first * size, p)
+        for i in range(first, first + count):
+            k += take_example(f, centroids + i * size, k, centroids)
+    return k
+
+
+cdef int64_t scan_examples(Full *f, Stream *random, int64_t k, char *centroids, Poll *p) noexcept nogil:
+    """Few values are distinct: look at every row once, from a random one on."""
+    cdef const Rows *rows = f.base.rows
+    cdef int64_t size = rows.n * rows.kernels.itemsize, row = draw_row(rows, random), i
+    for i in range(rows.m):
+        if k == f.base.K or (i % CHUNK == 0 and poll(p)):
+            break
+        if rows.weights == NULL or rows.weights[row] > 0:
+            reach_row(rows, row, centroids + k * size, p)
+            k += take_example(f, centroids + k * size, k, centroids)
+        row = row + 1 if row + 1 < rows.m else 0
+    return k
+
+
 cdef unsigned long long random_examples(Seeding *seeding, Stream *random, void *centroids_,
                                         Poll *p) noexcept nogil:
     """K examples of distinct values, where there are so many; else some value comes again."""
     cdef Full *f = <Full *>seeding
     cdef const Rows *rows = seeding.rows
     cdef char *centroids = <char *>centroids_
-    cdef int64_t k = 0, draws = 16 * seeding.K + 64, row, i
+    cdef int64_t k
     memset(f.table, 0, f.slots * sizeof(int64_t))
-    while k < seeding.K and draws > 0:
-        k += take_example(f, draw_row(rows, random), k, centroids)
-        draws -= 1
-    if k < seeding.K:
-        # Few values are distinct: look at every row once, from a random one on.
-        row = draw_row(rows, random)
-        for i in range(rows.m):
-            if k == seeding.K or (i % CHUNK == 0 and poll(p)):
-                break
-            if rows.weights == NULL or rows.weights[row] > 0:
-                k += take_example(f, row, k, centroids)
-            row = row + 1 if row + 1 < rows.m else 0
-    while k < seeding.K:
-        read_row(rows, draw_row(rows, random), centroids + k * rows.n * rows.kernels.itemsize)
+    k = draw_examples(f, random, centroids, p)
+    if k < seeding.K and not p.stopped:
+        k = scan_examples(f, random, k, centroids, p)
+    while k < seeding.K and not p.stopped:
+        reach_row(rows, draw_row(rows, random), centroids + k * rows.n * rows.kernels.itemsize, p)
         k += 1
     return 0
 
 
 # ---- greedy k-means++ ------------------------------------------------------------------------
 
-cdef char *tiles_of(Full *f, Desk *desk, uint64_t *most, int64_t chunk, int64_t count, bint first) noexcept nogil:
-    """The packed points of a chunk."""
+cdef void set_centres(Full *f, Centres *centres, const char *values, int64_t count) noexcept nogil:
+    cdef const Rows *rows = f.base.rows
+    cdef int64_t i
+    centres.values = values
+    centres.count = count
+    if rows.source.indptr != NULL and count > 0:
+        centres.panel.K, centres.panel.n = count, rows.n
+        for i in range(rows.kernels.sparse.groups(count)):
+            rows.kernels.sparse.pack(values, 1, NULL, i, &centres.panel)
+        rows.kernels.sparse.norms(&centres.panel)
+
+
+cdef char *tiles_of(Full *f, int64_t thread, int64_t chunk, int64_t count, bint first) noexcept nogil:
+    """The packed points of a chunk; sparse ones stay as they are."""
     cdef const Rows *rows = f.base.rows
     cdef int64_t stride
     cdef const void *values
-    cdef char *tiles = desk.tiles
+    cdef char *tiles = f.desks[thread].tiles
+    cdef uint64_t most = rows.most
     if f.packed != NULL:
         tiles = f.packed + chunk * CHUNK * rows.n * rows.kernels.itemsize
-    if f.packed == NULL or first:
-        values = read_rows(rows, chunk * CHUNK, count, desk.rows, &stride)
-        most[0] = max(most[0], rows.kernels.pack(values, stride, count, rows.n, f.no_shift, tiles))
+    if rows.source.indptr == NULL and (f.packed == NULL or first):
+        values = read_rows(rows, chunk * CHUNK, count, f.desks[thread].rows, &stride)
+        most = rows.kernels.pack(values, stride, count, rows.n, f.no_shift, tiles)
+    f.most[thread] = max(f.most[thread], most)
     return tiles
 
 
-cdef char *take_to(Full *f, int64_t thread, int64_t chunk, const void *centre, bint first) noexcept nogil:
-    """Take a chunk's points to `centre` where it is their nearest; gives the packed points."""
+cdef void relax(Full *f, const char *tiles, int64_t chunk, const Centres *centres, const void *nearest,
+                void *closer) noexcept nogil:
+    """Squared distances of a chunk's points to the nearest of the centres so far (NULL: there are
+    none) and each of these more."""
     cdef const Rows *rows = f.base.rows
     cdef int64_t count = min(CHUNK, rows.m - chunk * CHUNK), tile = rows.kernels.tile
+    cdef int64_t ntiles = (count + tile - 1) // tile
+    if rows.source.indptr != NULL:
+        rows.kernels.sparse.relax(&rows.source, chunk * CHUNK, count, &centres.panel, nearest, ntiles * tile, closer)
+    else:
+        rows.kernels.relax(tiles, ntiles, rows.n, centres.values, centres.count, nearest, closer)
+
+
+cdef char *take_to(Full *f, int64_t thread, int64_t chunk, bint first) noexcept nogil:
+    """Take a chunk's points to the newest centre where it is their nearest; gives their tiles."""
+    cdef const Rows *rows = f.base.rows
+    cdef int64_t count = min(CHUNK, rows.m - chunk * CHUNK)
     cdef char *nearest = f.nearest + chunk * CHUNK * rows.kernels.itemsize
-    cdef char *packed = tiles_of(f, &f.desks[thread], &f.most[thread], chunk, count, first)
-    rows.kernels.relax(packed, (count + tile - 1) // tile, rows.n, centre, 1, NULL if first else nearest, nearest)
-    return packed
+    cdef char *tiles = tiles_of(f, thread, chunk, count, first)
+    relax(f, tiles, chunk, &f.newest, NULL if first else nearest, nearest)
+    return tiles
 
 
-cdef void relax_chunk(Full *f, int64_t thread, int64_t chunk, const void *centre, const void *candidates,
-                      int64_t trials, bint first) noexcept nogil:
-    """Take a chunk's points to `centre`, and sum up what would be left with each of the candidates
-    besides (without candidates: what is left)."""
+cdef void relax_chunk(Full *f, int64_t thread, int64_t chunk, bint first) noexcept nogil:
+    """Take a chunk's points to the newest centre, and sum up what would be left with each of the
+    others besides (without others: what is left)."""
     cdef const Rows *rows = f.base.rows
     cdef size_t item = rows.kernels.itemsize
     cdef int64_t count = min(CHUNK, rows.m - chunk * CHUNK), tile = rows.kernels.tile
-    cdef int64_t tiles = (count + tile - 1) // tile, trial
+    cdef int64_t length = (count + tile - 1) // tile * tile, trial
     cdef const double *weights = NULL if rows.weights == NULL else rows.weights + chunk * CHUNK
     cdef char *nearest = f.nearest + chunk * CHUNK * item
     cdef char *closer = f.desks[thread].closer
-    cdef char *packed = take_to(f, thread, chunk, centre, first)
-    if trials == 0:
+    cdef char *tiles = take_to(f, thread, chunk, first)
+    if f.others.count == 0:
         f.sums[chunk] = rows.kernels.total(nearest, weights, count)
         return
-    rows.kernels.relax(packed, tiles, rows.n, candidates, trials, nearest, closer)
-    for trial in range(trials):
-        f.sums[trial * f.chunks + chunk] = rows.kernels.total(closer + trial * tiles * tile * item, weights, count)
+    relax(f, tiles, chunk, &f.others, nearest, closer)
+    for trial in range(f.others.count):
+        f.sums[trial * f.chunks + chunk] = rows.kernels.total(closer + trial * length * item, weights, count)
 
 
-cdef void relax_all(Full *f, const void *centre, const void *candidates, int64_t trials, bint first,
-                    Poll *p) noexcept nogil:
-    cdef int64_t chunk
-    if f.base.n_threads == 1:
-        for chunk in range(f.chunks):
-            if not poll(p):
-                relax_chunk(f, 0, chunk, centre, candidates, trials, first)
-    else:
-        for chunk in prange(f.chunks, schedule="dynamic", chunksize=4, num_threads=f.base.n_threads):
-            if not poll(p):
-                relax_chunk(f, threadid(), chunk, centre, candidates, trials, first)
+cdef void relax_all(Full *f, bint first, Poll *p) noexcept nogil:
+    """One pass over the points; over those of a feed in windows."""
+    cdef const Rows *rows = f.base.rows
+    cdef int64_t window = f.chunks, start = 0, end, chunk
+    if rows.feed != NULL:
+        window = max(rows.feed.room // CHUNK, f.base.n_threads)
+    while start < f.chunks:
+        end = min(start + window, f.chunks)
+        if (first or f.packed == NULL) and hold(rows, start * CHUNK, (end - start) * CHUNK, p):
+            return
+        if f.base.n_threads == 1:
+            for chunk in range(start, end):
+                if not poll(p):
+                    relax_chunk(f, 0, chunk, first)
+        else:
+            for chunk in prange(start, end, schedule="dynamic", chunksize=4, num_threads=f.base.n_threads):
+                if not poll(p):
+                    relax_chunk(f, threadid(), chunk, first)
+        start = end
 
 
 cdef double chunks_total(const double *sums, int64_t chunks) noexcept nogil:
@@ -243,16 +331,24 @@ cdef double chunks_total(const double *sums, int64_t chunks) noexcept nogil:
     return total
 
 
-cdef int64_t draw_far(Full *f, Stream *random, const double *sums, double total, const void *centre) noexcept nogil:
-    """A row, drawn with its weighted squared distance to the nearest centre as its probability.
-    `sums` already count with the newest centre; `nearest` does once its chunk is looked at."""
+cdef void draw_chunks(Full *f, Stream *random, const double *sums) noexcept nogil:
+    """Draw where in the sum of all weighted squared distances each candidate lies, and its chunk."""
+    cdef double total = chunks_total(sums, f.chunks), left
+    cdef int64_t trial, chunk
+    for trial in range(f.base.trials):
+        left = next_unit(random) * total
+        chunk = 0
+        while chunk < f.chunks - 1 and left >= sums[chunk]:
+            left -= sums[chunk]
+            chunk += 1
+        f.draws[trial].chunk, f.draws[trial].left, f.draws[trial].row = chunk, left, -1
+
+
+cdef int64_t row_at(const Full *f, int64_t chunk, double left) noexcept nogil:
+    """The row at a place in a chunk's sum; -1 where all are on a centre."""
     cdef const Rows *rows = f.base.rows
-    cdef double left = next_unit(random) * total, share
-    cdef int64_t chunk = 0, row, last = -1
-    while chunk < f.chunks - 1 and left >= sums[chunk]:
-        left -= sums[chunk]
-        chunk += 1
-    take_to(f, 0, chunk, centre, False)
+    cdef int64_t row, last = -1
+    cdef double share
     for row in range(chunk * CHUNK, min((chunk + 1) * CHUNK, rows.m)):
         share = (<double>(<float *>f.nearest)[row] if rows.kernels.itemsize == 4
                  else (<double *>f.nearest)[row])
@@ -263,7 +359,35 @@ cdef int64_t draw_far(Full *f, Stream *random, const double *sums, double total,
             left -= share
             if left < 0:
                 break
-    return last if last >= 0 else draw_row(rows, random)
+    return last
+
+
+cdef void draw_candidates(Full *f, Stream *random, const double *sums, Poll *p) noexcept nogil:
+    """Rows, each drawn with its weighted squared distance to the nearest centre as its probability.
+    `sums` already count with the newest centre; `nearest` does once a chunk is looked at. The
+    chunks are visited in rising order, so that a feed is gone through once."""
+    cdef const Rows *rows = f.base.rows
+    cdef int64_t size = rows.n * rows.kernels.itemsize, trial, following, visited = -1
+    cdef Draw *draw
+    draw_chunks(f, random, sums)
+    while not p.stopped:
+        following = f.chunks
+        for trial in range(f.base.trials):
+            if visited < f.draws[trial].chunk < following:
+                following = f.draws[trial].chunk
+        if following == f.chunks or hold(rows, following * CHUNK, CHUNK, p):
+            break
+        take_to(f, 0, following, False)
+        for trial in range(f.base.trials):
+            draw = &f.draws[trial]
+            if draw.chunk == following:
+                draw.row = row_at(f, following, draw.left)
+                if draw.row >= 0:
+                    read_row(rows, draw.row, f.candidates + trial * size)
+        visited = following
+    for trial in range(f.base.trials):
+        if f.draws[trial].row < 0 and not p.stopped:
+            reach_row(rows, draw_row(rows, random), f.candidates + trial * size, p)
 
 
 cdef int64_t best_trial(Full *f, int64_t trials) noexcept nogil:
@@ -290,24 +414,22 @@ cdef unsigned long long plus_plus(Seeding *seeding, Stream *random, void *centro
     what each candidate for the next one would leave; the best one's sums serve the next draw."""
     cdef Full *f = <Full *>seeding
     cdef const Rows *rows = seeding.rows
-    cdef int64_t size = rows.n * rows.kernels.itemsize, k, trial, best = 0
+    cdef int64_t size = rows.n * rows.kernels.itemsize, k, best = 0
     cdef char *centroids = <char *>centroids_
-    cdef char *newest = centroids
-    cdef double total
     memset(f.most, 0, seeding.n_threads * sizeof(uint64_t))
-    read_row(rows, draw_row(rows, random), centroids)
-    relax_all(f, centroids, NULL, 0, True, p)
+    reach_row(rows, draw_row(rows, random), centroids, p)
+    set_centres(f, &f.newest, centroids, 1)
+    set_centres(f, &f.others, NULL, 0)
+    relax_all(f, True, p)
     if out_of_range(rows, most_read(f)):
         return most_read(f)
     for k in range(1, seeding.K):
         if p.stopped:
             break
-        newest = centroids + (k - 1) * size
-        total = chunks_total(f.sums + best * f.chunks, f.chunks)
-        for trial in range(seeding.trials):
-            read_row(rows, draw_far(f, random, f.sums + best * f.chunks, total, newest),
-                     f.candidates + trial * size)
-        relax_all(f, newest, f.candidates, seeding.trials, False, p)
+        set_centres(f, &f.newest, centroids + (k - 1) * size, 1)
+        draw_candidates(f, random, f.sums + best * f.chunks, p)
+        set_centres(f, &f.others, f.candidates, seeding.trials)
+        relax_all(f, False, p)
         best = best_trial(f, seeding.trials)
         memcpy(centroids + k * size, f.candidates + best * size, size)
     return most_read(f)

@@ -18,16 +18,22 @@
 #define CKMEANS_KERNELS_H
 #include <stdint.h>
 
+#include "sparse.h"
+
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
 #define ALWAYS_INLINE __forceinline
 #define UNROLL
+#define PREFETCH(p) ((void)(p))
 #elif defined(__clang__)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
+#endif
+#ifndef PREFETCH
+#define PREFETCH(p) __builtin_prefetch(p)
 #endif
 
 static ALWAYS_INLINE int lowest_bit(unsigned bits)
@@ -126,6 +132,8 @@ struct kernels {
                      void *to, int32_t *to_ids, void *value, void *keys, int32_t *places);
     void (*classify)(const void *rows, int64_t stride, int64_t count, int depth, const int32_t *feature,
                      const void *value, int32_t *bucket);
+
+    const struct sparse_kernels *sparse;
 };
 
 static inline int64_t wide_stride(int64_t n) { return (n + 7) / 8 * 8; }

@@ -383,8 +383,10 @@ static double F(total)(const void *values_, const double *weights, int64_t count
 
 #include "cells_body.h"
 #include "order_body.h"
+#include "sparse_body.h"
 
 static const struct kernels F(kernels) = {
     VEC_NAME, sizeof(REAL), F(TILE), V(GROUP), F(FEATURES), F(pack), F(pack_centroids), F(assign), F(accumulate),
-    F(distances), F(relax), F(total), F(LIST_BLOCK), F(list_all), F(prune), F(settle), F(halve), F(classify)
+    F(distances), F(relax), F(total), F(LIST_BLOCK), F(list_all), F(prune), F(settle), F(halve), F(classify),
+    &F(sparse_kernels)
 };

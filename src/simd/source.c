@@ -108,9 +108,40 @@ static void read_float64(const struct source *s, int64_t row0, int64_t count, do
     }
 }
 
+/* Sparse rows need no conversion, so an item is as good as its bytes. */
+static void read_sparse(const struct source *s, size_t itemsize, int64_t row0, int64_t count, char *rows)
+{
+    memset(rows, 0, (size_t)(count * s->n) * itemsize);
+    for (int64_t r = row0; r < row0 + count; ++r, rows += s->n * itemsize) {
+        const int64_t end = index_at(s->indptr, s->wide_indices, r + 1);
+        for (int64_t j = index_at(s->indptr, s->wide_indices, r); j < end; ++j)
+            memcpy(rows + index_at(s->indices, s->wide_indices, j) * itemsize, s->data + j * itemsize, itemsize);
+    }
+}
+
+int ckmeans_order_of(const struct source *s, int64_t stored)
+{
+    int order = SOURCE_RISING;
+    if (index_at(s->indptr, s->wide_indices, 0) != 0) return SOURCE_BROKEN;
+    for (int64_t r = 0; r < s->m; ++r) {
+        const int64_t start = index_at(s->indptr, s->wide_indices, r);
+        const int64_t end = index_at(s->indptr, s->wide_indices, r + 1);
+        if (end < start || end > stored) return SOURCE_BROKEN;
+        for (int64_t before = -1, j = start; j < end; ++j) {
+            const int64_t l = index_at(s->indices, s->wide_indices, j);
+            if (l < 0 || l >= s->n) return SOURCE_BROKEN;
+            if (l <= before) order = SOURCE_UNSORTED;
+            before = l;
+        }
+    }
+    return order;
+}
+
 void ckmeans_read_rows(const struct source *source, int itemsize, int64_t row0, int64_t count, void *rows)
 {
-    if (itemsize == 4)
+    if (source->indptr)
+        read_sparse(source, (size_t)itemsize, row0, count, rows);
+    else if (itemsize == 4)
         read_float32(source, row0, count, rows);
     else
         read_float64(source, row0, count, rows);

@@ -1,0 +1,1 @@
+# Nothing for Python: sparse rows against dense centroids.

@@ -1,0 +1,193 @@
+"""kmeans_chunks: the bits of kmeans in memory, however the points are cut."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import ckmeans
+from ckmeans import _points
+
+M = 2500
+
+
+class Restarting:
+    """Iterates over slices of an array; counts its passes and the largest one alive."""
+
+    def __init__(self, X, cuts):
+        self.X, self.cuts, self.passes = X, cuts, 0
+
+    def __iter__(self):
+        self.passes += 1
+        for a, b in itertools.pairwise([0, *self.cuts, len(self.X)]):
+            yield self.X[a:b].copy()
+
+
+CUTS = {"one": [], "ends": [1, M - 1], "even": range(100, M, 100), "odd": range(37, M, 613)}
+CUTS["empty"] = [500, 500, 512]
+
+
+@pytest.fixture
+def points():
+    rng = np.random.default_rng(5)
+    return (rng.normal(size=(M, 3)) + 8 * rng.integers(0, 4, size=(M, 1))).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def narrow_window():
+    """Windows far smaller than the data, so that they really move."""
+    before = _points.set_feed_bytes(700 * 12)
+    yield
+    _points.set_feed_bytes(before)
+
+
+def assert_same_bits(a, b):
+    assert a.centroids.tobytes() == b.centroids.tobytes()
+    assert a.centroids.dtype == b.centroids.dtype
+    assert a.labels.tobytes() == b.labels.tobytes()
+    assert a.counts.tobytes() == b.counts.tobytes()
+    assert a.history.tobytes() == b.history.tobytes()
+    assert a.distortions.tobytes() == b.distortions.tobytes()
+    assert (a.distortion, a.n_iter, a.stop_reason) == (b.distortion, b.n_iter, b.stop_reason)
+
+
+@pytest.mark.parametrize("init", ["random", "k-means++"])
+@pytest.mark.parametrize("cuts", CUTS.values(), ids=CUTS)
+def test_same_bits_however_it_is_cut(points, cuts, init):
+    in_memory = ckmeans.kmeans(points, 20, init=init, seed=3, algorithm="dense")
+    assert in_memory.n_iter > 2
+    for n_threads in (1, 3):
+        streamed = ckmeans.kmeans_chunks(Restarting(points, cuts), 20, init=init, seed=3, n_threads=n_threads)
+        assert_same_bits(streamed, in_memory)
+    assert streamed.algorithm == "dense"
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "u1", "i4"])
+def test_every_dtype(points, dtype):
+    X = np.abs(points).astype(dtype)
+    in_memory = ckmeans.kmeans(X, 5, seed=1, algorithm="dense")
+    assert_same_bits(ckmeans.kmeans_chunks(Restarting(X, CUTS["odd"]), 5, seed=1), in_memory)
+
+
+def test_strides_and_restarts_and_weights(points):
+    X = np.asfortranarray(points)[::-1]
+    weights = np.random.default_rng(0).integers(0, 3, M).astype(float)
+    options = {"seed": 2, "n_init": 4, "sample_weight": weights, "tol": 0, "algorithm": "dense"}
+    in_memory = ckmeans.kmeans(X, 7, **options)
+    assert len(in_memory.distortions) == 4
+    pieces = [X[:100], X[100:1700], X[1700:]]
+    assert_same_bits(ckmeans.kmeans_chunks(pieces, 7, **options), in_memory)
+
+
+@pytest.mark.parametrize("empty", ["drop", "reinit", "farthest"])
+def test_empty_policies(points, empty):
+    start = np.concatenate([points[:6], np.full((3, 3), 1e4, np.float32)])
+    in_memory = ckmeans.kmeans(points, 9, init=start, empty=empty, seed=4, algorithm="dense")
+    assert len(in_memory.centroids) == (6 if empty == "drop" else 9)
+    streamed = ckmeans.kmeans_chunks(Restarting(points, CUTS["odd"]), 9, init=start, empty=empty, seed=4)
+    assert_same_bits(streamed, in_memory)
+
+
+def test_few_distinct_values_are_scanned_for():
+    X = np.zeros((M, 2))
+    X[[3, 1200, 2400]] = [[1, 0], [2, 0], [3, 0]]
+    in_memory = ckmeans.kmeans(X, 4, init="random", seed=0, algorithm="dense")
+    assert in_memory.distortion == 0
+    assert_same_bits(ckmeans.kmeans_chunks(Restarting(X, CUTS["even"]), 4, init="random", seed=0), in_memory)
+
+
+def test_callables(points):
+    seen = []
+
+    def pieces():
+        return iter([points[:900], points[900:]])
+
+    def init(chunks, K, rng):
+        seen.append(chunks)
+        return points[rng.choice(M, K, replace=False)]
+
+    in_memory = ckmeans.kmeans(points, 6, init=init, seed=8, algorithm="dense")
+    assert_same_bits(ckmeans.kmeans_chunks(pieces, 6, init=init, seed=8), in_memory)
+    assert seen[-1] is pieces
+
+
+def test_a_memory_map_is_one_chunk(points, tmp_path):
+    np.save(tmp_path / "X.npy", points)
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    in_memory = ckmeans.kmeans(points, 6, seed=8, algorithm="dense")
+    assert_same_bits(ckmeans.kmeans_chunks(X, 6, seed=8), in_memory)
+
+
+def test_random_start_takes_few_passes(points):
+    chunks = Restarting(points, CUTS["even"])
+    r = ckmeans.kmeans_chunks(chunks, 50, init="random", seed=0, max_iter=5)
+    # One to count, one for the start (a second one where values repeat), one an assignment.
+    assert chunks.passes <= 4 + r.n_iter + 1
+
+
+def test_values_beyond_float32_go_to_float64(points):
+    X = points * np.float32(1e25)
+    r = ckmeans.kmeans_chunks(Restarting(X, CUTS["odd"]), 4, seed=0)
+    assert r.centroids.dtype == np.float64
+    assert_same_bits(r, ckmeans.kmeans(X, 4, seed=0, algorithm="dense"))
+
+
+def test_memory_is_flat():
+    """The window is bounded whatever m is: a fit holds no copy of the points."""
+    resident = pytest.importorskip("resource")
+    _points.set_feed_bytes(1 << 20)
+    chunk = np.random.default_rng(0).normal(size=(2000, 200))  # 3.2 MB
+
+    def pieces(count):
+        return lambda: (chunk for _ in range(count))
+
+    ckmeans.kmeans_chunks(pieces(3), 4, init="random", seed=0, max_iter=2)
+    before = resident.getrusage(resident.RUSAGE_SELF).ru_maxrss
+    ckmeans.kmeans_chunks(pieces(60), 4, init="random", seed=0, max_iter=2)
+    assert resident.getrusage(resident.RUSAGE_SELF).ru_maxrss - before < 40_000  # of 192 MB, in KiB
+
+
+@pytest.mark.parametrize(
+    ("chunks", "error", "words"),
+    [
+        ((x for x in [np.ones((4, 2))]), TypeError, "again and again"),
+        (5, TypeError, "again and again"),
+        ([], ValueError, "at least one row"),
+        ([np.ones((0, 2))], ValueError, "at least one row"),
+        ([np.ones((4, 2)), np.ones((4, 3))], ValueError, r"chunks\[1\] must have 2 features"),
+        ([np.ones((4, 2)), np.ones((4, 2), "f4")], ValueError, "dtype float64"),
+        ([np.ones(4)], ValueError, r"chunks\[0\] must be 2-dimensional"),
+        ([np.array([["a", "b"]])], TypeError, r"chunks\[0\] must hold real numbers"),
+        ([np.ones((4, 2)), np.array([[1, 2], [3, np.nan]])], ValueError, "found nan at row 5, column 1"),
+        ([np.full((4, 2), 1e300)], ValueError, "X must have values whose squares float64"),
+    ],
+)
+def test_refusals(chunks, error, words):
+    with pytest.raises(error, match=words):
+        ckmeans.kmeans_chunks(chunks, 2, seed=0)
+
+
+@pytest.mark.parametrize("later", [1, 3])
+def test_another_number_of_rows_in_a_later_pass(points, later):
+    passes = []
+
+    def pieces():
+        passes.append(1)
+        return iter([points] * (2 if len(passes) < 3 else later))
+
+    with pytest.raises(ValueError, match="same in every pass"):
+        ckmeans.kmeans_chunks(pieces, 9, init="random", seed=0)
+
+
+def test_what_a_chunk_raises_comes_through(points):
+    passes = []
+
+    def pieces():
+        passes.append(1)
+        yield points
+        if len(passes) == 4:
+            raise OSError("the disk is gone")
+        yield points
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        ckmeans.kmeans_chunks(pieces, 9, seed=0)
