@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ckmeans._config import show_config
-from ckmeans._result import Result
+from ckmeans._result import Result, load
 from ckmeans._version import __version__
 from ckmeans.api import assign, distortion, init_centroids, kmeans, kmeans_chunks, update
 
 if TYPE_CHECKING:
     from ckmeans import plot
-    from ckmeans._files import load
     from ckmeans.choose import compare, elbow
     from ckmeans.estimator import KMeans
     from ckmeans.image import quantize
@@ -39,7 +38,6 @@ _LAZY = {
     "KMeans": "ckmeans.estimator",
     "compare": "ckmeans.choose",
     "elbow": "ckmeans.choose",
-    "load": "ckmeans._files",
     "plot": "",
     "quantize": "ckmeans.image",
 }

@@ -28,7 +28,8 @@ _DAMAGED = (
 
 def save(result: Any, path: str | os.PathLike[str]) -> None:
     """Write a result under exactly this name; a file that was there stays whole until it is done."""
-    about = {"format": FORMAT, "version": VERSION} | {name: getattr(result, name) for name in _SCALARS}
+    about = {"format": FORMAT, "version": VERSION, "has_path": result.path is not None}
+    about |= {name: getattr(result, name) for name in _SCALARS}
     arrays = {name: getattr(result, name) for name in _ARRAYS}
     if result.path is not None:
         arrays["path"] = np.concatenate(result.path)
@@ -52,45 +53,17 @@ def _umask() -> int:
     return mask
 
 
-def load(path: str | os.PathLike[str]) -> Any:
-    """Read a result that `Result.save` wrote.
-
-    Parameters
-    ----------
-    path : str or path
-
-    Returns
-    -------
-    Result
-
-    Raises
-    ------
-    ValueError
-        The file is damaged, was written by a newer version, or holds anything but plain arrays.
-    OSError
-        The file cannot be opened.
-
-    Examples
-    --------
-    >>> import ckmeans, tempfile, os
-    >>> path = os.path.join(tempfile.mkdtemp(), "result.npz")
-    >>> ckmeans.kmeans([[0.0], [1.0], [9.0]], 2, seed=0).save(path)
-    >>> ckmeans.load(path)
-    <ckmeans.Result: 3 points x 1, K=2, distortion=0.166667, n_iter=1, stable>
-    """
-    from ckmeans._result import Result
-
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The fields of a saved result."""
     with open(path, "rb") as file:
         try:
             _check_start(file.peek(2))
             with np.load(file, allow_pickle=False) as archive:
                 about = json.loads(bytes(archive["about"]))
                 _check_version(about)
-                read = {name: archive[name] for name in archive.files if name != "about"}
-            fields = _fields(about, read)
+                return _fields(about, {name: archive[name] for name in archive.files if name != "about"})
         except _DAMAGED as error:
             raise ValueError(f"{os.fsdecode(path)} {_explain(error)}") from None
-    return Result(**fields)
 
 
 class _Refused(ValueError):
@@ -108,7 +81,11 @@ def _check_start(start: bytes) -> None:
 
 
 def _check_version(about: Any) -> None:
-    if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("version"), int):
+    if (
+        not isinstance(about, dict)
+        or about.get("format") != FORMAT
+        or not isinstance(about.get("version"), int)
+    ):
         raise ValueError("its format is another one")
     if about["version"] > VERSION:
         raise _Refused(
@@ -126,6 +103,8 @@ def _explain(error: BaseException) -> str:
 
 def _fields(about: dict[str, Any], read: dict[str, np.ndarray]) -> dict[str, Any]:
     """The fields of a result, if they agree with each other."""
+    if set(read) != {*_ARRAYS, *(("path", "path_K") if about["has_path"] else ())}:
+        raise ValueError("its arrays are not those of a result")
     fields: dict[str, Any] = {name: kind(about[name]) for name, kind in _SCALARS.items()}
     fields |= {name: read[name] for name in _ARRAYS}
     centroids, labels, counts = fields["centroids"], fields["labels"], fields["counts"]

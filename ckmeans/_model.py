@@ -45,7 +45,9 @@ class CentroidModel(_sklearn.Base):
         """
         return self.fit(X, sample_weight=sample_weight).labels_
 
-    def fit_transform(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> np.ndarray:
+    def fit_transform(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
         """Find the centroids and give each point's distance to each of them.
 
         Parameters

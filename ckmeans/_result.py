@@ -95,3 +95,34 @@ class Result:
 
 def _result_of(fields: dict[str, Any]) -> Result:
     return Result(**fields)
+
+
+def load(path: str | os.PathLike[str]) -> Result:
+    """Read a result that `Result.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, was written by a newer version, or holds anything but plain arrays.
+    OSError
+        The file cannot be opened.
+
+    Examples
+    --------
+    >>> import ckmeans, tempfile, os
+    >>> path = os.path.join(tempfile.mkdtemp(), "result.npz")
+    >>> ckmeans.kmeans([[0.0], [1.0], [9.0]], 2, seed=0).save(path)
+    >>> ckmeans.load(path)
+    <ckmeans.Result: 3 points x 1, K=2, distortion=0.166667, n_iter=1, stable>
+    """
+    from ckmeans._files import read
+
+    return Result(**read(path))

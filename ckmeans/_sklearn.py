@@ -52,7 +52,9 @@ else:
             valid = self.get_params()
             for name, value in params.items():
                 if name not in valid:
-                    raise ValueError(f"{type(self).__name__} has no parameter {name!r}: it has {sorted(valid)}")
+                    raise ValueError(
+                        f"{type(self).__name__} has no parameter {name!r}: it has {sorted(valid)}"
+                    )
                 setattr(self, name, value)
             return self
 

@@ -554,9 +554,7 @@ def _fit(points: Points, start: Any, beat: Any, options: dict[str, Any]) -> dict
         raise ValueError(_validate.empty_cluster(*error.args)) from None
 
 
-def _sum_up_again(
-    found: dict[str, Any], points: Points, weights: np.ndarray | None, n_threads: int
-) -> None:
+def _sum_up_again(found: dict[str, Any], points: Points, weights: np.ndarray | None, n_threads: int) -> None:
     """The distortion in exactly the bits of `distortion`, which adds point by point: sums of whole
     boxes agree with that to rounding only. What was measured in boxes must not lie below it."""
     centres = Points(found["centroids"], 8)

@@ -180,7 +180,8 @@ class _Search:
         self.best: Result | None = None
         self.found: dict[int, list[Result]] = {}
         starts = [
-            init_centroids(self.sample, ks[-1], seed=rng, sample_weight=self.sample_weights) for _ in range(n_init)
+            init_centroids(self.sample, ks[-1], seed=rng, sample_weight=self.sample_weights)
+            for _ in range(n_init)
         ]
         for K in ks:
             self._try(K, [start[:K] for start in starts])
@@ -265,7 +266,9 @@ def _merged(result: Result, K: int) -> np.ndarray:
 
 def _different(runs: list[Result]) -> list[Result]:
     """Of sorted runs those that did not end where the one before ended."""
-    return [run for i, run in enumerate(runs) if i == 0 or run.distortion > runs[i - 1].distortion * (1 + 1e-4)]
+    return [
+        run for i, run in enumerate(runs) if i == 0 or run.distortion > runs[i - 1].distortion * (1 + 1e-4)
+    ]
 
 
 def _sample(

@@ -62,7 +62,9 @@ def test_agrees_with_scikit_learn_from_the_same_start(blobs, tol, dtype):
     assert ours.inertia_ == pytest.approx(theirs.inertia_, rel=1e-5)
     assert ours.n_iter_ == theirs.n_iter_
     np.testing.assert_allclose(ours.transform(X), theirs.transform(X), rtol=1e-4, atol=1e-3)
-    assert ours.score(X, sample_weight=weights) == pytest.approx(theirs.score(X, sample_weight=weights), rel=1e-5)
+    assert ours.score(X, sample_weight=weights) == pytest.approx(
+        theirs.score(X, sample_weight=weights), rel=1e-5
+    )
 
 
 def test_attributes_describe_one_state(blobs):
@@ -341,5 +343,7 @@ def test_importing_the_package_imports_no_extra():
         "import sys, ckmeans; ckmeans.kmeans([[0.0], [1]], 1); "
         "print([n for n in ('sklearn', 'scipy', 'pandas', 'matplotlib', 'PIL') if n in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True
+    )
     assert done.stdout.strip() == "[]"

@@ -51,7 +51,7 @@ def test_without_a_path(tmp_path):
 
 def test_path_whose_number_of_centroids_changes(tmp_path):
     result = ckmeans.kmeans([[0.0], [1], [5]], 3, init=[[0.0], [5], [99]], keep_path=True)
-    assert [len(c) for c in result.path][::len(result.path) - 1] == [3, 2]
+    assert [len(c) for c in result.path][:: len(result.path) - 1] == [3, 2]
     result.save(tmp_path / "r.npz")
     assert_same(ckmeans.load(tmp_path / "r.npz"), result)
 
