@@ -32,7 +32,7 @@ OPENMP = {
 }
 # Module -> the C files linked into it, beside the kernels in _runtime.
 C_SOURCES = {"_runtime": ["dispatch", "threads"], "_points": ["source"]}
-MODULES = ["_runtime", "_points", "_dense", "_seed", "_lloyd"]
+MODULES = ["_runtime", "_points", "_sweep", "_dense", "_screen", "_seed", "_lloyd"]
 
 
 def instruction_sets() -> dict:

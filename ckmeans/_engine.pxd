@@ -12,6 +12,7 @@ cdef struct Step:
     double *wide            # the same in float64, rows of wide_stride(n)
     bint score              # find the labels; else they are given
     bint sum                # fill the sums
+    bint fresh              # nothing is known of `labels`: they may hold anything
     # INOUT
     int32_t *labels
     # OUT
@@ -25,5 +26,10 @@ cdef struct Step:
 
 
 cdef struct Engine:
-    int (*step)(Engine *engine, Step *step, Poll *poll) noexcept nogil
+    int (*step)(Engine *engine, Step *step, Poll *poll) noexcept nogil  # nonzero: not done
     void (*close)(Engine *engine) noexcept nogil
+    const char *name
+    bint any_K               # a step may have fewer centroids than it was opened for
+    double computed          # distances computed in full, over all steps
+    double avoided           # distances that were not
+    int64_t bytes            # memory that it holds

@@ -32,6 +32,9 @@ class Result:
         The centroids of each assignment, with ``keep_path=True``.
     algorithm : str
         The engine that ran.
+    stats : dict
+        ``distances_computed`` in full and ``distances_avoided`` over all assignments, and the
+        engine's memory in ``bytes``.
     """
 
     centroids: np.ndarray
@@ -44,6 +47,7 @@ class Result:
     stop_reason: str
     path: list[np.ndarray] | None
     algorithm: str
+    stats: dict[str, float]
 
     @property
     def converged(self) -> bool:

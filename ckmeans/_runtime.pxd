@@ -17,6 +17,10 @@ cdef extern from "simd/kernels.h" nogil:
         int64_t *counts
         double square[16]
 
+    struct hit:
+        int32_t k
+        uint32_t points
+
     struct kernels:
         const char *name
         int itemsize
@@ -34,6 +38,12 @@ cdef extern from "simd/kernels.h" nogil:
         void (*relax)(const void *tiles, int64_t ntiles, int64_t n, const void *centres, int64_t trials,
                       const void *nearest, void *closer) noexcept nogil
         double (*total)(const void *values, const double *weights, int64_t count) noexcept nogil
+        void (*project)(const void *tiles, int64_t ntiles, const panel *panel, int64_t room,
+                        void *products) noexcept nogil
+        int64_t (*screen)(const void *tile, const panel *panel, const void *bounds, hit *hits) noexcept nogil
+        void (*pairs)(const void *rows, int64_t stride, int64_t n, const void *centroids, const int32_t *row,
+                      const int32_t *k, int64_t count, void *squared) noexcept nogil
+        void (*orthonormalise)(double *rows, int64_t count, int64_t n) noexcept nogil
 
     int64_t wide_stride(int64_t n)
 

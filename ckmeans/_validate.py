@@ -9,7 +9,7 @@ import numpy as np
 
 INITS = ("k-means++", "random")
 EMPTY = ("drop", "reinit", "farthest", "error")
-ALGORITHMS = ("auto", "dense")
+ALGORITHMS = ("auto", "dense", "screen")
 
 # dtype, of either byte order -> size of an item of the computing dtype.
 _COMPUTED_IN = {

@@ -27,7 +27,7 @@ def kmeans(
     tol: float = 1e-4,
     empty: Literal["drop", "reinit", "farthest", "error"] = "drop",
     sample_weight: ArrayLike | None = None,
-    algorithm: Literal["auto", "dense"] = "auto",
+    algorithm: Literal["auto", "dense", "screen"] = "auto",
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
     callback: Callable[[int, float, np.ndarray], Any] | None = None,
@@ -65,8 +65,12 @@ def kmeans(
         be filled, since every distance is 0, stays where it is with count 0.
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default.
-    algorithm : {"auto", "dense"}
-        The engine; every engine gives the same labels.
+    algorithm : {"auto", "dense", "screen"}
+        The engine; every engine gives the same labels. "dense" compares every pair; "screen", made
+        for many features, bounds every distance from below by a projection on the leading n'
+        directions and computes in full what that leaves; it takes 4 (n' + 2) bytes a row on top
+        (8 for float64), n' at most 128. "auto" chooses by the shapes, and takes "screen" only
+        where its bytes are at most half of the size of X or 256 MiB.
     seed : int, numpy.random.Generator or None
         The same seed gives the same bits on the same machine, on any number of threads.
     n_threads : int, optional
@@ -115,13 +119,14 @@ def kmeans(
         "callback": _validate.function("callback", callback),
         "keep_path": bool(keep_path),
     }
-    _validate.choice("algorithm", algorithm, _validate.ALGORITHMS)
+    options["algorithm"] = _validate.choice("algorithm", algorithm, _validate.ALGORITHMS)
+    options["most_bytes"] = max(X.nbytes // 2, 256 << 20)
     start, trials = _starts(init, X, K, n_init)
     options |= {"K": K, "n_init": n_init, "trials": trials, "seed": _validate.seed(seed)}
     options["n_threads"] = _threads(n_threads, X.size * K * n_init)
     with _Bar(progress, n_init, options["max_iter"]) as beat:
         found = _in_safe_dtype(X, weights, lambda points: _fit(points, start, beat, options))
-    return Result(algorithm="dense", **found)
+    return Result(**found)
 
 
 def assign(

@@ -14,6 +14,7 @@ from ckmeans._engine cimport Engine, Step
 from ckmeans._points cimport Points, Rows, out_of_range, read_row, read_rows
 from ckmeans._random cimport Stream, next_below, stream_of
 from ckmeans._runtime cimport Poll, Watch, allocate, poll, release, threads_for, wide_stride
+from ckmeans._screen cimport screen_may_pay, screen_open
 from ckmeans._seed cimport (
     Seeding, draw_row, plus_plus, random_examples, seeding_close, seeding_open,
 )
@@ -23,11 +24,15 @@ import numpy as np
 cdef enum Empty:
     DROP, REINIT, FARTHEST, ERROR
 
+cdef enum Choice:
+    AUTO, DENSE, SCREEN
+
 # Why a restart ended. The first four are answers, the others are not.
 cdef enum Ending:
     STABLE, TOLERANCE, MAX_ITER, CALLBACK, INTERRUPTED, OUT_OF_RANGE, EMPTY_CLUSTER, NO_MEMORY, GOES_ON
 
 STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
+ENGINES = {"auto": AUTO, "dense": DENSE, "screen": SCREEN}
 EMPTY_POLICIES = {"drop": DROP, "reinit": REINIT, "farthest": FARTHEST, "error": ERROR}
 
 cdef int64_t SCAN_ROWS = 512           # rows between two looks at signals
@@ -43,6 +48,8 @@ cdef struct Options:
     int64_t max_iter
     double tol
     int empty
+    int choice               # enum Choice
+    int64_t most_bytes       # that AUTO may take on top
     int64_t trials           # k-means++; 0: random examples
     uint64_t seed
     PyObject *start          # None, or called for each restart's start
@@ -137,11 +144,21 @@ cdef Fit *fit_open(const Rows *rows, const Options *options, int n_threads) noex
     return f
 
 
+cdef Engine *engine_of(const Fit *f, int64_t K) noexcept nogil:
+    """The engine that was asked for, or the one that the shapes speak for."""
+    cdef int choice = f.options.choice
+    if choice == AUTO:
+        choice = SCREEN if screen_may_pay(f.rows, K, f.options.most_bytes) else DENSE
+    if choice == SCREEN:
+        return screen_open(f.rows, K, f.n_threads, f.options.choice == AUTO)
+    return dense_open(f.rows, K, f.n_threads)
+
+
 cdef int open_engine(Fit *f, int64_t K) noexcept nogil:
     """An engine for K centroids: how it adds up depends on K. Nonzero: no memory."""
     if f.engine != NULL:
         f.engine.close(f.engine)
-    f.engine = dense_open(f.rows, K, f.n_threads)
+    f.engine = engine_of(f, K)
     f.engine_K = K
     return f.engine == NULL
 
@@ -212,7 +229,7 @@ cdef void widen(Fit *f) noexcept nogil:
 
 cdef int assign(Fit *f, Poll *p) noexcept nogil:
     """Labels, sums and the distortion for the present centroids; else an ending is returned."""
-    if f.engine_K != f.run.K and open_engine(f, f.run.K):
+    if f.engine_K != f.run.K and not f.engine.any_K and open_engine(f, f.run.K):
         return NO_MEMORY
     widen(f)
     f.step.K = f.run.K
@@ -220,7 +237,8 @@ cdef int assign(Fit *f, Poll *p) noexcept nogil:
     f.step.labels = f.run.labels
     f.step.counts = f.run.counts
     if f.engine.step(f.engine, &f.step, p):
-        return INTERRUPTED
+        return INTERRUPTED if p.stopped else NO_MEMORY
+    f.step.fresh = False
     f.run.distortion = f.step.square / f.rows.total_weight
     return GOES_ON
 
@@ -397,6 +415,7 @@ cdef int begin(Fit *f, int64_t restart, Poll *p) noexcept nogil:
     f.run.restart = restart
     f.run.K = f.options.K
     f.run.n_iter = 0
+    f.step.fresh = True
     f.random = stream_of(f.options.seed, restart)
     if f.options.start != NULL:
         call_start(f, p)
@@ -507,7 +526,7 @@ cdef int sharing_threads(const Rows *rows, const Options *o, int n_threads) noex
     """On how many threads to run whole restarts; 1: one after another, a step on all threads."""
     cdef double work = <double>rows.m * rows.n * o.K
     cdef size_t bytes_each = rows.m * 24 + 8 * o.K * (rows.n + 8) * 24
-    if o.n_init < n_threads or o.start != NULL or o.callback != NULL:
+    if o.choice == SCREEN or o.n_init < n_threads or o.start != NULL or o.callback != NULL:
         return 1
     if work > SHARED_WORK or bytes_each * n_threads > SHARED_BYTES:
         return 1
@@ -597,6 +616,12 @@ cdef object answer(const Fit *f, const Run *r, bint keep_path):
         "n_iter": r.n_iter,
         "stop_reason": STOP_REASONS[r.ending],
         "path": path_of(f, r) if keep_path else None,
+        "algorithm": f.engine.name.decode(),
+        "stats": {
+            "distances_computed": f.engine.computed,
+            "distances_avoided": f.engine.avoided,
+            "bytes": f.engine.bytes,
+        },
     }
 
 
@@ -631,7 +656,7 @@ cdef int raise_ending(const Fit *f) except -1:
     return 0
 
 
-def fit(Points points, *, int64_t K, int64_t trials, start, int64_t n_init, int64_t max_iter, double tol,
+def fit(Points points, *, int64_t K, algorithm, int64_t most_bytes, int64_t trials, start, int64_t n_init, int64_t max_iter, double tol,
         int empty, uint64_t seed, int n_threads, callback, beat, bint keep_path):
     """All restarts; the best one as a dict, with every restart's distortion.
 
@@ -641,6 +666,8 @@ def fit(Points points, *, int64_t K, int64_t trials, start, int64_t n_init, int6
     cdef Options options
     options.K, options.n_init, options.max_iter, options.tol = K, n_init, max_iter, tol
     options.trials = trials
+    options.choice = ENGINES[algorithm]
+    options.most_bytes = most_bytes
     options.empty, options.seed = empty, seed
     options.start = NULL if start is None else <PyObject *>start
     options.callback = NULL if callback is None else <PyObject *>callback
