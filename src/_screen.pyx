@@ -36,6 +36,8 @@ from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close,
 
 cdef int64_t SAMPLE = 2048         # rows from which the directions come
 cdef int64_t MOST_DIRECTIONS = 128
+cdef int64_t TRIED = 256           # points with which their number is chosen
+cdef double LATER = 0.2            # survivors of later steps, for one of the first
 cdef int64_t SUBSET = 32           # centroids that are packed together to settle a tile
 cdef int64_t PAIRS = 1 << 16       # most pairs of a tile that are computed one by one
 
@@ -72,6 +74,7 @@ cdef struct Screen:
     Sweep sweep
     int64_t K                # room for so many centroids
     bint watchful
+    bint hopeless            # every pair is computed from now on
     bint ready               # the points are projected
     int64_t d                # directions
     Margins margins
@@ -84,6 +87,8 @@ cdef struct Screen:
     panel directions         # of n features
     void *projected          # (K, d + 1)
     panel screened           # of d + 1 features
+    panel guessed            # the same without R: no bounds, but the best estimates
+    void *left               # R of each centroid
     double *dense1           # E of each centroid: dense1 + dense2 |y|
     double *dense2
     double far               # h
@@ -153,6 +158,9 @@ cdef size_t screen_layout(Screen *e, char *memory) noexcept nogil:
     e.screened.c = take(memory, &at, K * most * item)
     e.screened.norms = take(memory, &at, K * item)
     e.screened.ids = take(memory, &at, K * item)
+    e.guessed.c = take(memory, &at, K * most * item)
+    e.guessed.ids = take(memory, &at, K * item)
+    e.left = take(memory, &at, K * item)
     e.dense1 = <double *>take(memory, &at, K * sizeof(double))
     e.dense2 = <double *>take(memory, &at, K * sizeof(double))
     e.everyone = <int32_t *>take(memory, &at, K * sizeof(int32_t))
@@ -225,6 +233,7 @@ cdef struct Draft:
     char *vectors            # (d, count or n) what the panel is packed from
     panel panel
     double *directions       # (d, n)
+    double defect
 
 
 cdef size_t draft_layout(Draft *f, const Rows *rows, char *memory) noexcept nogil:
@@ -318,7 +327,7 @@ cdef void weigh_sample(Screen *e, Draft *f, Poll *p) noexcept nogil:
 
 
 cdef void keep_directions(Screen *e, Draft *f) noexcept nogil:
-    """Round the directions that are not zero to the computing dtype, and pack them."""
+    """Round the directions that are not zero to the computing dtype."""
     cdef const Rows *rows = e.sweep.rows
     cdef int item = rows.kernels.itemsize
     cdef int64_t n = rows.n, j, l, kept = 0
@@ -333,10 +342,16 @@ cdef void keep_directions(Screen *e, Draft *f) noexcept nogil:
             put(f.vectors, kept * n + l, item, f.directions[j * n + l])
             f.directions[kept * n + l] = get(f.vectors, kept * n + l, item)
         kept += 1
-    e.d = e.directions.K = kept
-    e.screened.n = kept + 1
-    if kept > 0:
-        rows.kernels.pack_centroids(f.vectors, e.zeros, &e.directions)
+    f.d = kept
+
+
+cdef void use_directions(Screen *e, const Draft *f, int64_t d) noexcept nogil:
+    """Project on the first d directions."""
+    e.d = e.directions.K = d
+    e.screened.n = d + 1
+    if d > 0:
+        e.sweep.rows.kernels.pack_centroids(f.vectors, e.zeros, &e.directions)
+    set_margins(e, f.defect)
 
 
 cdef double defect_of(const double *rows, int64_t count, int64_t n) noexcept nogil:
@@ -370,7 +385,62 @@ cdef void set_margins(Screen *e, double defect) noexcept nogil:
     g.least = 32 * (n + 16) * (1.5e-45 if rows.kernels.itemsize == 4 else 5e-324)
 
 
-cdef int find_directions(Screen *e, Poll *p) noexcept nogil:
+cdef double price_of(const Screen *e, double survivors) noexcept nogil:
+    """Of a step, in dense ones: a distance by itself takes longer than one among many."""
+    return <double>(e.d + 4) / e.sweep.rows.n + 3 * survivors
+
+
+cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
+    """Share of the pairs of a few tiles that survive a first step."""
+    cdef const Rows *X = e.sweep.rows
+    cdef Desk *desk = e.desks
+    cdef int64_t tile = X.kernels.tile, tiles = tiles_of(X, X.m), stride, i, j, first, count, seen = 0, survivors = 0
+    cdef double squares[64]
+    cdef int32_t labels[64]
+    cdef char norms[512]
+    cdef uint32_t points
+    prepare_step(e, s)
+    for i in range(min(tiles, TRIED // tile)):
+        if poll(p):
+            return 1
+        first = i * tiles // min(tiles, TRIED // tile) * tile
+        count = min(tile, X.m - first)
+        rows = read_rows(X, first, count, desk.chosen, &stride)
+        project_tile(e, desk, rows, stride, count, desk.products, squares)
+        for j in range(count):
+            put(norms, j, X.kernels.itemsize, squares[j])
+        guess(e, desk, desk.products, count, labels)
+        set_bounds(e, s, desk, rows, stride, norms, labels, count)
+        for j in range(X.kernels.screen(desk.products, &e.screened, desk.bounds, desk.hits)):
+            points = desk.hits[j].points
+            while points:
+                survivors += 1
+                points &= points - 1
+        seen += count
+        survivors -= count
+    return max(survivors, 0) / (<double>seen * s.K)
+
+
+cdef void choose_directions(Screen *e, const Draft *f, const Step *s, Poll *p) noexcept nogil:
+    """As many as make steps cheapest. Later steps leave about a fifth of the first one's survivors."""
+    cdef int64_t d = min(f.d, 8), best = d
+    cdef double price, least = INFINITY
+    while not p.stopped:
+        use_directions(e, f, d)
+        if <double>d / e.sweep.rows.n > least:
+            break
+        price = price_of(e, LATER * try_directions(e, s, p))
+        if price < least:
+            least = price
+            best = d
+        if d == f.d:
+            break
+        d = min(f.d, d + 8 if d < 32 else d * 3 // 2)
+    use_directions(e, f, best)
+    e.hopeless = e.watchful and least > 0.8
+
+
+cdef int find_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
     """Rounds of subspace iteration over a sample; nonzero where there is no memory."""
     cdef const Rows *rows = e.sweep.rows
     cdef Draft draft
@@ -393,7 +463,8 @@ cdef int find_directions(Screen *e, Poll *p) noexcept nogil:
             weigh_sample(e, &draft, p)
         iterate_subspace(e, &draft, p)
     keep_directions(e, &draft)
-    set_margins(e, defect_of(draft.directions, e.d, rows.n))
+    draft.defect = defect_of(draft.directions, draft.d, rows.n)
+    choose_directions(e, &draft, s, p)
     release(memory)
     return 0
 
@@ -464,7 +535,7 @@ cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
     find_shift(s, rows.n, rows.kernels.itemsize, e.origin)
     for l in range(wide_stride(rows.n)):
         e.origin_wide[l] = get(e.origin, l, rows.kernels.itemsize) if l < rows.n else 0
-    if find_directions(e, p) or p.stopped or project_points(e, p) or p.stopped:
+    if find_directions(e, s, p) or p.stopped or project_points(e, p) or p.stopped:
         return 1
     e.ready = True
     return 0
@@ -480,8 +551,10 @@ cdef void project_centroids(Screen *e, const Step *s, Desk *desk, int64_t first,
     project_tile(e, desk, <char *>s.centroids + first * n * item, n, count, desk.products, squares)
     for i in range(count):
         k = first + i
-        for j in range(features):
+        for j in range(e.d):
             put(e.projected, k * features + j, item, get(desk.products, j * tile + i, item))
+        put(e.projected, k * features + e.d, item, 0)
+        put(e.left, k, item, get(desk.products, e.d * tile + i, item))
         square = squares[i]
         norm = sqrt(square)
         dense = e.margins.dense * (square + e.far * (4 * norm + 3 * e.far)) + e.margins.least
@@ -506,16 +579,26 @@ cdef void prepare_step(Screen *e, const Step *s) noexcept nogil:
     e.far = sqrt(far) * (1 + n * 1e-15)
     for t in prange(tiles, schedule="static", num_threads=threads):
         project_centroids(e, s, &e.desks[threadid()], t * tile, min(tile, s.K - t * tile))
-    # Packing writes norms of its own: keep those with the margins.
-    pack_screened(e, s.K)
-    e.full_packed = e.waived > 0.01
+    pack_screened(e, s)
+    e.full_packed = e.hopeless or e.waived > 0.01
     if e.full_packed:
         X.kernels.pack_centroids(s.centroids, e.shift, &e.full)
 
 
-cdef void pack_screened(Screen *e, int64_t K) noexcept nogil:
+cdef void pack_screened(Screen *e, const Step *s) noexcept nogil:
+    """Packing writes norms of its own: those with the margins take their place."""
     cdef const Rows *X = e.sweep.rows
     cdef void *norms = e.screened.norms
+    cdef int64_t k
+    cdef int item = X.kernels.itemsize
+    if s.fresh:
+        e.guessed.K = s.K
+        e.guessed.n = e.d + 1
+        e.guessed.norms = e.full.norms
+        X.kernels.pack_centroids(e.projected, e.zeros, &e.guessed)
+        e.guessed.norms = norms
+    for k in range(s.K):
+        put(e.projected, k * (e.d + 1) + e.d, item, get(e.left, k, item))
     e.screened.norms = e.full.norms
     X.kernels.pack_centroids(e.projected, e.zeros, &e.screened)
     e.screened.norms = norms
@@ -564,13 +647,13 @@ cdef void settle(Screen *e, const Step *s, Part *part, Desk *desk, const void *r
 
 
 cdef void guess(Screen *e, Desk *desk, const void *tile, int64_t count, int32_t *labels) noexcept nogil:
-    """The centroids with the lowest bounds."""
-    e.sweep.rows.kernels.assign(tile, 1, &e.screened, desk.scores, desk.ids)
+    """The centroids that seem closest."""
+    e.sweep.rows.kernels.assign(tile, 1, &e.guessed, desk.scores, desk.ids)
     store_labels(desk.ids, e.sweep.rows.kernels.itemsize, count, labels)
 
 
-cdef void set_bounds(Screen *e, const Step *s, Desk *desk, const void *rows, int64_t stride, int64_t first,
-                     int64_t count) noexcept nogil:
+cdef void set_bounds(Screen *e, const Step *s, Desk *desk, const void *rows, int64_t stride, const void *norms,
+                     const int32_t *labels, int64_t count) noexcept nogil:
     """What a score must not be above to stay in the race: from the distance to the present centroid."""
     cdef const Rows *X = e.sweep.rows
     cdef int item = X.kernels.itemsize
@@ -579,14 +662,14 @@ cdef void set_bounds(Screen *e, const Step *s, Desk *desk, const void *rows, int
     cdef double square, norm, bound
     for p in range(count):
         desk.row[p] = <int32_t>p
-        desk.k[p] = s.labels[first + p]
+        desk.k[p] = labels[p]
     X.kernels.pairs(rows, stride, X.n, s.centroids, desk.row, desk.k, count, desk.squared)
     for p in range(X.kernels.tile):
         if p >= count:
             put(desk.bounds, p, item, -INFINITY)
             continue
         k = desk.k[p]
-        square = get(e.norms, first + p, item)
+        square = get(norms, p, item)
         norm = sqrt(square)
         bound = get(desk.squared, p, item) * (1 + e.margins.full) + e.dense1[k] + e.dense2[k] * norm
         bound += 4 * e.margins.dense * e.far * norm - square + e.margins.store * square + e.margins.least
@@ -617,10 +700,18 @@ cdef int64_t list_pairs(Screen *e, Desk *desk, int64_t hits, int64_t count, cons
 
 # One point's race: the centroid with the lowest upper end, and the lowest lower end of all others.
 cdef struct Race:
+    double norm              # |y|
     int32_t winner
     double low               # of the winner
     double high
     double others
+
+
+cdef inline double error_of(const Screen *e, const Desk *desk, int64_t i, double norm) noexcept nogil:
+    """Of pair i: how far its squared distance may be from what its dense score stands for."""
+    cdef int32_t k = desk.k[i]
+    cdef double square = get(desk.squared, i, e.sweep.rows.kernels.itemsize)
+    return square * e.margins.full + e.dense1[k] + (e.dense2[k] + 2 * e.margins.dense * e.far) * norm
 
 
 cdef void run_race(Race *race, int32_t k, double low, double high) noexcept nogil:
@@ -631,25 +722,21 @@ cdef void run_race(Race *race, int32_t k, double low, double high) noexcept nogi
         race.others = min(race.others, low)
 
 
-cdef uint64_t judge(Screen *e, Desk *desk, int64_t first, int64_t count, int64_t pairs) noexcept nogil:
+cdef uint64_t judge(Screen *e, Desk *desk, int64_t first, int64_t count, int64_t pairs, Race *races) noexcept nogil:
     """Winners from the distances in full; the points for which those do not decide, one bit each."""
     cdef int item = e.sweep.rows.kernels.itemsize
-    cdef Race races[64]
-    cdef double norms[64]
     cdef int64_t i, p
-    cdef int32_t k
     cdef double square, error
     cdef uint64_t undecided = 0
+    for p in range(count):
+        races[p].norm = sqrt(get(e.norms, first + p, item)) * (1 + e.margins.store)
+        races[p].high = races[p].others = races[p].low = INFINITY
+        races[p].winner = desk.k[p]
     for i in range(pairs):
         p = desk.row[i]
-        k = desk.k[i]
-        if i < count:
-            norms[p] = sqrt(get(e.norms, first + p, item)) * (1 + e.margins.store)
-            races[p].high = races[p].others = races[p].low = INFINITY
-            races[p].winner = k
         square = get(desk.squared, i, item)
-        error = square * e.margins.full + e.dense1[k] + (e.dense2[k] + 2 * e.margins.dense * e.far) * norms[p]
-        run_race(&races[p], k, square - error, square + error)
+        error = error_of(e, desk, i, races[p].norm)
+        run_race(&races[p], desk.k[i], square - error, square + error)
     for p in range(count):
         desk.winner[p] = races[p].winner
         if not races[p].others > races[p].high:
@@ -657,11 +744,17 @@ cdef uint64_t judge(Screen *e, Desk *desk, int64_t first, int64_t count, int64_t
     return undecided
 
 
-cdef int64_t candidates_of(Desk *desk, int64_t pairs, uint64_t points, int32_t *k) noexcept nogil:
-    """The centroids in the pairs of these points, rising, each once."""
-    cdef int64_t i, j, count = 0
+cdef int64_t candidates_of(const Screen *e, const Desk *desk, int64_t pairs, uint64_t points, const Race *races,
+                           int32_t *k) noexcept nogil:
+    """The centroids that may win one of these points, rising, each once; -1 where they are too many."""
+    cdef int64_t i, j, p, count = 0
+    cdef double low
     for i in range(pairs):
-        if not points >> desk.row[i] & 1:
+        p = desk.row[i]
+        if not points >> p & 1:
+            continue
+        low = get(desk.squared, i, e.sweep.rows.kernels.itemsize) - error_of(e, desk, i, races[p].norm)
+        if low > races[p].high:
             continue
         j = count
         while j > 0 and k[j - 1] > desk.k[i]:
@@ -681,6 +774,7 @@ cdef void decide(Screen *e, const Step *s, Part *part, Desk *desk, const void *r
     """Winners of a tile from its surviving pairs."""
     cdef const Rows *X = e.sweep.rows
     cdef int item = X.kernels.itemsize
+    cdef Race races[64]
     cdef int32_t k[33]
     cdef int32_t decided[64]
     cdef uint64_t undecided
@@ -688,11 +782,11 @@ cdef void decide(Screen *e, const Step *s, Part *part, Desk *desk, const void *r
     X.kernels.pairs(rows, stride, X.n, s.centroids, desk.row + count, desk.k + count, pairs - count,
                     <char *>desk.squared + count * item)
     part.computed += pairs
-    undecided = judge(e, desk, first, count, pairs)
+    undecided = judge(e, desk, first, count, pairs, races)
     if not undecided:
         return
     memcpy(decided, desk.winner, count * sizeof(int32_t))
-    candidates = candidates_of(desk, pairs, undecided, k)
+    candidates = candidates_of(e, desk, pairs, undecided, races, k)
     if candidates < 0:
         settle(e, s, part, desk, rows, stride, count, e.everyone, s.K)
         return
@@ -702,18 +796,30 @@ cdef void decide(Screen *e, const Step *s, Part *part, Desk *desk, const void *r
             desk.winner[p] = decided[p]
 
 
+cdef void note_winners(const Desk *desk, Part *part, int64_t count, int32_t *labels) noexcept nogil:
+    cdef int64_t p
+    for p in range(count):
+        part.changed += labels[p] != desk.winner[p]
+        labels[p] = desk.winner[p]
+
+
 cdef void score_tile(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
                      int64_t first, int64_t count) noexcept nogil:
     cdef const Rows *X = e.sweep.rows
     cdef const void *tile = <char *>e.points + first * (e.d + 1) * X.kernels.itemsize
+    cdef const void *norms = <char *>e.norms + first * X.kernels.itemsize
     cdef int32_t *labels = s.labels + first
     cdef int64_t p, hits, pairs
+    if e.hopeless:
+        settle(e, s, part, desk, rows, stride, count, e.everyone, s.K)
+        note_winners(desk, part, count, labels)
+        return
     if s.fresh:
         guess(e, desk, tile, count, labels)
     for p in range(count):
         if not 0 <= labels[p] < s.K:
             labels[p] = 0
-    set_bounds(e, s, desk, rows, stride, first, count)
+    set_bounds(e, s, desk, rows, stride, norms, labels, count)
     hits = X.kernels.screen(tile, &e.screened, desk.bounds, desk.hits)
     pairs = list_pairs(e, desk, hits, count, labels)
     if pairs < 0:
@@ -721,9 +827,7 @@ cdef void score_tile(Screen *e, const Step *s, Part *part, Desk *desk, const voi
         settle(e, s, part, desk, rows, stride, count, e.everyone, s.K)
     else:
         decide(e, s, part, desk, rows, stride, first, count, pairs)
-    for p in range(count):
-        part.changed += labels[p] != desk.winner[p]
-        labels[p] = desk.winner[p]
+    note_winners(desk, part, count, labels)
 
 
 cdef void score_block(void *engine, const Step *s, Part *part, int thread, const void *rows, int64_t stride,
@@ -748,7 +852,8 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         sweep_close(&e.sweep)
         if sweep_open(&e.sweep, rows, s.K, e.n_desks):
             return 1
-    prepare_step(e, s)
+    if s.score:
+        prepare_step(e, s)
     if sweep_step(&e.sweep, engine, score_block, s, p):
         return 1
     s.most = max(s.most, e.most)
@@ -756,6 +861,9 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         computed += e.sweep.parts[i].computed
         waived += e.sweep.parts[i].waived
     engine.computed += computed
-    engine.avoided += <double>rows.m * s.K - computed
-    e.waived = waived / tiles_of(rows, rows.m)
+    if s.score:
+        engine.avoided += <double>rows.m * s.K - computed
+        e.waived = waived / tiles_of(rows, rows.m)
+        if e.watchful and not s.fresh and price_of(e, computed / rows.m / s.K) > 1:
+            e.hopeless = True
     return 0
