@@ -30,6 +30,7 @@ cdef struct Engine:
     void (*close)(Engine *engine) noexcept nogil
     const char *name
     bint any_K               # a step may have fewer centroids than it was opened for
+    bint gives_up            # it does not pay here: the dense engine is to take over
     double computed          # distances computed in full, over all steps
     double avoided           # distances that were not
     int64_t bytes            # memory that it holds

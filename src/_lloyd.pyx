@@ -227,6 +227,30 @@ cdef void widen(Fit *f) noexcept nogil:
             f.wide[k * stride + l] = 0
 
 
+cdef int fall_back(Fit *f) noexcept nogil:
+    """Let the dense engine go on, which gives the same bits; nonzero: no memory."""
+    cdef double computed = f.engine.computed, avoided = f.engine.avoided
+    f.engine.close(f.engine)
+    f.engine = dense_open(f.rows, f.run.K, f.n_threads)
+    f.engine_K = f.run.K
+    if f.engine == NULL:
+        return 1
+    f.engine.computed += computed
+    f.engine.avoided += avoided
+    return 0
+
+
+cdef int do_step(Fit *f, Poll *p) noexcept nogil:
+    """A step by whichever engine pays; nonzero where it was not done."""
+    if f.engine.gives_up and fall_back(f):
+        return 1
+    if not f.engine.step(f.engine, &f.step, p):
+        return 0
+    if p.stopped or not f.engine.gives_up or fall_back(f):
+        return 1
+    return f.engine.step(f.engine, &f.step, p)
+
+
 cdef int assign(Fit *f, Poll *p) noexcept nogil:
     """Labels, sums and the distortion for the present centroids; else an ending is returned."""
     if f.engine_K != f.run.K and not f.engine.any_K and open_engine(f, f.run.K):
@@ -236,7 +260,7 @@ cdef int assign(Fit *f, Poll *p) noexcept nogil:
     f.step.centroids = f.run.centroids
     f.step.labels = f.run.labels
     f.step.counts = f.run.counts
-    if f.engine.step(f.engine, &f.step, p):
+    if do_step(f, p):
         return INTERRUPTED if p.stopped else NO_MEMORY
     f.step.fresh = False
     f.run.distortion = f.step.square / f.rows.total_weight

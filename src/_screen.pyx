@@ -74,7 +74,6 @@ cdef struct Screen:
     Sweep sweep
     int64_t K                # room for so many centroids
     bint watchful
-    bint hopeless            # every pair is computed from now on
     bint ready               # the points are projected
     int64_t d                # directions
     Margins margins
@@ -437,7 +436,7 @@ cdef void choose_directions(Screen *e, const Draft *f, const Step *s, Poll *p) n
             break
         d = min(f.d, d + 8 if d < 32 else d * 3 // 2)
     use_directions(e, f, best)
-    e.hopeless = e.watchful and least > 0.8
+    e.engine.gives_up = e.watchful and least > 0.8
 
 
 cdef int find_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
@@ -535,7 +534,7 @@ cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
     find_shift(s, rows.n, rows.kernels.itemsize, e.origin)
     for l in range(wide_stride(rows.n)):
         e.origin_wide[l] = get(e.origin, l, rows.kernels.itemsize) if l < rows.n else 0
-    if find_directions(e, s, p) or p.stopped or project_points(e, p) or p.stopped:
+    if find_directions(e, s, p) or p.stopped or e.engine.gives_up or project_points(e, p) or p.stopped:
         return 1
     e.ready = True
     return 0
@@ -580,7 +579,7 @@ cdef void prepare_step(Screen *e, const Step *s) noexcept nogil:
     for t in prange(tiles, schedule="static", num_threads=threads):
         project_centroids(e, s, &e.desks[threadid()], t * tile, min(tile, s.K - t * tile))
     pack_screened(e, s)
-    e.full_packed = e.hopeless or e.waived > 0.01
+    e.full_packed = e.waived > 0.01
     if e.full_packed:
         X.kernels.pack_centroids(s.centroids, e.shift, &e.full)
 
@@ -796,13 +795,6 @@ cdef void decide(Screen *e, const Step *s, Part *part, Desk *desk, const void *r
             desk.winner[p] = decided[p]
 
 
-cdef void note_winners(const Desk *desk, Part *part, int64_t count, int32_t *labels) noexcept nogil:
-    cdef int64_t p
-    for p in range(count):
-        part.changed += labels[p] != desk.winner[p]
-        labels[p] = desk.winner[p]
-
-
 cdef void score_tile(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
                      int64_t first, int64_t count) noexcept nogil:
     cdef const Rows *X = e.sweep.rows
@@ -810,10 +802,6 @@ cdef void score_tile(Screen *e, const Step *s, Part *part, Desk *desk, const voi
     cdef const void *norms = <char *>e.norms + first * X.kernels.itemsize
     cdef int32_t *labels = s.labels + first
     cdef int64_t p, hits, pairs
-    if e.hopeless:
-        settle(e, s, part, desk, rows, stride, count, e.everyone, s.K)
-        note_winners(desk, part, count, labels)
-        return
     if s.fresh:
         guess(e, desk, tile, count, labels)
     for p in range(count):
@@ -827,7 +815,9 @@ cdef void score_tile(Screen *e, const Step *s, Part *part, Desk *desk, const voi
         settle(e, s, part, desk, rows, stride, count, e.everyone, s.K)
     else:
         decide(e, s, part, desk, rows, stride, first, count, pairs)
-    note_winners(desk, part, count, labels)
+    for p in range(count):
+        part.changed += labels[p] != desk.winner[p]
+        labels[p] = desk.winner[p]
 
 
 cdef void score_block(void *engine, const Step *s, Part *part, int thread, const void *rows, int64_t stride,
@@ -865,5 +855,5 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         engine.avoided += <double>rows.m * s.K - computed
         e.waived = waived / tiles_of(rows, rows.m)
         if e.watchful and not s.fresh and price_of(e, computed / rows.m / s.K) > 1:
-            e.hopeless = True
+            engine.gives_up = True
     return 0
