@@ -37,7 +37,7 @@ from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close,
 cdef int64_t SAMPLE = 2048         # rows from which the directions come
 cdef int64_t MOST_DIRECTIONS = 128
 cdef int64_t TRIED = 256           # points with which their number is chosen
-cdef double LATER = 0.2            # survivors of later steps, for one of the first
+cdef double LATER = 0.15           # survivors of later steps, for one of the first
 cdef int64_t SUBSET = 32           # centroids that are packed together to settle a tile
 cdef int64_t PAIRS = 1 << 16       # most pairs of a tile that are computed one by one
 
@@ -46,7 +46,7 @@ cdef int64_t PAIRS = 1 << 16       # most pairs of a tile that are computed one 
 
 # One thread's scratch.
 cdef struct Desk:
-    void *tile               # points of one tile, all features
+    void *tile               # points of one tile (or a block of them), all features
     void *scores
     void *ids
     void *best               # scores of the points' best centroids
@@ -93,6 +93,8 @@ cdef struct Screen:
     double far               # h
     panel full               # all centroids and features; packed where it is wanted
     bint full_packed
+    bint first_in_full       # a first step by screening would take longer
+    bint in_full             # this step computes every pair
     double waived            # share of the tiles that the last step gave up
     int32_t *everyone        # 0 .. K - 1
     void *points             # tiles of d + 1 features
@@ -121,9 +123,10 @@ cdef void take_desk(Desk *desk, const Screen *e, char *memory, size_t *at) noexc
     cdef const Rows *rows = e.sweep.rows
     cdef size_t item = rows.kernels.itemsize
     cdef int64_t n = rows.n, tile = rows.kernels.tile
-    desk.tile = take(memory, at, (tile * n + 8) * item)
-    desk.scores = take(memory, at, tile * item)
-    desk.ids = take(memory, at, tile * item)
+    cdef int64_t block = tiles_of(rows, e.sweep.block) * tile
+    desk.tile = take(memory, at, (block * n + 8) * item)
+    desk.scores = take(memory, at, block * item)
+    desk.ids = take(memory, at, block * item)
     desk.best = take(memory, at, tile * item)
     desk.winner = <int32_t *>take(memory, at, tile * sizeof(int32_t))
     desk.bounds = take(memory, at, tile * item)
@@ -423,20 +426,23 @@ cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
 cdef void choose_directions(Screen *e, const Draft *f, const Step *s, Poll *p) noexcept nogil:
     """As many as make steps cheapest. Later steps leave about a fifth of the first one's survivors."""
     cdef int64_t d = min(f.d, 8), best = d
-    cdef double price, least = INFINITY
+    cdef double price, survivors, first = 0, least = INFINITY
     while not p.stopped:
         use_directions(e, f, d)
         if <double>d / e.sweep.rows.n > least:
             break
-        price = price_of(e, LATER * try_directions(e, s, p))
+        survivors = try_directions(e, s, p)
+        price = price_of(e, LATER * survivors)
         if price < least:
             least = price
             best = d
+            first = price_of(e, survivors) + <double>(d + 4) / e.sweep.rows.n
         if d == f.d:
             break
         d = min(f.d, d + 8 if d < 32 else d * 3 // 2)
     use_directions(e, f, best)
     e.engine.gives_up = e.watchful and least > 0.8
+    e.first_in_full = first > 1
 
 
 cdef int find_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
@@ -579,7 +585,8 @@ cdef void prepare_step(Screen *e, const Step *s) noexcept nogil:
     for t in prange(tiles, schedule="static", num_threads=threads):
         project_centroids(e, s, &e.desks[threadid()], t * tile, min(tile, s.K - t * tile))
     pack_screened(e, s)
-    e.full_packed = e.waived > 0.01
+    e.in_full = s.fresh and e.first_in_full
+    e.full_packed = e.in_full or e.waived > 0.01
     if e.full_packed:
         X.kernels.pack_centroids(s.centroids, e.shift, &e.full)
 
@@ -820,10 +827,22 @@ cdef void score_tile(Screen *e, const Step *s, Part *part, Desk *desk, const voi
         labels[p] = desk.winner[p]
 
 
+cdef void score_in_full(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
+                        int64_t first, int64_t count) noexcept nogil:
+    cdef const Rows *X = e.sweep.rows
+    X.kernels.pack(rows, stride, count, X.n, e.shift, desk.tile)
+    X.kernels.assign(desk.tile, tiles_of(X, count), &e.full, desk.scores, desk.ids)
+    part.changed += store_labels(desk.ids, X.kernels.itemsize, count, s.labels + first)
+    part.computed += count * s.K
+
+
 cdef void score_block(void *engine, const Step *s, Part *part, int thread, const void *rows, int64_t stride,
                       int64_t first, int64_t count) noexcept nogil:
     cdef Screen *e = <Screen *>engine
     cdef int64_t tile = e.sweep.rows.kernels.tile, item = e.sweep.rows.kernels.itemsize, at = 0
+    if e.in_full:
+        score_in_full(e, s, part, &e.desks[thread], rows, stride, first, count)
+        return
     while at < count:
         score_tile(e, s, part, &e.desks[thread], <char *>rows + at * stride * item, stride, first + at,
                    min(tile, count - at))
