@@ -1,4 +1,5 @@
 """The screening engine gives the dense engine's labels, bit for bit, and its sums."""
+
 import signal
 import threading
 from pathlib import Path
@@ -15,7 +16,14 @@ DTYPES = [np.float32, np.float64]
 
 def fit(X, start, algorithm, *, max_iter=5, n_threads=2, **options):
     return ckmeans.kmeans(
-        X, len(start), init=start, max_iter=max_iter, tol=0, algorithm=algorithm, n_threads=n_threads, **options
+        X,
+        len(start),
+        init=start,
+        max_iter=max_iter,
+        tol=0,
+        algorithm=algorithm,
+        n_threads=n_threads,
+        **options,
     )
 
 
@@ -46,7 +54,8 @@ def drawn(X, K, seed=1):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    ("m", "n", "K"), [(500, 1, 7), (700, 2, 13), (900, 33, 20), (1500, 200, 65), (700, 784, 40), (41, 129, 41)]
+    ("m", "n", "K"),
+    [(500, 1, 7), (700, 2, 13), (900, 33, 20), (1500, 200, 65), (700, 784, 40), (41, 129, 41)],
 )
 @pytest.mark.parametrize("weighted", [False, True])
 def test_shapes(m, n, K, dtype, weighted):
@@ -137,7 +146,14 @@ def test_layouts():
     pictures = rng.integers(0, 256, (800, 90)).astype(np.uint8)
     assert_same(pictures, drawn(pictures, 30))
     X = spread(800, 90).astype(np.float32)
-    for view in (X[::2], X[:, ::3], X[::-1, ::-1], np.asfortranarray(X), X.astype(">f4"), X.astype(np.float16)):
+    for view in (
+        X[::2],
+        X[:, ::3],
+        X[::-1, ::-1],
+        np.asfortranarray(X),
+        X.astype(">f4"),
+        X.astype(np.float16),
+    ):
         assert_same(view, drawn(view, 30))
 
 
@@ -195,8 +211,7 @@ def test_interrupt(K):
     timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        while True:
-            fit(X, X[:K], "screen", max_iter=50)
+        [fit(X, X[:K], "screen", max_iter=50) for _ in range(1000)]
     timer.join()
     assert_same(small, drawn(small, 9))
 
