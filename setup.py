@@ -1,6 +1,8 @@
 """Builds the C kernels once per instruction set, then the Cython modules."""
+
 import os
 import platform
+import shutil
 import sys
 import sysconfig
 import tempfile
@@ -15,7 +17,7 @@ ABI3 = "0x030B0000"
 ROOT = Path(__file__).parent
 HEADERS = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "src" / "simd").glob("*.h"))]
 
-# Instruction set -> its flags for gcc and clang, and for MSVC (clang-cl takes MSVC's).
+# Instruction set -> its flags for gcc and clang (clang-cl too), and for MSVC.
 X86_64 = {
     "avx512": (["-mavx512f", "-mavx2", "-mfma"], ["/arch:AVX512"]),
     "avx2": (["-mavx2", "-mfma"], ["/arch:AVX2"]),
@@ -25,6 +27,7 @@ ARM64 = {"neon": ([], []), "baseline": ([], [])}
 
 # No contraction: only the multiply-adds that are written fused are fused, on every machine.
 OPTIMISE = (["-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"], ["/O2", "/fp:precise"])
+CLANG_CL = ["/O2", "/clang:-O3", "/clang:-ffp-contract=off", "/clang:-fno-math-errno"]
 OPENMP = {
     "unix": (["-fopenmp"], ["-fopenmp"]),
     "darwin": (["-Xpreprocessor", "-fopenmp"], ["-lomp"]),
@@ -32,7 +35,9 @@ OPENMP = {
 }
 # Module -> the C files linked into it, beside the kernels in _runtime.
 C_SOURCES = {"_runtime": ["dispatch", "threads"], "_points": ["source"]}
-MODULES = ["_runtime", "_points", "_sweep", "_dense", "_screen", "_seed", "_lloyd"]
+MODULES = [
+    "_runtime", "_points", "_collapse", "_boxes", "_sweep", "_dense", "_cells", "_screen", "_seed", "_lloyd",
+]  # fmt: skip
 
 
 def instruction_sets() -> dict:
@@ -55,7 +60,7 @@ class BuildExt(build_ext):
         c_flags = optimise + compile_openmp
         kernels = []
         for name, flags in sets.items():
-            kernels += self.c_objects(f"kernels_{name}", c_flags + flags, [])
+            kernels += self.kernel_objects(name, c_flags, flags)
         for extension in self.extensions:
             module = extension.name.removeprefix("ckmeans.")
             extension.extra_compile_args = c_flags
@@ -65,6 +70,19 @@ class BuildExt(build_ext):
                 extension.extra_objects = extension.extra_objects + self.c_objects(name, c_flags, macros)
         super().build_extensions()
 
+    def kernel_objects(self, name: str, c_flags: list, flags: list) -> list:
+        """With clang-cl where there is one: MSVC keeps no array of vectors in registers."""
+        clang = self.msvc and shutil.which(os.environ.get("CKMEANS_CLANG_CL", "clang-cl"))
+        if not clang:
+            return self.c_objects(f"kernels_{name}", c_flags + flags, [])
+        if not self.compiler.initialized:
+            self.compiler.initialize()
+        msvc, self.compiler.cc = self.compiler.cc, clang
+        try:
+            return self.c_objects(f"kernels_{name}", CLANG_CL + instruction_sets()[name][0], [])
+        finally:
+            self.compiler.cc = msvc
+
     def c_objects(self, name: str, flags: list, macros: list) -> list:
         return self.compiler.compile(
             [f"src/simd/{name}.c"],
@@ -72,18 +90,24 @@ class BuildExt(build_ext):
             macros=macros,
             include_dirs=["src"],
             depends=HEADERS,
-            extra_preargs=flags,
+            extra_preargs=[*flags],  # MSVC's class appends to it
             debug=self.debug,
         )
 
     def openmp_flags(self) -> tuple:
-        """Flags with which a parallel program compiles and links; none where none does."""
-        if os.environ.get("CKMEANS_OPENMP", "1") == "0":
+        """Flags with which a parallel program compiles and links; none where none does.
+
+        The environment variable CKMEANS_OPENMP: 0 wants none, 1 wants them or no build at all.
+        """
+        wanted = os.environ.get("CKMEANS_OPENMP", "")
+        if wanted == "0":
             return [], []
-        compile_flags, link_flags = OPENMP["msvc" if self.msvc else "darwin" if sys.platform == "darwin" else "unix"]
-        program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }"
+        compile_flags, link_flags = OPENMP.get("msvc" if self.msvc else sys.platform, OPENMP["unix"])
+        program = "#include <omp.h>\nint threads(void) { return omp_get_max_threads(); }"
         if self.compiles(program, compile_flags, link_flags):
             return compile_flags, link_flags
+        if wanted == "1":
+            raise SystemExit("ckmeans: this compiler has no OpenMP, and CKMEANS_OPENMP=1 wants it")
         print("ckmeans: this compiler has no OpenMP; building for one thread", file=sys.stderr)
         return [], []
 
@@ -94,7 +118,8 @@ class BuildExt(build_ext):
             try:
                 objects = self.compiler.compile([str(source)], output_dir=folder, extra_preargs=flags)
                 if link_flags is not None:
-                    self.compiler.link_executable(objects, "probe", output_dir=folder, extra_postargs=link_flags)
+                    # As a module is linked, with the LDFLAGS of the environment.
+                    self.compiler.link_shared_object(objects, f"{folder}/probe", extra_postargs=link_flags)
             except Exception:  # each compiler class has its own
                 return False
         return True
@@ -130,6 +155,8 @@ setup(
             "cdivision": True,
             "initializedcheck": False,
             "freethreading_compatible": True,
+            "auto_pickle": False,
+            "autotestdict": False,
         },
     ),
     cmdclass={"build_ext": BuildExt},

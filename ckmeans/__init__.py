@@ -1,4 +1,5 @@
 """Exact k-means for Python programs that care about speed."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -9,22 +10,38 @@ from ckmeans._version import __version__
 from ckmeans.api import assign, distortion, init_centroids, kmeans, update
 
 if TYPE_CHECKING:
+    from ckmeans import plot
+    from ckmeans._files import load
+    from ckmeans.choose import compare, elbow
+    from ckmeans.estimator import KMeans
     from ckmeans.image import quantize
 
 __all__ = [
+    "KMeans",
     "Result",
     "__version__",
     "assign",
+    "compare",
     "distortion",
+    "elbow",
     "init_centroids",
     "kmeans",
+    "load",
+    "plot",
     "quantize",
     "show_config",
     "update",
 ]
 
-# Names whose modules need an extra, or are not worth importing every time.
-_LAZY = {"quantize": "ckmeans.image"}
+# Names whose modules need an extra, or are not worth importing every time; "": a module itself.
+_LAZY = {
+    "KMeans": "ckmeans.estimator",
+    "compare": "ckmeans.choose",
+    "elbow": "ckmeans.choose",
+    "load": "ckmeans._files",
+    "plot": "",
+    "quantize": "ckmeans.image",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -32,7 +49,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'ckmeans' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(_LAZY[name]), name)
+    module = _LAZY[name]
+    value = getattr(import_module(module), name) if module else import_module(f"ckmeans.{name}")
     globals()[name] = value
     return value
 

@@ -1,9 +1,10 @@
 """What this build is, and how many threads it may use."""
+
 from __future__ import annotations
 
 import os
 
-from ckmeans import _runtime
+from ckmeans._load import _runtime
 from ckmeans._version import __version__
 
 _quota: float | None = None

@@ -14,23 +14,37 @@ cdef struct Step:
     bint sum                # fill the sums
     bint fresh              # nothing is known of `labels`: they may hold anything
     # INOUT
-    int32_t *labels
+    int32_t *labels         # the engine's own: `room` of them; 0 .. K - 1, or negative where unused
     # OUT
     double *squared         # each point's squared distance (NULL: not asked for)
     double *offsets         # weighted sums of (x - its centroid), rows of wide_stride(n)
     double *weights         # weight of each cluster
     int64_t *counts         # number of points of each cluster
     double square           # weighted sum of squared distances
-    int64_t changed         # labels that differ from what `labels` held
+    int64_t changed         # points whose label differs from what `labels` held
+    int64_t computed        # distances that were computed, those of boxes too
     uint64_t most           # bits of the largest |value| that was read
 
 
 cdef struct Engine:
-    int (*step)(Engine *engine, Step *step, Poll *poll) noexcept nogil  # nonzero: not done
+    int (*step)(Engine *engine, Step *step, Poll *poll) noexcept nogil
+    # The labels of the rows, in their order, from the engine's own.
+    void (*finish)(Engine *engine, int32_t *own, int32_t *labels) noexcept nogil
     void (*close)(Engine *engine) noexcept nogil
-    const char *name
+    int64_t room             # how many labels the engine keeps of its own
+    int64_t bytes
     bint any_K               # a step may have fewer centroids than it was opened for
     bint gives_up            # it does not pay here: the dense engine is to take over
-    double computed          # distances computed in full, over all steps
-    double avoided           # distances that were not
-    int64_t bytes            # memory that it holds
+
+
+# What an engine makes of the data once, for all K and all restarts; its own struct begins with this.
+cdef struct Prepared:
+    uint64_t most            # bits of the largest |value|: out of range, and no engine can be opened
+    int64_t bytes
+    void (*discard)(Prepared *prepared) noexcept nogil
+
+
+# NULL results: no memory, or interrupted.
+cdef struct Kind:
+    Prepared *(*prepare)(const Rows *rows, int n_threads, Poll *poll) noexcept nogil  # NULL: nothing to prepare
+    Engine *(*open)(const Rows *rows, Prepared *prepared, int64_t K, int n_threads) noexcept nogil

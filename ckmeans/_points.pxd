@@ -25,11 +25,14 @@ cdef struct Rows:
     int64_t stride           # values from row to row, where rows are read in place
     int64_t in_place         # a block that ends at or before this row is read in place
     const double *weights    # NULL: every point weighs 1
-    const double *cumulative # weights up to and with each row; NULL where weights is
+    const double *cumulative  # weights up to and with each row; NULL where weights is
     double total_weight
     uint64_t least           # bits of the magnitudes between which squares are safe
     uint64_t greatest
 
+
+# How many of the next `count` rows to read together: those in place, as whole tiles, before others.
+cdef int64_t block_at(const Rows *rows, int64_t first, int64_t count) noexcept nogil
 
 # `count` rows from `first` on: in place or in `scratch`, which holds count * n + 8 values.
 cdef const void *read_rows(const Rows *rows, int64_t first, int64_t count, void *scratch,

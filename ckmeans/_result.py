@@ -1,12 +1,14 @@
 """What a call of kmeans gives back."""
+
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Result:
     """The best restart of a k-means run, in exactly the state described.
 
@@ -33,9 +35,14 @@ class Result:
     algorithm : str
         The engine that ran.
     stats : dict
-        ``distances_computed`` in full and ``distances_avoided`` over all assignments, and the
-        engine's memory in ``bytes``.
+        Over all restarts: "distances_computed" (those of whole boxes too), "distances_avoided" (how
+        many more the dense engine would have computed), and "bytes" of memory that the engine took.
     """
+
+    __slots__ = (
+        "algorithm", "centroids", "counts", "distortion", "distortions", "history", "labels", "n_iter",
+        "path", "stats", "stop_reason",
+    )  # fmt: skip
 
     centroids: np.ndarray
     labels: np.ndarray
@@ -47,12 +54,35 @@ class Result:
     stop_reason: str
     path: list[np.ndarray] | None
     algorithm: str
-    stats: dict[str, float]
+    stats: dict[str, int]
+
+    def __init__(self, **fields: Any) -> None:
+        for name in self.__slots__:
+            object.__setattr__(self, name, fields[name])
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Result is read-only: {name} cannot be set")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _result_of, ({name: getattr(self, name) for name in self.__slots__},)
 
     @property
     def converged(self) -> bool:
         """Whether the run ended by itself: no label changed, or J barely fell."""
         return self.stop_reason in ("stable", "tolerance")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one file, which `ckmeans.load` reads.
+
+        Parameters
+        ----------
+        path : str or path
+            The name is taken as it is; ``.npz`` suits. The file holds plain arrays and a version,
+            no pickled objects.
+        """
+        from ckmeans._files import save
+
+        save(self, path)
 
     def __repr__(self) -> str:
         K, n = self.centroids.shape
@@ -61,3 +91,7 @@ class Result:
             f"<ckmeans.Result: {len(self.labels)} points x {n}, K={K}, distortion={self.distortion:.6g}, "
             f"n_iter={self.n_iter}, {self.stop_reason}{restarts}>"
         )
+
+
+def _result_of(fields: dict[str, Any]) -> Result:
+    return Result(**fields)

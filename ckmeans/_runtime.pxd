@@ -21,16 +21,27 @@ cdef extern from "simd/kernels.h" nogil:
         int32_t k
         uint32_t points
 
+    int LEAF
+
+    struct leaf:
+        const void *points
+        int64_t count
+        const double *weights
+        const double *numbers
+        const double *ones
+        int32_t *labels
+
     struct kernels:
         const char *name
         int itemsize
         int tile
         int group
+        int features
         uint64_t (*pack)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift,
                          void *tiles) noexcept nogil
         void (*pack_centroids)(const void *centroids, const void *shift, panel *panel) noexcept nogil
         void (*assign)(const void *tiles, int64_t ntiles, const panel *panel, void *scores,
-                       void *ids) noexcept nogil
+                       void *ids, void *partial) noexcept nogil
         void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
                            const double *weights, const double *centroids, sums *sums) noexcept nogil
         void (*distances)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
@@ -38,6 +49,17 @@ cdef extern from "simd/kernels.h" nogil:
         void (*relax)(const void *tiles, int64_t ntiles, int64_t n, const void *centres, int64_t trials,
                       const void *nearest, void *closer) noexcept nogil
         double (*total)(const void *values, const double *weights, int64_t count) noexcept nogil
+        int list_block
+        void (*list_all)(const void *centroids, const void *shift, int64_t K, int64_t n, void *list) noexcept nogil
+        int64_t (*prune)(const void *list, int64_t count, const void *edges, const void *shift, int64_t n,
+                         void *kept) noexcept nogil
+        int64_t (*settle)(const leaf *leaf, const void *list, int64_t count, const void *shift, int64_t n,
+                          const double *centroids, sums *sums) noexcept nogil
+        int64_t (*halve)(const void *columns, const int32_t *ids, int64_t stride, int64_t count, int64_t n,
+                         int64_t left, void *to, int32_t *to_ids, void *value, void *keys,
+                         int32_t *places) noexcept nogil
+        void (*classify)(const void *rows, int64_t stride, int64_t count, int depth, const int32_t *feature,
+                         const void *value, int32_t *bucket) noexcept nogil
         void (*project)(const void *tiles, int64_t ntiles, const panel *panel, int64_t room,
                         void *products) noexcept nogil
         int64_t (*screen)(const void *tile, const panel *panel, const void *bounds, hit *hits) noexcept nogil
@@ -52,6 +74,7 @@ cdef const kernels *kernels_for(int itemsize) noexcept nogil
 
 cdef int threads_for(int n_threads, double work) noexcept nogil
 cdef int thread_num() noexcept nogil
+cdef int team_size() noexcept nogil
 
 cdef void *allocate(size_t size) noexcept nogil
 cdef void release(void *memory) noexcept nogil
@@ -66,6 +89,7 @@ cdef struct Poll:
     int64_t done
 
 cdef int poll(Poll *p) noexcept nogil
+cdef int wait_a_little(Poll *p) noexcept nogil
 
 
 cdef class Watch:

@@ -1,8 +1,14 @@
-"""The shift of a step: near the data, whatever one far centroid does, and the same for every row."""
+"""What the engines share: where the data are shifted to before they are scored, and one block of memory."""
 from libc.stdint cimport int64_t
 
-from ckmeans._engine cimport Step
 from ckmeans._runtime cimport wide_stride
+
+
+cdef inline void *take(char *memory, size_t *at, size_t size) noexcept nogil:
+    """The next `size` bytes of a block; with memory NULL they are only counted."""
+    cdef void *start = NULL if memory == NULL else memory + at[0]
+    at[0] += (size + 63) // 64 * 64
+    return start
 
 
 cdef inline double median_of(double *values, int64_t count) noexcept nogil:
@@ -19,14 +25,15 @@ cdef inline double median_of(double *values, int64_t count) noexcept nogil:
     return values[(count - 1) // 2]
 
 
-cdef inline void find_shift(const Step *s, int64_t n, int itemsize, void *shift) noexcept nogil:
-    """The componentwise median of a few centroids, in the computing dtype."""
+cdef inline void find_shift(int itemsize, int64_t K, int64_t n, const double *wide, void *shift) noexcept nogil:
+    """The componentwise median of a few centroids: near the data wherever they are, whatever
+    one far centroid does, and the same for every row and every engine."""
     cdef double few[9]
-    cdef int64_t stride = wide_stride(n), count = min(s.K, 9), l, i
+    cdef int64_t stride = wide_stride(n), count = min(K, 9), l, i
     cdef double value
     for l in range(n):
         for i in range(count):
-            few[i] = s.wide[(i * (s.K - 1) // max(count - 1, 1)) * stride + l]
+            few[i] = wide[(i * (K - 1) // max(count - 1, 1)) * stride + l]
         value = median_of(few, count)
         if itemsize == 4:
             (<float *>shift)[l] = <float>value

@@ -40,13 +40,6 @@ cdef int64_t sweep_bytes(const Sweep *w) noexcept nogil
 cdef int sweep_step(Sweep *w, void *engine, Scorer score, Step *s, Poll *p) noexcept nogil
 
 
-cdef inline void *take(char *memory, size_t *at, size_t size) noexcept nogil:
-    """The next `size` bytes of a layout; with memory NULL they are only counted."""
-    cdef void *start = NULL if memory == NULL else memory + at[0]
-    at[0] += (size + 63) // 64 * 64
-    return start
-
-
 cdef inline int64_t store_labels(const void *ids, int itemsize, int64_t count, int32_t *labels) noexcept nogil:
     """Labels from a kernel's integers; returns how many changed."""
     cdef int64_t i, changed = 0

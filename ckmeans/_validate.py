@@ -1,7 +1,10 @@
 """Every check of what a user passes in, and every error message about it."""
+
 from __future__ import annotations
 
+import numbers
 import operator
+import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -9,7 +12,9 @@ import numpy as np
 
 INITS = ("k-means++", "random")
 EMPTY = ("drop", "reinit", "farthest", "error")
-ALGORITHMS = ("auto", "dense", "screen")
+ALGORITHMS = ("auto", "dense", "cells", "screen")
+CELLS_FEATURES = 8
+CELLS_ROWS = 1 << 30
 
 # dtype, of either byte order -> size of an item of the computing dtype.
 _COMPUTED_IN = {
@@ -49,6 +54,38 @@ def clusters(K: object, m: int) -> int:
     return integer("K", K, 1, m, " (the number of points)")
 
 
+def n_clusters(value: object, m: int) -> int:
+    """The number of clusters of an estimator for m points."""
+    number = integer("n_clusters", value, 1)
+    if number > m:
+        raise ValueError(f"n_samples={m} should be >= n_clusters={number}.")
+    return number
+
+
+def cluster_counts(ks: object, m: int) -> list[int]:
+    """Numbers of clusters to try for m points, rising, each once."""
+    try:
+        values = list(ks)  # type: ignore[call-overload]
+    except TypeError:
+        raise TypeError(f"ks must be numbers of clusters such as range(1, 11), found {found(ks)}") from None
+    if not values:
+        raise ValueError("ks must hold at least one number of clusters, found none")
+    return sorted({integer("each of ks", K, 1, m, " (the number of points)") for K in values})
+
+
+def cost_of(cost: Any, K: int) -> float:
+    """What K clusters cost."""
+    if cost is None:
+        return 0.0
+    value = cost(K) if callable(cost) else cost
+    name = f"cost({K})" if callable(cost) else "cost"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number, found {found(value)}")
+    if not 0 <= float(value) < float("inf"):
+        raise ValueError(f"{name} must be finite and at least 0, found {value}")
+    return float(value) if callable(cost) else float(value) * K
+
+
 def threads(n_threads: object, default: Callable[[], int]) -> int:
     """The number of threads; None means `default()`."""
     if n_threads is None:
@@ -78,6 +115,16 @@ def choice(name: str, value: object, valid: tuple[str, ...]) -> str:
     return value
 
 
+def algorithm(value: object, m: int, n: int) -> str:
+    """The name of an engine that takes m points of n features, or "auto"."""
+    name = choice("algorithm", value, ALGORITHMS)
+    if name == "cells" and n > CELLS_FEATURES:
+        raise ValueError(f'algorithm="cells" takes at most {CELLS_FEATURES} features, found {n}')
+    if name == "cells" and m > CELLS_ROWS:
+        raise ValueError(f'algorithm="cells" takes at most {CELLS_ROWS} points, found {m}')
+    return name
+
+
 def _listed(valid: tuple[str, ...]) -> str:
     return ", ".join(map(repr, valid))
 
@@ -94,7 +141,7 @@ def seed(seed: object) -> int:
     if isinstance(seed, np.random.Generator):
         return int(seed.integers(1 << 63))
     if seed is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+        return int.from_bytes(os.urandom(8), "little")
     try:
         number = integer("seed", seed, 0)
     except TypeError:
@@ -102,6 +149,20 @@ def seed(seed: object) -> int:
             f"seed must be an integer, a numpy.random.Generator or None, found {found(seed)}"
         ) from None
     return number if number < 1 << 63 else int(np.random.SeedSequence(number).generate_state(1, np.uint64)[0])
+
+
+def random_state(value: object) -> np.random.RandomState:
+    """NumPy's global generator for None, a fresh one for a number, and one that goes on being used."""
+    if value is None:
+        return np.random.mtrand._rand  # type: ignore[attr-defined,no-any-return]
+    if isinstance(value, np.random.RandomState):
+        return value
+    try:
+        return np.random.RandomState(integer("random_state", value, 0, 2**32 - 1))
+    except TypeError:
+        raise TypeError(
+            f"random_state must be an integer, a numpy.random.RandomState or None, found {found(value)}"
+        ) from None
 
 
 # ---- arrays -----------------------------------------------------------------------------------
@@ -143,6 +204,25 @@ def points(X: object, name: str = "X") -> np.ndarray:
     return X
 
 
+def table(X: object) -> np.ndarray:
+    """Points as an estimator takes them: numbers kept as objects too, and faults worded as users of
+    scikit-learn know them."""
+    array_ = X if type(X) is np.ndarray else _as_ndarray("X", X)
+    assert isinstance(array_, np.ndarray)
+    if array_.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: X has dtype {array_.dtype}")
+    if array_.dtype.kind == "O":
+        array_ = array_.astype(np.float64)
+    if array_.ndim == 1:
+        raise ValueError(
+            f"Expected 2D array, got 1D array of shape {array_.shape}. Reshape your data: X.reshape(-1, 1) "
+            "makes points of one feature, X.reshape(1, -1) one point"
+        )
+    if array_.ndim == 2 and array_.shape[1] == 0:
+        raise ValueError(f"Found array with 0 feature(s) (shape={array_.shape}) while a minimum of 1 is required.")
+    return points(array_)
+
+
 def itemsize(X: np.ndarray) -> int:
     """Size of an item of the dtype in which X is computed."""
     return _COMPUTED_IN[X.dtype]
@@ -157,11 +237,21 @@ def centroids(value: object, n: int, name: str = "centroids") -> np.ndarray:
 
 
 def start(value: object, K: int, n: int, name: str = "init") -> np.ndarray:
-    """Finite starting centroids: K rows of n features."""
+    """Starting centroids: K rows of n features."""
     array_ = centroids(value, n, name)
     if len(array_) != K:
         raise ValueError(f"{name} must have K={K} rows, found shape {array_.shape}")
-    finite(name, array_)
+    return array_
+
+
+def initial_centers(value: object, n_clusters: int, n_features: int) -> np.ndarray:
+    """An estimator's start, its faults worded as users of scikit-learn know them."""
+    array_ = points(value, "init")
+    does_not_match = f"The shape of the initial centers {array_.shape} does not match the number of"
+    if len(array_) != n_clusters:
+        raise ValueError(f"{does_not_match} clusters {n_clusters}.")
+    if array_.shape[1] != n_features:
+        raise ValueError(f"{does_not_match} features of the data {n_features}.")
     return array_
 
 
@@ -202,12 +292,23 @@ def weights(value: object, m: int) -> np.ndarray | None:
     return array_
 
 
+def estimator_weights(value: Any, m: int) -> tuple[np.ndarray | None, float]:
+    """Weights of m points, which may be one number for all, and their sum; None where all are equal,
+    so that the same numbers are drawn as without weights."""
+    array_ = weights(np.full(m, value, np.float64) if isinstance(value, numbers.Real) else value, m)
+    if array_ is None:
+        return None, float(m)
+    return None if array_.min() == array_.max() else array_, float(array_.sum())
+
+
 def output(value: object, m: int) -> np.ndarray:
     """The caller's array for labels."""
     if not isinstance(value, np.ndarray) or value.dtype != np.int32:
         raise TypeError(f"out must be an int32 array, found {_kind_of(value)}")
     if value.shape != (m,) or not value.flags.c_contiguous or not value.flags.writeable:
-        raise ValueError(f"out must be a writable contiguous array of shape ({m},), found shape {value.shape}")
+        raise ValueError(
+            f"out must be a writable contiguous array of shape ({m},), found shape {value.shape}"
+        )
     return value
 
 
@@ -227,13 +328,30 @@ def finite(name: str, array_: np.ndarray) -> None:
 
 def refuse_not_finite(name: str, array_: np.ndarray, row: int, column: int) -> NoReturn:
     """Refuse the NaN or infinity at this place."""
-    raise ValueError(f"{name} must be finite, found {array_[row, column]} at row {row}, column {column}")
+    raise ValueError(
+        f"{name} must be finite, found {array_[row, column]} at row {row}, column {column}: "
+        "drop or fill NaN and infinity first"
+    )
 
 
-def refuse_too_large(**arrays: np.ndarray) -> NoReturn:
-    """Refuse values whose squares leave float64: those of the array with the largest one."""
-    largest = {name: max(abs(float(a.min())), abs(float(a.max()))) for name, a in arrays.items()}
+def magnitude(array_: np.ndarray) -> float:
+    """The largest magnitude, without a copy; NaN where there is one."""
+    return max(abs(float(array_.min())), abs(float(array_.max())))
+
+
+def refuse_start_beyond(limit: float, name: str, found: float) -> NoReturn:
+    """Refuse a start that float32 cannot be computed with, though X is computed in it: its result
+    would be in float64, and its labels not those that `assign` finds in float32."""
+    raise ValueError(f"{name} must lie within +-{limit:.3g}, as X does, found a value of {found:g}")
+
+
+def refuse_beyond_float64(**arrays: np.ndarray) -> NoReturn:
+    """Refuse values whose squares leave float64: those of the array with the largest one, or, where
+    none is large, those of X, which are too small."""
+    largest = {name: magnitude(array_) for name, array_ in arrays.items()}
     name = max(largest, key=largest.__getitem__)
+    if largest[name] < 1e9:
+        name = "X"
     raise ValueError(
         f"{name} must have values whose squares float64 can hold, found {largest[name]:g}: rescale the data"
     )

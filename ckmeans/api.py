@@ -1,20 +1,25 @@
 """kmeans and its parts: check what came in, choose the dtype, run, give back."""
+
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ckmeans import _dense, _lloyd, _seed, _validate
 from ckmeans._config import default_threads
 from ckmeans._points import Points
 from ckmeans._result import Result
 
-Init = ArrayLike | Callable[[np.ndarray, int, np.random.Generator], ArrayLike]
-_SMALL_WORK = 200_000  # multiply-adds below which no thread is started, so none need be counted
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    Init = ArrayLike | Callable[[np.ndarray, int, np.random.Generator], ArrayLike]
+
+_SMALL_WORK = 1_000_000  # multiply-adds below which no thread is started, so none need be counted
 
 
 def kmeans(
@@ -27,7 +32,7 @@ def kmeans(
     tol: float = 1e-4,
     empty: Literal["drop", "reinit", "farthest", "error"] = "drop",
     sample_weight: ArrayLike | None = None,
-    algorithm: Literal["auto", "dense", "screen"] = "auto",
+    algorithm: Literal["auto", "dense", "cells", "screen"] = "auto",
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
     callback: Callable[[int, float, np.ndarray], Any] | None = None,
@@ -65,12 +70,14 @@ def kmeans(
         be filled, since every distance is 0, stays where it is with count 0.
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default.
-    algorithm : {"auto", "dense", "screen"}
-        The engine; every engine gives the same labels. "dense" compares every pair; "screen", made
-        for many features, bounds every distance from below by a projection on the leading n'
-        directions and computes in full what that leaves; it takes 4 (n' + 2) bytes a row on top
-        (8 for float64), n' at most 128. "auto" chooses by the shapes, and takes "screen" only
-        where its bytes are at most half of the size of X or 256 MiB.
+    algorithm : {"auto", "dense", "cells", "screen"}
+        The engine; every engine gives the same labels. "dense" computes every distance; "cells", up
+        to 8 features, puts the points in a spatial order once and settles whole boxes of them at
+        once; "screen", made for many features, bounds every distance from below by a projection on
+        the leading n' directions of a sample and computes in full only what that leaves: it takes
+        4 (n' + 2) bytes a row on top (8 for float64), n' at most 128. "auto" chooses by the shapes,
+        takes "screen" only where its bytes are at most half of the size of X or 256 MiB, and goes
+        on with "dense" where too many distances are left.
     seed : int, numpy.random.Generator or None
         The same seed gives the same bits on the same machine, on any number of threads.
     n_threads : int, optional
@@ -108,6 +115,44 @@ def kmeans(
     >>> sorted(r.counts.tolist()), r.stop_reason
     ([2, 2], 'stable')
     """
+    return run(
+        X,
+        K,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        empty=empty,
+        sample_weight=sample_weight,
+        algorithm=algorithm,
+        seed=seed,
+        n_threads=n_threads,
+        callback=callback,
+        progress=progress,
+        keep_path=keep_path,
+    )
+
+
+def run(
+    X: Any,
+    K: Any,
+    *,
+    init: Any,
+    n_init: Any = 1,
+    max_iter: Any,
+    tol: Any = 0.0,
+    tol_shift: float = -1.0,
+    empty: Any,
+    sample_weight: Any,
+    algorithm: Any = "auto",
+    seed: Any,
+    n_threads: Any,
+    callback: Any = None,
+    progress: Any = False,
+    keep_path: Any = False,
+) -> Result:
+    """`kmeans`; where tol_shift is at least 0, a restart stops when the squared moves of the centroids
+    add up to at most that, as scikit-learn's do, and not by tol."""
     X = _validate.points(X)
     K = _validate.clusters(K, len(X))
     weights = _validate.weights(sample_weight, len(X))
@@ -115,12 +160,16 @@ def kmeans(
     options: dict[str, Any] = {
         "max_iter": _validate.integer("max_iter", max_iter, 1),
         "tol": _validate.tolerance(tol),
+        "tol_shift": tol_shift,
         "empty": _lloyd.EMPTY_POLICIES[_validate.choice("empty", empty, _validate.EMPTY)],
         "callback": _validate.function("callback", callback),
         "keep_path": bool(keep_path),
     }
-    options["algorithm"] = _validate.choice("algorithm", algorithm, _validate.ALGORITHMS)
-    options["most_bytes"] = max(X.nbytes // 2, 256 << 20)
+    algorithm = _validate.algorithm(algorithm, *X.shape)
+    options["watchful"] = algorithm == "auto"
+    if algorithm == "auto":
+        algorithm = _fastest(X, K, n_init)
+    options["algorithm"] = _lloyd.ALGORITHMS.index(algorithm)
     start, trials = _starts(init, X, K, n_init)
     options |= {"K": K, "n_init": n_init, "trials": trials, "seed": _validate.seed(seed)}
     options["n_threads"] = _threads(n_threads, X.size * K * n_init)
@@ -315,12 +364,42 @@ def init_centroids(
         centroids, most = _seed.init(points, K, default_trials, number, count)
         if points.out_of_range(most):
             raise _lloyd.OutOfRange(most)
+        # Of random examples nobody has looked at the values yet.
+        largest = float(np.abs(centroids).max())
+        if not largest <= points.largest:
+            raise _lloyd.OutOfRange(points.bits(largest))
         return centroids
 
     return _in_safe_dtype(X, weights, draw)
 
 
+def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = None) -> np.ndarray:
+    """The (m, K) distances of checked points to centroids, in the computing dtype."""
+    threads = _threads(n_threads, X.size * len(centroids))
+
+    def work(points: Points) -> np.ndarray:
+        rounded = _rounded(centroids, points, "centroids")
+        out = np.empty((len(X), len(rounded)), rounded.dtype)
+        most = _dense.distances(points, rounded, out, threads)
+        if points.out_of_range(most):
+            raise _lloyd.OutOfRange(most)
+        return out
+
+    return _in_safe_dtype(X, None, work)
+
+
 # ---- between the checks and the engines ---------------------------------------------------------
+
+
+def _fastest(X: np.ndarray, K: int, n_init: int) -> str:
+    """The engine of "auto", by the shapes alone: where ordering or projecting the points pays."""
+    m, n = X.shape
+    if n <= 4 and 4096 <= m < _validate.CELLS_ROWS and K * n_init >= 8:
+        return "cells"
+    projected = m * 131 * _validate.itemsize(X)
+    if n >= 48 and K >= 32 and m >= max(4096, 16 * K) and projected <= max(X.nbytes // 2, 256 << 20):
+        return "screen"
+    return "dense"
 
 
 def _threads(n_threads: object, work: int) -> int:
@@ -344,7 +423,7 @@ def _in_safe_dtype(
                 for name, other in others.items():
                     _validate.finite(name, other)
         if itemsize == 8:
-            _validate.refuse_too_large(X=X, **others)
+            _validate.refuse_beyond_float64(X=X, **others)
         itemsize = 8
 
 
@@ -381,24 +460,29 @@ def _starts(init: Init, X: np.ndarray, K: int, n_init: int, name: str = "init") 
     given = _validate.start(init, K, X.shape[1], name)
     if n_init != 1:
         raise ValueError(f"n_init must be 1 where {name} is an array, found {n_init}")
-    return lambda restart, seed, points: _rounded(given, points, name), 0
+    return lambda restart, seed, points: _rounded(given, X, points, name), 0
 
 
-def _called_starts(init: Callable[..., ArrayLike], X: np.ndarray, K: int, name: str) -> Callable[..., np.ndarray]:
+def _called_starts(
+    init: Callable[..., ArrayLike], X: np.ndarray, K: int, name: str
+) -> Callable[..., np.ndarray]:
     def start(restart: int, seed: int, points: Points) -> np.ndarray:
         rng = np.random.default_rng([seed, restart])
         made_by = f"{name}(X, K, rng)"
-        return _rounded(_validate.start(init(X, K, rng), K, X.shape[1], made_by), points, made_by)
+        return _rounded(_validate.start(init(X, K, rng), K, X.shape[1], made_by), X, points, made_by)
 
     return start
 
 
-def _rounded(centroids: np.ndarray, points: Points, name: str) -> np.ndarray:
-    """Starting centroids in the computing dtype, if its range holds their squares."""
+def _rounded(centroids: np.ndarray, X: np.ndarray, points: Points, name: str) -> np.ndarray:
+    """Starting centroids in the computing dtype, if they are finite and it holds their squares."""
     largest = float(np.abs(centroids).max())
-    if largest > points.largest:
+    if not largest <= points.largest:
+        _validate.finite(name, centroids)
         if points.itemsize == 8:
-            _validate.refuse_too_large(**{name: centroids})
+            _validate.refuse_beyond_float64(**{name: centroids})
+        if _validate.magnitude(X) <= points.largest:
+            _validate.refuse_start_beyond(points.largest, name, largest)
         raise _lloyd.OutOfRange(points.bits(largest))
     return np.ascontiguousarray(centroids, np.float32 if points.itemsize == 4 else np.float64)
 
@@ -423,7 +507,9 @@ class _Bar:
                 from tqdm.auto import tqdm
             except ImportError:
                 raise ImportError('progress=True needs tqdm: pip install "ckmeans-simd[progress]"') from None
-            self.bar = tqdm(total=n_init if n_init > 1 else max_iter, unit="restart" if n_init > 1 else "iteration")
+            self.bar = tqdm(
+                total=n_init if n_init > 1 else max_iter, unit="restart" if n_init > 1 else "iteration"
+            )
 
     def __enter__(self) -> Callable[[int], None] | None:
         return None if self.bar is None else self.beat

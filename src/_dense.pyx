@@ -1,13 +1,14 @@
 """Every pair of point and centroid, fused, at the speed of a matrix product; any n."""
-from libc.math cimport INFINITY, fabs, isfinite
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY, fabs, isfinite, sqrt, sqrtf
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ckmeans._engine cimport Engine, Step
-from ckmeans._points cimport Points, Rows, read_row
-from ckmeans._runtime cimport Poll, Watch, allocate, panel, release, wide_stride
-from ckmeans._shift cimport find_shift
-from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step, take
+from ckmeans._engine cimport Engine, Prepared, Step
+from ckmeans._points cimport Points, Rows, read_row, read_rows
+from ckmeans._runtime cimport Poll, Watch, allocate, panel, poll, release, threads_for, wide_stride
+from ckmeans._shift cimport find_shift, take
+from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step
 
 import numpy as np
 
@@ -17,6 +18,7 @@ cdef struct Desk:
     void *tiles
     void *scores
     void *ids
+    void *partial
 
 cdef struct Dense:
     Engine engine
@@ -43,18 +45,20 @@ cdef size_t dense_layout(Dense *d, char *memory) noexcept nogil:
         desk.tiles = take(memory, &at, block * n * item)
         desk.scores = take(memory, &at, block * item)
         desk.ids = take(memory, &at, block * item)
+        desk.partial = take(memory, &at, K * tile * item if n > rows.kernels.features else 0)
         if memory != NULL:
             d.desks[i] = desk
     return at
 
 
-cdef Engine *dense_open(const Rows *rows, int64_t K, int n_threads) noexcept nogil:
+cdef Engine *dense_open(const Rows *rows, Prepared *prepared, int64_t K, int n_threads) noexcept nogil:
     cdef Dense draft
     cdef char *memory
     memset(&draft, 0, sizeof(Dense))
     draft.engine.step = dense_step
     draft.engine.close = dense_close
-    draft.engine.name = "dense"
+    draft.engine.finish = dense_finish
+    draft.engine.room = rows.m
     draft.panel.n = rows.n
     if sweep_open(&draft.sweep, rows, K, n_threads):
         return NULL
@@ -73,6 +77,11 @@ cdef void dense_close(Engine *engine) noexcept nogil:
     release(engine)
 
 
+cdef void dense_finish(Engine *engine, int32_t *own, int32_t *labels) noexcept nogil:
+    """This engine's labels are the rows'."""
+    memcpy(labels, own, engine.room * sizeof(int32_t))
+
+
 # ---- one step --------------------------------------------------------------------------------
 
 cdef void score_block(void *engine, const Step *s, Part *part, int thread, const void *rows, int64_t stride,
@@ -83,7 +92,7 @@ cdef void score_block(void *engine, const Step *s, Part *part, int thread, const
     cdef int64_t tiles = (count + X.kernels.tile - 1) // X.kernels.tile
     cdef uint64_t most = X.kernels.pack(rows, stride, count, X.n, d.shift, desk.tiles)
     part.most = max(part.most, most)
-    X.kernels.assign(desk.tiles, tiles, &d.panel, desk.scores, desk.ids)
+    X.kernels.assign(desk.tiles, tiles, &d.panel, desk.scores, desk.ids, desk.partial)
     part.changed += store_labels(desk.ids, X.kernels.itemsize, count, s.labels + first)
 
 
@@ -91,11 +100,11 @@ cdef int dense_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     """Fulfil the contract; nonzero where it was interrupted."""
     cdef Dense *d = <Dense *>engine
     cdef const Rows *rows = d.sweep.rows
+    s.computed = rows.m * s.K
     if s.score:
         d.panel.K = s.K
-        find_shift(s, rows.n, rows.kernels.itemsize, d.shift)
+        find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, d.shift)
         rows.kernels.pack_centroids(s.centroids, d.shift, &d.panel)
-        engine.computed += <double>rows.m * s.K
     return sweep_step(&d.sweep, engine, score_block, s, p)
 
 
@@ -129,7 +138,7 @@ cdef uint64_t read_centroids(const Rows *centroids, int itemsize, double *wide, 
 cdef int step_once(const Rows *rows, const Rows *centroids, Step *s, int n_threads, Poll *p) noexcept nogil:
     """One step with everything made for it; nonzero where there is no memory."""
     cdef int itemsize = rows.kernels.itemsize
-    cdef Engine *engine = dense_open(rows, centroids.m, n_threads)
+    cdef Engine *engine = dense_open(rows, NULL, centroids.m, n_threads)
     cdef void *rounded = allocate(centroids.m * rows.n * itemsize)
     cdef uint64_t most
     s.wide = <double *>allocate(centroids.m * wide_stride(rows.n) * sizeof(double))
@@ -139,7 +148,9 @@ cdef int step_once(const Rows *rows, const Rows *centroids, Step *s, int n_threa
         s.K = centroids.m
         s.centroids = rounded
         engine.step(engine, s, p)
-        s.most = max(s.most, most)
+        # How small the values are is for X alone to say: a fit, too, looks only at X for that.
+        if most > rows.greatest:
+            s.most = max(s.most, most)
     if engine != NULL:
         engine.close(engine)
     release(rounded)
@@ -168,7 +179,7 @@ def step(Points points, Points centroids, int32_t[::1] labels, double[::1] squar
         counts = counts_array = np.empty(K, np.int64)
         s.offsets, s.weights, s.counts = &offsets[0, 0], &weights[0], &counts[0]
         offsets_array = offsets_array[:, :n]
-    s.score, s.sum, s.fresh = score, sum, True
+    s.score, s.sum = score, sum
     s.labels = &labels[0]
     s.squared = NULL if squared is None else &squared[0]
     cdef Watch watch = Watch()
@@ -181,3 +192,99 @@ def step(Points points, Points centroids, int32_t[::1] labels, double[::1] squar
     if sum and not isfinite(s.square):
         s.most = points.bits(INFINITY)
     return s.most, s.square, offsets_array, weights_array, counts_array
+
+
+# ---- all distances ---------------------------------------------------------------------------
+
+cdef int64_t PAIRS_ROWS = 128  # rows of a block, a whole number of tiles
+cdef int64_t PAIRS_K = 64      # centroids whose distances to a block are kept at a time
+
+# One thread's scratch.
+cdef struct PairsDesk:
+    void *rows
+    void *tiles
+    void *scores             # (PAIRS_K, PAIRS_ROWS) squared distances
+
+cdef struct Pairs:
+    const Rows *rows
+    const char *centres
+    int64_t K
+    char *out                # (m, K)
+    void *no_shift
+    PairsDesk *desks
+    uint64_t *most           # of each thread
+
+
+cdef size_t pairs_layout(Pairs *p, int n_threads, char *memory) noexcept nogil:
+    """Lay everything out; with memory NULL only count the bytes."""
+    cdef size_t item = p.rows.kernels.itemsize, at = 0
+    cdef int i
+    p.no_shift = take(memory, &at, p.rows.n * item)
+    p.most = <uint64_t *>take(memory, &at, n_threads * sizeof(uint64_t))
+    p.desks = <PairsDesk *>take(memory, &at, n_threads * sizeof(PairsDesk))
+    cdef PairsDesk desk
+    for i in range(n_threads):
+        desk.rows = take(memory, &at, (PAIRS_ROWS * p.rows.n + 8) * item)
+        desk.tiles = take(memory, &at, PAIRS_ROWS * p.rows.n * item)
+        desk.scores = take(memory, &at, PAIRS_ROWS * PAIRS_K * item)
+        if memory != NULL:
+            p.desks[i] = desk
+    return at
+
+
+cdef void store_roots(const void *squared, int itemsize, int64_t stride, int64_t count, int64_t group, int64_t K,
+                      char *out) noexcept nogil:
+    """`group` columns of `count` rows of K distances, from as many rows of squared ones."""
+    cdef int64_t i, j
+    for i in range(count):
+        for j in range(group):
+            if itemsize == 4:
+                (<float *>out)[i * K + j] = sqrtf((<const float *>squared)[j * stride + i])
+            else:
+                (<double *>out)[i * K + j] = sqrt((<const double *>squared)[j * stride + i])
+
+
+cdef void pairs_block(Pairs *p, int64_t block, int64_t thread) noexcept nogil:
+    cdef const Rows *X = p.rows
+    cdef PairsDesk *desk = &p.desks[thread]
+    cdef int64_t first = block * PAIRS_ROWS, count = min(PAIRS_ROWS, X.m - first), k = 0, group, stride
+    cdef int64_t tile = X.kernels.tile, tiles = (count + tile - 1) // tile, item = X.kernels.itemsize
+    cdef const void *rows = read_rows(X, first, count, desk.rows, &stride)
+    p.most[thread] = max(p.most[thread], X.kernels.pack(rows, stride, count, X.n, p.no_shift, desk.tiles))
+    while k < p.K:
+        group = min(PAIRS_K, p.K - k)
+        X.kernels.relax(desk.tiles, tiles, X.n, p.centres + k * X.n * item, group, NULL, desk.scores)
+        store_roots(desk.scores, item, tiles * tile, count, group, p.K, p.out + (first * p.K + k) * item)
+        k += group
+
+
+cdef void pairs_all(Pairs *p, int n_threads, Poll *poll_) noexcept nogil:
+    cdef int64_t block, blocks = (p.rows.m + PAIRS_ROWS - 1) // PAIRS_ROWS
+    for block in prange(blocks, schedule="dynamic", num_threads=n_threads):
+        if not poll(poll_):
+            pairs_block(p, block, threadid())
+
+
+def distances(Points points, centroids, out, int n_threads):
+    """Fill `out` with the distances of all pairs, from sums of squared differences; the bits of the
+    largest magnitude that was read. `centroids` and `out`: C-contiguous, of the computing dtype."""
+    cdef const uint8_t[::1] centres = centroids.reshape(-1).view(np.uint8)
+    cdef uint8_t[::1] filled = out.reshape(-1).view(np.uint8)
+    cdef Watch watch = Watch()
+    cdef Pairs p
+    cdef uint64_t most = 0
+    cdef int i, threads = threads_for(n_threads, <double>points.rows.m * points.rows.n * len(centroids))
+    p.rows, p.centres, p.K, p.out = &points.rows, <const char *>&centres[0], len(centroids), <char *>&filled[0]
+    cdef char *memory = <char *>allocate(pairs_layout(&p, threads, NULL))
+    if memory == NULL:
+        raise MemoryError
+    pairs_layout(&p, threads, memory)
+    memset(p.no_shift, 0, p.rows.n * p.rows.kernels.itemsize)
+    memset(p.most, 0, threads * sizeof(uint64_t))
+    with nogil:
+        pairs_all(&p, threads, &watch.poll)
+        for i in range(threads):
+            most = max(most, p.most[i])
+        release(memory)
+    watch.check()
+    return most

@@ -3,18 +3,23 @@
 It knows no engine, only the contract of a step. Many restarts of a small problem are shared out
 over the threads, one restart each at a time; else a step shares out its rows.
 """
+from cpython.buffer cimport PyBUF_ANY_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
-from cython.parallel cimport prange
+from cython.parallel cimport parallel
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
+from ckmeans._boxes cimport boxes_prepare
+from ckmeans._cells cimport cells_open
 from ckmeans._dense cimport dense_open
-from ckmeans._engine cimport Engine, Step
-from ckmeans._points cimport Points, Rows, out_of_range, read_row, read_rows
+from ckmeans._engine cimport Engine, Kind, Prepared, Step
+from ckmeans._points cimport Points, Rows, out_of_range, read_row
 from ckmeans._random cimport Stream, next_below, stream_of
-from ckmeans._runtime cimport Poll, Watch, allocate, poll, release, threads_for, wide_stride
-from ckmeans._screen cimport screen_may_pay, screen_open
+from ckmeans._runtime cimport (
+    Poll, Watch, allocate, poll, release, team_size, thread_num, threads_for, wait_a_little, wide_stride,
+)
+from ckmeans._screen cimport screen_open, watchful_open
 from ckmeans._seed cimport (
     Seeding, draw_row, plus_plus, random_examples, seeding_close, seeding_open,
 )
@@ -24,19 +29,24 @@ import numpy as np
 cdef enum Empty:
     DROP, REINIT, FARTHEST, ERROR
 
-cdef enum Choice:
-    AUTO, DENSE, SCREEN
-
 # Why a restart ended. The first four are answers, the others are not.
 cdef enum Ending:
     STABLE, TOLERANCE, MAX_ITER, CALLBACK, INTERRUPTED, OUT_OF_RANGE, EMPTY_CLUSTER, NO_MEMORY, GOES_ON
 
 STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
-ENGINES = {"auto": AUTO, "dense": DENSE, "screen": SCREEN}
 EMPTY_POLICIES = {"drop": DROP, "reinit": REINIT, "farthest": FARTHEST, "error": ERROR}
+
+# The engines by number, in the order of their names.
+ALGORITHMS = ("dense", "cells", "screen")
+cdef Kind KINDS[4]
+KINDS[0] = Kind(NULL, dense_open)
+KINDS[1] = Kind(boxes_prepare, cells_open)
+KINDS[2] = Kind(NULL, screen_open)
+KINDS[3] = Kind(NULL, watchful_open)
 
 cdef int64_t SCAN_ROWS = 512           # rows between two looks at signals
 cdef int64_t SHARED_WORK = 1 << 31     # multiply-adds of a step up to which restarts are shared out
+cdef int WAKEFUL_LOOKS = 10_000         # of a thread that waits for the others, before it takes naps
 cdef size_t SHARED_BYTES = 256 << 20   # memory that shared restarts may take
 
 
@@ -46,10 +56,9 @@ cdef struct Options:
     int64_t K
     int64_t n_init
     int64_t max_iter
-    double tol
+    double tol               # stop where J falls by at most tol * J; not looked at with tol_shift
+    double tol_shift         # stop where the squared moves of the centroids add up to at most this; < 0: no
     int empty
-    int choice               # enum Choice
-    int64_t most_bytes       # that AUTO may take on top
     int64_t trials           # k-means++; 0: random examples
     uint64_t seed
     PyObject *start          # None, or called for each restart's start
@@ -63,7 +72,7 @@ cdef struct Run:
     int ending
     double distortion
     char *centroids          # (K, n) of the computing dtype
-    int32_t *labels          # (m,)
+    int32_t *labels          # the engine's own
     int64_t *counts          # (K,)
     double *history          # n_iter + 1 distortions
     int64_t history_room
@@ -75,6 +84,8 @@ cdef struct Run:
 cdef struct Fit:
     const Rows *rows
     const Options *options
+    const Kind *kind
+    Prepared *prepared       # shared by all fits
     Engine *engine
     int64_t engine_K         # the number of centroids it was opened for
     int n_threads
@@ -87,11 +98,15 @@ cdef struct Fit:
     char *before             # centroids before the last update
     int64_t K_before
     double *wide
+    int32_t *row_labels      # (m,) in the order of rows, where an update asks for them; NULL: not yet
+    double computed          # distances, over all steps
+    double pairs             # and how many the dense engine computes
     int32_t *renumber        # (K,) new index of each centroid, -1: dropped
     int64_t *farthest        # (K,) rows for the empty clusters
     double *farthest_squared
     uint64_t most
     int64_t emptied          # the empty cluster that ended the fit
+    bint at_rest             # its restarts are done
 
 
 cdef inline char *take(char *memory, size_t *at, size_t size) noexcept nogil:
@@ -108,7 +123,7 @@ cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
     for i in range(2):
         f.runs[i].centroids = take(memory, &at, K * n * item)
         f.runs[i].counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
-        f.runs[i].labels = <int32_t *>take(memory, &at, f.rows.m * sizeof(int32_t))
+        f.runs[i].labels = <int32_t *>take(memory, &at, f.engine.room * sizeof(int32_t))
     f.before = take(memory, &at, K * n * item)
     f.wide = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.offsets = <double *>take(memory, &at, K * stride * sizeof(double))
@@ -119,14 +134,21 @@ cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
     return at
 
 
-cdef Fit *fit_open(const Rows *rows, const Options *options, int n_threads) noexcept nogil:
+cdef Fit *fit_open(const Rows *rows, const Options *options, const Kind *kind, Prepared *prepared,
+                   int n_threads) noexcept nogil:
     """NULL where there is no memory."""
     cdef Fit draft
     memset(&draft, 0, sizeof(draft))
     draft.rows = rows
     draft.options = options
+    draft.kind = kind
+    draft.prepared = prepared
+    draft.n_threads = n_threads
+    if open_engine(&draft, options.K):
+        return NULL
     cdef char *memory = <char *>allocate(fit_layout(&draft, NULL))
     if memory == NULL:
+        draft.engine.close(draft.engine)
         return NULL
     fit_layout(&draft, memory)
     draft.runs[0].restart = draft.runs[1].restart = -1
@@ -136,29 +158,18 @@ cdef Fit *fit_open(const Rows *rows, const Options *options, int n_threads) noex
     f.best = &f.runs[1]
     f.step.score = f.step.sum = True
     f.step.wide = f.wide
-    f.n_threads = n_threads
     f.seeding = seeding_open(rows, options.K, options.trials, n_threads)
-    if f.seeding == NULL or open_engine(f, options.K):
+    if f.seeding == NULL:
         fit_close(f)
         return NULL
     return f
-
-
-cdef Engine *engine_of(const Fit *f, int64_t K) noexcept nogil:
-    """The engine that was asked for, or the one that the shapes speak for."""
-    cdef int choice = f.options.choice
-    if choice == AUTO:
-        choice = SCREEN if screen_may_pay(f.rows, K, f.options.most_bytes) else DENSE
-    if choice == SCREEN:
-        return screen_open(f.rows, K, f.n_threads, f.options.choice == AUTO)
-    return dense_open(f.rows, K, f.n_threads)
 
 
 cdef int open_engine(Fit *f, int64_t K) noexcept nogil:
     """An engine for K centroids: how it adds up depends on K. Nonzero: no memory."""
     if f.engine != NULL:
         f.engine.close(f.engine)
-    f.engine = engine_of(f, K)
+    f.engine = f.kind.open(f.rows, f.prepared, K, f.n_threads)
     f.engine_K = K
     return f.engine == NULL
 
@@ -172,6 +183,7 @@ cdef void fit_close(Fit *f) noexcept nogil:
         release(f.runs[i].history)
         release(f.runs[i].path)
         release(f.runs[i].path_K)
+    release(f.row_labels)
     release(f)
 
 
@@ -186,7 +198,8 @@ cdef int grow(void **memory, int64_t used, int64_t *room, size_t size) noexcept 
     larger = allocate(wanted * size)
     if larger == NULL:
         return 1
-    memcpy(larger, memory[0], used * size)
+    if used:  # memcpy from NULL is undefined, of no bytes too
+        memcpy(larger, memory[0], used * size)
     release(memory[0])
     memory[0] = larger
     room[0] = wanted
@@ -229,15 +242,8 @@ cdef void widen(Fit *f) noexcept nogil:
 
 cdef int fall_back(Fit *f) noexcept nogil:
     """Let the dense engine go on, which gives the same bits; nonzero: no memory."""
-    cdef double computed = f.engine.computed, avoided = f.engine.avoided
-    f.engine.close(f.engine)
-    f.engine = dense_open(f.rows, f.run.K, f.n_threads)
-    f.engine_K = f.run.K
-    if f.engine == NULL:
-        return 1
-    f.engine.computed += computed
-    f.engine.avoided += avoided
-    return 0
+    f.kind = &KINDS[0]
+    return open_engine(f, f.run.K)
 
 
 cdef int do_step(Fit *f, Poll *p) noexcept nogil:
@@ -264,6 +270,8 @@ cdef int assign(Fit *f, Poll *p) noexcept nogil:
         return INTERRUPTED if p.stopped else NO_MEMORY
     f.step.fresh = False
     f.run.distortion = f.step.square / f.rows.total_weight
+    f.computed += f.step.computed
+    f.pairs += <double>f.rows.m * f.run.K
     return GOES_ON
 
 
@@ -295,23 +303,25 @@ cdef void move_to_means(Fit *f) noexcept nogil:
 
 cdef void drop_empty(Fit *f) noexcept nogil:
     """Remove the centroids without points; the others keep their order."""
-    cdef int64_t size = f.rows.n * f.rows.kernels.itemsize, k, kept = 0, i
-    for k in range(f.run.K):
+    cdef int64_t size = f.rows.n * f.rows.kernels.itemsize, k, kept = 0, i, K = f.run.K
+    for k in range(K):
         f.renumber[k] = -1
         if f.step.weights[k] != 0:
             memmove(f.run.centroids + kept * size, f.run.centroids + k * size, size)
             f.renumber[k] = <int32_t>kept
             kept += 1
     f.run.K = kept
-    for i in range(f.rows.m):
-        f.run.labels[i] = f.renumber[f.run.labels[i]]
+    for i in range(f.engine.room):
+        # Engines leave what they do not use as they find it.
+        if 0 <= f.run.labels[i] < K:
+            f.run.labels[i] = f.renumber[f.run.labels[i]]
 
 
 cdef double squared_to_own(const Fit *f, int64_t row, void *values) noexcept nogil:
     """The squared distance of a row to its centroid; `values` holds n + 8 values."""
     cdef double squared
     read_row(f.rows, row, values)
-    f.rows.kernels.distances(values, f.rows.n, 1, f.rows.n, f.run.labels + row, f.wide, &squared)
+    f.rows.kernels.distances(values, f.rows.n, 1, f.rows.n, f.row_labels + row, f.wide, &squared)
     return squared
 
 
@@ -321,8 +331,8 @@ cdef bint may_move_to(const Fit *f, int64_t row, void *values) noexcept nogil:
 
 cdef int64_t random_row_away(Fit *f, void *values, Poll *p) noexcept nogil:
     """A random row that is not on its centroid, -1 where there is none."""
-    cdef int64_t row, i
-    for i in range(64):
+    cdef int64_t row, i, _
+    for _ in range(64):
         row = draw_row(f.rows, &f.random)
         if may_move_to(f, row, values):
             return row
@@ -368,12 +378,31 @@ cdef int64_t farthest_rows(Fit *f, int64_t wanted, void *values, Poll *p) noexce
     return found
 
 
+cdef void take_out(Fit *f, int64_t row, const char *values) noexcept nogil:
+    """The mean of its cluster goes on without this row, unless only rounding would be left of it."""
+    cdef int64_t n = f.rows.n, start = f.row_labels[row] * wide_stride(n), l
+    cdef double *total = &f.step.weights[f.row_labels[row]]
+    cdef double weight = 1 if f.rows.weights == NULL else f.rows.weights[row], value
+    if total[0] - weight <= 1e-9 * total[0]:
+        return
+    total[0] -= weight
+    for l in range(n):
+        value = (<float *>values)[l] if f.rows.kernels.itemsize == 4 else (<double *>values)[l]
+        f.step.offsets[start + l] -= weight * (value - f.wide[start + l])
+
+
 cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
-    """Put the empty clusters on points, far from where the points' centroids were."""
+    """Put the empty clusters on points, far from where the points' centroids are, before those
+    move on without the farthest ones."""
     cdef int64_t size = f.rows.n * f.rows.kernels.itemsize, k, row, taken = 0, found = 0, empty = 0
-    cdef void *values = allocate(size + 64)
-    if values == NULL:
+    cdef void *values
+    if f.row_labels == NULL:
+        f.row_labels = <int32_t *>allocate(f.rows.m * sizeof(int32_t))
+    values = allocate(size + 64)
+    if values == NULL or f.row_labels == NULL:
+        release(values)
         return 1
+    f.engine.finish(f.engine, f.run.labels, f.row_labels)
     if f.options.empty == FARTHEST:
         for k in range(f.run.K):
             empty += f.step.weights[k] == 0
@@ -388,6 +417,8 @@ cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
             taken += 1
         if row >= 0:
             read_row(f.rows, row, f.run.centroids + k * size)
+        if row >= 0 and f.options.empty == FARTHEST:
+            take_out(f, row, f.run.centroids + k * size)
     release(values)
     return 0
 
@@ -395,25 +426,25 @@ cdef int refill_empty(Fit *f, Poll *p) noexcept nogil:
 cdef int update(Fit *f, Poll *p) noexcept nogil:
     f.K_before = f.run.K
     memcpy(f.before, f.run.centroids, f.run.K * f.rows.n * f.rows.kernels.itemsize)
+    cdef bint empty = first_empty(f) >= 0
+    if empty and f.options.empty != DROP and refill_empty(f, p):
+        return 1
     move_to_means(f)
-    if first_empty(f) < 0:
-        return 0
-    if f.options.empty == DROP:
+    if empty and f.options.empty == DROP:
         drop_empty(f)
-        return 0
-    return refill_empty(f, p)
+    return 0
 
 
 # ---- one restart -----------------------------------------------------------------------------
 
 cdef int call_start(Fit *f, Poll *p) noexcept with gil:
     """Take the start of this restart from Python."""
-    cdef const uint8_t[::1] values
+    cdef Py_buffer view
     watch = <Watch>p.watch
     try:
-        start = (<object>f.options.start)(f.run.restart)
-        values = start.reshape(-1).view(np.uint8)
-        memcpy(f.run.centroids, &values[0], values.shape[0])
+        PyObject_GetBuffer((<object>f.options.start)(f.run.restart), &view, PyBUF_ANY_CONTIGUOUS)
+        memcpy(f.run.centroids, view.buf, view.len)
+        PyBuffer_Release(&view)
     except BaseException as error:
         watch.error = error
         p.stopped = 1
@@ -425,8 +456,9 @@ cdef bint call_back(Fit *f, Poll *p) noexcept with gil:
     watch = <Watch>p.watch
     cdef bint stop = False
     try:
-        stop = (<object>f.options.callback)(
-            f.run.n_iter, f.run.distortion, centroids_of(f, f.run.centroids, f.run.K)) is True
+        said = (<object>f.options.callback)(
+            f.run.n_iter, f.run.distortion, centroids_of(f, f.run.centroids, f.run.K))
+        stop = type(said) in (bool, np.bool_) and said
     except BaseException as error:
         watch.error = error
         p.stopped = 1
@@ -453,6 +485,21 @@ cdef int begin(Fit *f, int64_t restart, Poll *p) noexcept nogil:
     return OUT_OF_RANGE if out_of_range(f.rows, most) else GOES_ON
 
 
+cdef double squared_shift(const Fit *f) noexcept nogil:
+    """The sum of the squared moves of the centroids in the last update."""
+    cdef int64_t i, values = f.run.K * f.rows.n
+    cdef double total = 0, move
+    if f.run.K != f.K_before:
+        return INFINITY
+    for i in range(values):
+        if f.rows.kernels.itemsize == 4:
+            move = <double>(<float *>f.run.centroids)[i] - (<float *>f.before)[i]
+        else:
+            move = (<double *>f.run.centroids)[i] - (<double *>f.before)[i]
+        total += move * move
+    return total
+
+
 cdef int judge(Fit *f, double distortion_before, Poll *p) noexcept nogil:
     """Whether the restart ends after the assignment that was just made."""
     if f.options.callback != NULL:
@@ -461,9 +508,11 @@ cdef int judge(Fit *f, double distortion_before, Poll *p) noexcept nogil:
         if p.stopped:
             return INTERRUPTED
     if f.run.n_iter > 0:
+        if f.options.tol_shift >= 0 and squared_shift(f) <= f.options.tol_shift:
+            return TOLERANCE
         if f.step.changed == 0:
             return STABLE
-        if distortion_before - f.run.distortion <= f.options.tol * distortion_before:
+        if f.options.tol_shift < 0 and distortion_before - f.run.distortion <= f.options.tol * distortion_before:
             return TOLERANCE
     return MAX_ITER if f.run.n_iter == f.options.max_iter else GOES_ON
 
@@ -503,7 +552,7 @@ cdef int iterate(Fit *f, bint keep_path, Poll *p) noexcept nogil:
         ending = INTERRUPTED if p.stopped else assign_and_check(f, p)
         if ending == GOES_ON and f.run.distortion > distortion_before:
             return step_back(f, p)
-        f.run.n_iter += ending == GOES_ON
+        f.run.n_iter += 1
         if f.options.n_init == 1:
             p.done = f.run.n_iter
     return ending
@@ -550,7 +599,7 @@ cdef int sharing_threads(const Rows *rows, const Options *o, int n_threads) noex
     """On how many threads to run whole restarts; 1: one after another, a step on all threads."""
     cdef double work = <double>rows.m * rows.n * o.K
     cdef size_t bytes_each = rows.m * 24 + 8 * o.K * (rows.n + 8) * 24
-    if o.choice == SCREEN or o.n_init < n_threads or o.start != NULL or o.callback != NULL:
+    if o.n_init < n_threads or o.start != NULL or o.callback != NULL:
         return 1
     if work > SHARED_WORK or bytes_each * n_threads > SHARED_BYTES:
         return 1
@@ -561,18 +610,23 @@ cdef class Fits:
     """The threads' fits, while they are in use."""
     cdef Fit *each[1024]
     cdef int count
+    cdef int64_t done            # restarts that have come to an answer
+    cdef Prepared *prepared
 
     def __cinit__(self):
         self.count = 0
+        self.prepared = NULL
 
     def __dealloc__(self):
         cdef int i
         for i in range(self.count):
             fit_close(self.each[i])
+        if self.prepared != NULL:
+            self.prepared.discard(self.prepared)
 
 
-cdef void run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distortions, Poll *p) noexcept nogil:
-    """A callback that wants to stop ends all restarts."""
+cdef int64_t run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distortions, Poll *p) noexcept nogil:
+    """Returns how many restarts were run: a callback that wants to stop ends them all."""
     cdef int64_t restart
     cdef Run *last
     for restart in range(n_init):
@@ -582,19 +636,37 @@ cdef void run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distortio
             break
         if last.ending == CALLBACK:
             f.best.ending = CALLBACK
-            break
+            return restart + 1
         if n_init > 1:
             p.done = restart + 1
+    return n_init
 
 
 cdef void run_shared(Fits fits, int64_t n_init, double *distortions, Poll *p) noexcept:
     """Restart r on any thread: its numbers come from stream r, and of equals the first wins."""
-    cdef int64_t restart
-    cdef int thread, count = fits.count
     cdef Fit **each = fits.each
-    with nogil:
-        for thread in prange(count, schedule="static", chunksize=1, num_threads=count):
-            run_every(each[thread], thread, count, n_init, distortions, p)
+    cdef int count = fits.count
+    with nogil, parallel(num_threads=count):
+        run_team(each, count, n_init, distortions, p)
+
+
+cdef void run_team(Fit **each, int count, int64_t n_init, double *distortions, Poll *p) noexcept nogil:
+    """What one thread does, in a team of `count` threads or (as OpenMP decides) fewer."""
+    cdef int i = thread_num(), team = team_size(), looks = 0
+    cdef bint first = i == 0
+    while i < count:
+        run_every(each[i], i, count, n_init, distortions, p)
+        each[i].at_rest = True
+        i += team
+    if first:
+        # Only this thread can look at signals, so it stays until the others are through.
+        for i in range(count):
+            while not each[i].at_rest:
+                looks += 1
+                if looks < WAKEFUL_LOOKS:
+                    poll(p)
+                else:
+                    wait_a_little(p)
 
 
 cdef void run_every(Fit *f, int64_t first, int64_t step, int64_t n_init, double *distortions, Poll *p) noexcept nogil:
@@ -610,11 +682,11 @@ cdef void run_every(Fit *f, int64_t first, int64_t step, int64_t n_init, double 
 
 cdef object array_of(const void *values, size_t size, dtype, shape):
     """A new array with a copy of these bytes."""
+    cdef Py_buffer view
     array = np.empty(shape, dtype)
-    cdef uint8_t[::1] bytes_
-    if size:
-        bytes_ = array.reshape(-1).view(np.uint8)
-        memcpy(&bytes_[0], values, size)
+    PyObject_GetBuffer(array, &view, PyBUF_WRITABLE)
+    memcpy(view.buf, values, size)
+    PyBuffer_Release(&view)
     return array
 
 
@@ -629,24 +701,40 @@ cdef object path_of(const Fit *f, const Run *r):
     return [centroids_of(f, r.path + i * size, r.path_K[i]) for i in range(r.n_iter + 1)]
 
 
-cdef object answer(const Fit *f, const Run *r, bint keep_path):
-    cdef int64_t m = f.rows.m
+cdef object labels_of(Fit *f, Run *r):
+    """The labels of the rows, by the engine that found them."""
+    labels = np.empty(f.rows.m, np.int32)
+    cdef int32_t[::1] view = labels
+    with nogil:
+        f.engine.finish(f.engine, r.labels, &view[0])
+    return labels
+
+
+cdef object answer(Fit *f, Run *r, bint keep_path):
     return {
         "centroids": centroids_of(f, r.centroids, r.K),
-        "labels": array_of(r.labels, m * sizeof(int32_t), np.int32, m),
+        "labels": labels_of(f, r),
         "counts": array_of(r.counts, r.K * sizeof(int64_t), np.int64, r.K),
         "distortion": r.distortion,
         "history": array_of(r.history, (r.n_iter + 1) * sizeof(double), np.float64, r.n_iter + 1),
         "n_iter": r.n_iter,
         "stop_reason": STOP_REASONS[r.ending],
         "path": path_of(f, r) if keep_path else None,
-        "algorithm": f.engine.name.decode(),
-        "stats": {
-            "distances_computed": f.engine.computed,
-            "distances_avoided": f.engine.avoided,
-            "bytes": f.engine.bytes,
-        },
     }
+
+
+cdef object stats_of(Fits fits):
+    """What all restarts cost."""
+    cdef double computed = 0, pairs = 0
+    cdef int64_t bytes_ = 0
+    cdef int i
+    for i in range(fits.count):
+        computed += fits.each[i].computed
+        pairs += fits.each[i].pairs
+        bytes_ += fits.each[i].engine.bytes
+    if fits.prepared != NULL:
+        bytes_ += fits.prepared.bytes
+    return {"distances_computed": int(computed), "distances_avoided": int(pairs - computed), "bytes": bytes_}
 
 
 cdef object best_of(Fits fits):
@@ -670,6 +758,20 @@ class EmptyCluster(Exception):
     """Under the policy "error"; args: the cluster and the iteration."""
 
 
+cdef int prepare(Fits fits, const Kind *kind, const Rows *rows, int n_threads, Watch watch) except -1:
+    """What the engine makes of the data once."""
+    if kind.prepare == NULL:
+        return 0
+    with nogil:
+        fits.prepared = kind.prepare(rows, n_threads, &watch.poll)
+    watch.check()
+    if fits.prepared == NULL:
+        raise MemoryError
+    if out_of_range(rows, fits.prepared.most):
+        raise OutOfRange(fits.prepared.most)
+    return 0
+
+
 cdef int raise_ending(const Fit *f) except -1:
     if f.run.ending == OUT_OF_RANGE:
         raise OutOfRange(f.most)
@@ -680,18 +782,17 @@ cdef int raise_ending(const Fit *f) except -1:
     return 0
 
 
-def fit(Points points, *, int64_t K, algorithm, int64_t most_bytes, int64_t trials, start, int64_t n_init, int64_t max_iter, double tol,
-        int empty, uint64_t seed, int n_threads, callback, beat, bint keep_path):
+def fit(Points points, *, int algorithm, bint watchful, int64_t K, int64_t trials, start, int64_t n_init,
+        int64_t max_iter, double tol, double tol_shift, int empty, uint64_t seed, int n_threads, callback, beat, bint keep_path):
     """All restarts; the best one as a dict, with every restart's distortion.
 
+    `algorithm`: its place in ALGORITHMS; `watchful`: the dense engine may take over from it.
     `start(restart)` gives a C-contiguous (K, n) array of the computing dtype; None: seed with
     `trials` candidates a centre, 0 for random examples. `beat(done)` is called now and then.
     """
     cdef Options options
     options.K, options.n_init, options.max_iter, options.tol = K, n_init, max_iter, tol
-    options.trials = trials
-    options.choice = ENGINES[algorithm]
-    options.most_bytes = most_bytes
+    options.trials, options.tol_shift = trials, tol_shift
     options.empty, options.seed = empty, seed
     options.start = NULL if start is None else <PyObject *>start
     options.callback = NULL if callback is None else <PyObject *>callback
@@ -699,17 +800,21 @@ def fit(Points points, *, int64_t K, algorithm, int64_t most_bytes, int64_t tria
     cdef Watch watch = Watch(beat)
     cdef Fits fits = Fits()
     cdef int i, sharing = min(sharing_threads(rows, &options, n_threads), 1024)
-    cdef double[::1] distortions = np.full(n_init, np.nan)
+    distortions_array = np.empty(n_init)
+    cdef double[::1] distortions = distortions_array
+    cdef const Kind *kind = &KINDS[3 if watchful and algorithm == 2 else algorithm]
+    prepare(fits, kind, rows, n_threads, watch)
     for i in range(sharing):
-        fits.each[i] = fit_open(rows, &options, n_threads if sharing == 1 else 1)
+        fits.each[i] = fit_open(rows, &options, kind, fits.prepared, n_threads if sharing == 1 else 1)
         if fits.each[i] == NULL:
             raise MemoryError
         fits.count += 1
     if sharing == 1:
         with nogil:
-            run_in_order(fits.each[0], n_init, keep_path, &distortions[0], &watch.poll)
+            fits.done = run_in_order(fits.each[0], n_init, keep_path, &distortions[0], &watch.poll)
     else:
         run_shared(fits, n_init, &distortions[0], &watch.poll)
+        fits.done = n_init
     watch.check()
     for i in range(sharing):
         raise_ending(fits.each[i])
@@ -720,6 +825,7 @@ def fit(Points points, *, int64_t K, algorithm, int64_t most_bytes, int64_t tria
         watch.check()
         f.best = f.run
     result = answer(f, f.best, keep_path)
-    all_distortions = np.asarray(distortions)
-    result["distortions"] = all_distortions[~np.isnan(all_distortions)]
+    result["distortions"] = distortions_array[:fits.done]
+    result["stats"] = stats_of(fits)
+    result["algorithm"] = "dense" if f.kind == &KINDS[0] else ALGORITHMS[algorithm]
     return result

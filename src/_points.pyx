@@ -25,6 +25,11 @@ cdef dict SOURCES = {
 }
 
 
+cdef int64_t block_at(const Rows *rows, int64_t first, int64_t count) noexcept nogil:
+    cdef int64_t whole = (rows.in_place - first) // rows.kernels.tile * rows.kernels.tile
+    return whole if 0 < whole < count else count
+
+
 cdef const void *read_rows(const Rows *rows, int64_t first, int64_t count, void *scratch,
                            int64_t *stride) noexcept nogil:
     if first + count <= rows.in_place:

@@ -17,9 +17,11 @@ cdef extern from "simd/threads.h" nogil:
     int ckmeans_openmp()
     int ckmeans_max_threads()
     int ckmeans_thread_num()
+    int ckmeans_team_size()
     int ckmeans_must_be_serial()
     void ckmeans_guard_fork()
     double ckmeans_now()
+    void ckmeans_nap()
 
 
 # ---- the kernels ---------------------------------------------------------------------------
@@ -87,13 +89,17 @@ def openmp_max_threads():
 
 cdef int threads_for(int n_threads, double work) noexcept nogil:
     """How many threads `work` multiply-adds are worth: starting a team costs microseconds."""
-    if ckmeans_openmp() == 0 or ckmeans_must_be_serial() or work < 2e5:
+    if ckmeans_openmp() == 0 or ckmeans_must_be_serial() or work < 1e6:
         return 1
     return n_threads
 
 
 cdef int thread_num() noexcept nogil:
     return ckmeans_thread_num()
+
+
+cdef int team_size() noexcept nogil:
+    return ckmeans_team_size()
 
 
 # ---- memory --------------------------------------------------------------------------------
@@ -137,6 +143,12 @@ cdef int poll(Poll *p) noexcept nogil:
         look_up(p)
         p.next = ckmeans_now() + POLL_SECONDS
     return p.stopped
+
+
+cdef int wait_a_little(Poll *p) noexcept nogil:
+    """`poll` for a thread that has nothing left to do but to look at signals for the others."""
+    ckmeans_nap()
+    return poll(p)
 
 
 cdef class Watch:

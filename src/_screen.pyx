@@ -27,12 +27,12 @@ from libc.math cimport INFINITY, fabs, isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
-from ckmeans._engine cimport Engine, Step
+from ckmeans._engine cimport Engine, Prepared, Step
 from ckmeans._points cimport Rows, read_row, read_rows
 from ckmeans._random cimport Stream, next_unit, stream_of
 from ckmeans._runtime cimport Poll, allocate, hit, panel, poll, release, threads_for, wide_stride
-from ckmeans._shift cimport find_shift
-from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step, take
+from ckmeans._shift cimport find_shift, take
+from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step
 
 cdef int64_t SAMPLE = 2048         # rows from which the directions come
 cdef int64_t MOST_DIRECTIONS = 128
@@ -49,6 +49,7 @@ cdef struct Desk:
     void *tile               # points of one tile (or a block of them), all features
     void *scores
     void *ids
+    void *partial
     void *best               # scores of the points' best centroids
     int32_t *winner
     void *bounds
@@ -127,6 +128,7 @@ cdef void take_desk(Desk *desk, const Screen *e, char *memory, size_t *at) noexc
     desk.tile = take(memory, at, (block * n + 8) * item)
     desk.scores = take(memory, at, block * item)
     desk.ids = take(memory, at, block * item)
+    desk.partial = take(memory, at, e.K * tile * item)
     desk.best = take(memory, at, tile * item)
     desk.winner = <int32_t *>take(memory, at, tile * sizeof(int32_t))
     desk.bounds = take(memory, at, tile * item)
@@ -177,7 +179,7 @@ cdef size_t screen_layout(Screen *e, char *memory) noexcept nogil:
     return at
 
 
-cdef Engine *screen_open(const Rows *rows, int64_t K, int n_threads, bint watchful) noexcept nogil:
+cdef Engine *open_any(const Rows *rows, int64_t K, int n_threads, bint watchful) noexcept nogil:
     cdef Screen draft
     cdef Screen *e
     cdef char *memory
@@ -185,7 +187,8 @@ cdef Engine *screen_open(const Rows *rows, int64_t K, int n_threads, bint watchf
     memset(&draft, 0, sizeof(Screen))
     draft.engine.step = screen_step
     draft.engine.close = screen_close
-    draft.engine.name = "screen"
+    draft.engine.finish = screen_finish
+    draft.engine.room = rows.m
     draft.engine.any_K = True
     draft.K = K
     draft.watchful = watchful
@@ -216,9 +219,17 @@ cdef void screen_close(Engine *engine) noexcept nogil:
     release(e)
 
 
-cdef bint screen_may_pay(const Rows *rows, int64_t K, int64_t most_bytes) noexcept nogil:
-    cdef double bytes_ = <double>rows.m * (MOST_DIRECTIONS + 3) * rows.kernels.itemsize
-    return rows.n >= 48 and K >= 32 and rows.m >= 16 * K and rows.m >= 4096 and bytes_ <= most_bytes
+cdef Engine *screen_open(const Rows *rows, Prepared *prepared, int64_t K, int n_threads) noexcept nogil:
+    return open_any(rows, K, n_threads, False)
+
+
+cdef Engine *watchful_open(const Rows *rows, Prepared *prepared, int64_t K, int n_threads) noexcept nogil:
+    return open_any(rows, K, n_threads, True)
+
+
+cdef void screen_finish(Engine *engine, int32_t *own, int32_t *labels) noexcept nogil:
+    """This engine's labels are the rows'."""
+    memcpy(labels, own, engine.room * sizeof(int32_t))
 
 
 # ---- directions ------------------------------------------------------------------------------
@@ -537,7 +548,7 @@ cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
     """Everything that is made once; nonzero where it was not."""
     cdef const Rows *rows = e.sweep.rows
     cdef int64_t l
-    find_shift(s, rows.n, rows.kernels.itemsize, e.origin)
+    find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, e.origin)
     for l in range(wide_stride(rows.n)):
         e.origin_wide[l] = get(e.origin, l, rows.kernels.itemsize) if l < rows.n else 0
     if find_directions(e, s, p) or p.stopped or e.engine.gives_up or project_points(e, p) or p.stopped:
@@ -577,7 +588,7 @@ cdef void prepare_step(Screen *e, const Step *s) noexcept nogil:
     cdef int threads = threads_for(e.n_desks, <double>s.K * n * (e.d + 1))
     cdef double apart, far = 0
     e.screened.K = e.full.K = s.K
-    find_shift(s, n, item, e.shift)
+    find_shift(item, s.K, n, s.wide, e.shift)
     for l in range(n):
         apart = get(e.shift, l, item) - e.origin_wide[l]
         far += apart * apart
@@ -622,7 +633,7 @@ cdef void settle_subset(Screen *e, const Step *s, Desk *desk, const int32_t *k, 
         memcpy(<char *>desk.chosen + i * size, <char *>s.centroids + k[i] * size, size)
     desk.subset.K = count
     X.kernels.pack_centroids(desk.chosen, e.shift, &desk.subset)
-    X.kernels.assign(desk.tile, 1, &desk.subset, desk.scores, desk.ids)
+    X.kernels.assign(desk.tile, 1, &desk.subset, desk.scores, desk.ids, desk.partial)
     for p in range(X.kernels.tile):
         if get(desk.scores, p, item) < get(desk.best, p, item):
             id = <int32_t>((<uint32_t *>desk.ids)[p] if item == 4 else (<uint64_t *>desk.ids)[p])
@@ -639,7 +650,7 @@ cdef void settle(Screen *e, const Step *s, Part *part, Desk *desk, const void *r
     X.kernels.pack(rows, stride, count, X.n, e.shift, desk.tile)
     part.computed += count * candidates
     if candidates == s.K and e.full_packed:
-        X.kernels.assign(desk.tile, 1, &e.full, desk.scores, desk.ids)
+        X.kernels.assign(desk.tile, 1, &e.full, desk.scores, desk.ids, desk.partial)
         for p in range(count):
             desk.winner[p] = <int32_t>((<uint32_t *>desk.ids)[p] if item == 4 else (<uint64_t *>desk.ids)[p])
         return
@@ -654,7 +665,7 @@ cdef void settle(Screen *e, const Step *s, Part *part, Desk *desk, const void *r
 
 cdef void guess(Screen *e, Desk *desk, const void *tile, int64_t count, int32_t *labels) noexcept nogil:
     """The centroids that seem closest."""
-    e.sweep.rows.kernels.assign(tile, 1, &e.guessed, desk.scores, desk.ids)
+    e.sweep.rows.kernels.assign(tile, 1, &e.guessed, desk.scores, desk.ids, desk.partial)
     store_labels(desk.ids, e.sweep.rows.kernels.itemsize, count, labels)
 
 
@@ -831,7 +842,7 @@ cdef void score_in_full(Screen *e, const Step *s, Part *part, Desk *desk, const 
                         int64_t first, int64_t count) noexcept nogil:
     cdef const Rows *X = e.sweep.rows
     X.kernels.pack(rows, stride, count, X.n, e.shift, desk.tile)
-    X.kernels.assign(desk.tile, tiles_of(X, count), &e.full, desk.scores, desk.ids)
+    X.kernels.assign(desk.tile, tiles_of(X, count), &e.full, desk.scores, desk.ids, desk.partial)
     part.changed += store_labels(desk.ids, X.kernels.itemsize, count, s.labels + first)
     part.computed += count * s.K
 
@@ -869,9 +880,8 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     for i in range(e.sweep.partials):
         computed += e.sweep.parts[i].computed
         waived += e.sweep.parts[i].waived
-    engine.computed += computed
+    s.computed = <int64_t>computed
     if s.score:
-        engine.avoided += <double>rows.m * s.K - computed
         e.waived = waived / tiles_of(rows, rows.m)
         if e.watchful and not s.fresh and price_of(e, computed / rows.m / s.K) > 1:
             engine.gives_up = True

@@ -15,13 +15,14 @@ from ckmeans._runtime cimport Poll, Watch, allocate, poll, release, threads_for
 
 import numpy as np
 
-cdef int64_t CHUNK = 512  # rows whose sum is kept, and the unit shared out to threads
+cdef int64_t CHUNK = 512               # rows whose sum is kept, and the unit shared out to threads
+cdef int64_t PACKED_BYTES = 64 << 20   # packed points that are kept over all centres
 
 
 # One thread's scratch.
 cdef struct Desk:
     char *rows
-    char *tiles
+    char *tiles      # one chunk, where the packed points are not kept
     char *closer     # (trials, CHUNK)
 
 cdef struct Full:
@@ -30,7 +31,8 @@ cdef struct Full:
     int64_t slots            # of the table of chosen values: a power of two over 2 K
     int64_t *table           # index + 1 of a chosen row, 0: free
     char *nearest            # (m,) squared distance to the nearest centre
-    double *sums             # (trials + 1, chunks) weighted sums of squared distances
+    char *packed             # (m, n) all tiles; NULL: each chunk is packed again for each centre
+    double *sums             # (trials, chunks) weighted sums of squared distances
     char *candidates         # (trials, n)
     char *no_shift           # (n,) zeros
     uint64_t *most           # (n_threads,)
@@ -53,14 +55,17 @@ cdef size_t seeding_layout(Full *f, char *memory) noexcept nogil:
     if trials == 0:
         return at
     f.nearest = take(memory, &at, f.chunks * CHUNK * item)
-    f.sums = <double *>take(memory, &at, (trials + 1) * f.chunks * sizeof(double))
+    f.sums = <double *>take(memory, &at, trials * f.chunks * sizeof(double))
+    f.packed = NULL
+    if f.chunks * CHUNK * rows.n * item <= <size_t>PACKED_BYTES:
+        f.packed = take(memory, &at, f.chunks * CHUNK * rows.n * item)
     f.candidates = take(memory, &at, trials * rows.n * item)
     f.no_shift = take(memory, &at, rows.n * item)
     f.most = <uint64_t *>take(memory, &at, f.base.n_threads * sizeof(uint64_t))
     f.desks = <Desk *>take(memory, &at, f.base.n_threads * sizeof(Desk))
     for i in range(f.base.n_threads):
         desk.rows = take(memory, &at, (CHUNK * rows.n + 8) * item)
-        desk.tiles = take(memory, &at, CHUNK * rows.n * item)
+        desk.tiles = take(memory, &at, CHUNK * rows.n * item if f.packed == NULL else 0)
         desk.closer = take(memory, &at, trials * CHUNK * item)
         if memory != NULL:
             f.desks[i] = desk
@@ -173,36 +178,61 @@ cdef unsigned long long random_examples(Seeding *seeding, Stream *random, void *
 
 # ---- greedy k-means++ ------------------------------------------------------------------------
 
-cdef void relax_chunk(Full *f, Desk *desk, uint64_t *most, int64_t chunk, const void *centres, int64_t trials,
-                      bint first, bint keep) noexcept nogil:
-    """Squared distances of a chunk's points to the nearest of the centres so far and one trial
-    more, and their sums; `keep` makes the (single) trial one of the centres."""
+cdef char *tiles_of(Full *f, Desk *desk, uint64_t *most, int64_t chunk, int64_t count, bint first) noexcept nogil:
+    """The packed points of a chunk."""
+    cdef const Rows *rows = f.base.rows
+    cdef int64_t stride
+    cdef const void *values
+    cdef char *tiles = desk.tiles
+    if f.packed != NULL:
+        tiles = f.packed + chunk * CHUNK * rows.n * rows.kernels.itemsize
+    if f.packed == NULL or first:
+        values = read_rows(rows, chunk * CHUNK, count, desk.rows, &stride)
+        most[0] = max(most[0], rows.kernels.pack(values, stride, count, rows.n, f.no_shift, tiles))
+    return tiles
+
+
+cdef char *take_to(Full *f, int64_t thread, int64_t chunk, const void *centre, bint first) noexcept nogil:
+    """Take a chunk's points to `centre` where it is their nearest; gives the packed points."""
+    cdef const Rows *rows = f.base.rows
+    cdef int64_t count = min(CHUNK, rows.m - chunk * CHUNK), tile = rows.kernels.tile
+    cdef char *nearest = f.nearest + chunk * CHUNK * rows.kernels.itemsize
+    cdef char *packed = tiles_of(f, &f.desks[thread], &f.most[thread], chunk, count, first)
+    rows.kernels.relax(packed, (count + tile - 1) // tile, rows.n, centre, 1, NULL if first else nearest, nearest)
+    return packed
+
+
+cdef void relax_chunk(Full *f, int64_t thread, int64_t chunk, const void *centre, const void *candidates,
+                      int64_t trials, bint first) noexcept nogil:
+    """Take a chunk's points to `centre`, and sum up what would be left with each of the candidates
+    besides (without candidates: what is left)."""
     cdef const Rows *rows = f.base.rows
     cdef size_t item = rows.kernels.itemsize
-    cdef int64_t start = chunk * CHUNK, count = min(CHUNK, rows.m - start), tile = rows.kernels.tile
-    cdef int64_t tiles = (count + tile - 1) // tile, stride, trial
-    cdef const void *values = read_rows(rows, start, count, desk.rows, &stride)
-    cdef char *nearest = f.nearest + start * item
-    cdef char *closer = nearest if keep else desk.closer
-    most[0] = max(most[0], rows.kernels.pack(values, stride, count, rows.n, f.no_shift, desk.tiles))
-    rows.kernels.relax(desk.tiles, tiles, rows.n, centres, trials, NULL if first else nearest, closer)
+    cdef int64_t count = min(CHUNK, rows.m - chunk * CHUNK), tile = rows.kernels.tile
+    cdef int64_t tiles = (count + tile - 1) // tile, trial
+    cdef const double *weights = NULL if rows.weights == NULL else rows.weights + chunk * CHUNK
+    cdef char *nearest = f.nearest + chunk * CHUNK * item
+    cdef char *closer = f.desks[thread].closer
+    cdef char *packed = take_to(f, thread, chunk, centre, first)
+    if trials == 0:
+        f.sums[chunk] = rows.kernels.total(nearest, weights, count)
+        return
+    rows.kernels.relax(packed, tiles, rows.n, candidates, trials, nearest, closer)
     for trial in range(trials):
-        f.sums[(0 if keep else trial + 1) * f.chunks + chunk] = rows.kernels.total(
-            closer + trial * tiles * tile * item, NULL if rows.weights == NULL else rows.weights + start, count)
+        f.sums[trial * f.chunks + chunk] = rows.kernels.total(closer + trial * tiles * tile * item, weights, count)
 
 
-cdef void relax_all(Full *f, const void *centres, int64_t trials, bint first, bint keep, Poll *p) noexcept nogil:
+cdef void relax_all(Full *f, const void *centre, const void *candidates, int64_t trials, bint first,
+                    Poll *p) noexcept nogil:
     cdef int64_t chunk
-    cdef int thread
     if f.base.n_threads == 1:
         for chunk in range(f.chunks):
             if not poll(p):
-                relax_chunk(f, &f.desks[0], &f.most[0], chunk, centres, trials, first, keep)
+                relax_chunk(f, 0, chunk, centre, candidates, trials, first)
     else:
         for chunk in prange(f.chunks, schedule="dynamic", chunksize=4, num_threads=f.base.n_threads):
             if not poll(p):
-                thread = threadid()
-                relax_chunk(f, &f.desks[thread], &f.most[thread], chunk, centres, trials, first, keep)
+                relax_chunk(f, threadid(), chunk, centre, candidates, trials, first)
 
 
 cdef double chunks_total(const double *sums, int64_t chunks) noexcept nogil:
@@ -213,14 +243,16 @@ cdef double chunks_total(const double *sums, int64_t chunks) noexcept nogil:
     return total
 
 
-cdef int64_t draw_far(Full *f, Stream *random, double total) noexcept nogil:
-    """A row, drawn with its weighted squared distance to the nearest centre as its probability."""
+cdef int64_t draw_far(Full *f, Stream *random, const double *sums, double total, const void *centre) noexcept nogil:
+    """A row, drawn with its weighted squared distance to the nearest centre as its probability.
+    `sums` already count with the newest centre; `nearest` does once its chunk is looked at."""
     cdef const Rows *rows = f.base.rows
     cdef double left = next_unit(random) * total, share
     cdef int64_t chunk = 0, row, last = -1
-    while chunk < f.chunks - 1 and left >= f.sums[chunk]:
-        left -= f.sums[chunk]
+    while chunk < f.chunks - 1 and left >= sums[chunk]:
+        left -= sums[chunk]
         chunk += 1
+    take_to(f, 0, chunk, centre, False)
     for row in range(chunk * CHUNK, min((chunk + 1) * CHUNK, rows.m)):
         share = (<double>(<float *>f.nearest)[row] if rows.kernels.itemsize == 4
                  else (<double *>f.nearest)[row])
@@ -238,7 +270,7 @@ cdef int64_t best_trial(Full *f, int64_t trials) noexcept nogil:
     cdef int64_t trial, best = 0
     cdef double total, least = INFINITY
     for trial in range(trials):
-        total = chunks_total(f.sums + (trial + 1) * f.chunks, f.chunks)
+        total = chunks_total(f.sums + trial * f.chunks, f.chunks)
         if total < least:
             least = total
             best = trial
@@ -254,28 +286,30 @@ cdef uint64_t most_read(const Full *f) noexcept nogil:
 
 
 cdef unsigned long long plus_plus(Seeding *seeding, Stream *random, void *centroids_, Poll *p) noexcept nogil:
+    """One pass over the points a centre: it takes the points to the centre chosen last and sums up
+    what each candidate for the next one would leave; the best one's sums serve the next draw."""
     cdef Full *f = <Full *>seeding
     cdef const Rows *rows = seeding.rows
-    cdef int64_t size = rows.n * rows.kernels.itemsize, k, trial
+    cdef int64_t size = rows.n * rows.kernels.itemsize, k, trial, best = 0
     cdef char *centroids = <char *>centroids_
+    cdef char *newest = centroids
     cdef double total
     memset(f.most, 0, seeding.n_threads * sizeof(uint64_t))
     read_row(rows, draw_row(rows, random), centroids)
-    relax_all(f, centroids, 1, True, True, p)
+    relax_all(f, centroids, NULL, 0, True, p)
     if out_of_range(rows, most_read(f)):
         return most_read(f)
     for k in range(1, seeding.K):
         if p.stopped:
             break
-        total = chunks_total(f.sums, f.chunks)
+        newest = centroids + (k - 1) * size
+        total = chunks_total(f.sums + best * f.chunks, f.chunks)
         for trial in range(seeding.trials):
-            read_row(rows, draw_far(f, random, total), f.candidates + trial * size)
-        trial = 0
-        if seeding.trials > 1:
-            relax_all(f, f.candidates, seeding.trials, False, False, p)
-            trial = best_trial(f, seeding.trials)
-        memcpy(centroids + k * size, f.candidates + trial * size, size)
-        relax_all(f, centroids + k * size, 1, False, True, p)
+            read_row(rows, draw_far(f, random, f.sums + best * f.chunks, total, newest),
+                     f.candidates + trial * size)
+        relax_all(f, newest, f.candidates, seeding.trials, False, p)
+        best = best_trial(f, seeding.trials)
+        memcpy(centroids + k * size, f.candidates + best * size, size)
     return most_read(f)
 
 

@@ -9,8 +9,9 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from ckmeans._engine cimport Step
-from ckmeans._points cimport Rows, read_rows
+from ckmeans._points cimport Rows, block_at, read_rows
 from ckmeans._runtime cimport Poll, allocate, poll, release, threads_for, wide_stride
+from ckmeans._shift cimport take
 
 # ---- sizes: of n, K and the dtype alone ------------------------------------------------------
 
@@ -98,7 +99,7 @@ cdef void work_chunk(Sweep *w, void *engine, Scorer score, const Step *s, Poll *
     cdef int64_t first = chunk * w.chunk, end = min(first + w.chunk, X.m), count, stride
     cdef const void *rows
     while first < end and not poll(p):
-        count = min(w.block, end - first)
+        count = block_at(X, first, min(w.block, end - first))
         rows = read_rows(X, first, count, w.scratch[thread], &stride)
         if s.score:
             score(engine, s, part, thread, rows, stride, first, count)

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
 #define ALWAYS_INLINE __forceinline
 #define UNROLL
 #elif defined(__clang__)
@@ -28,6 +29,17 @@
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
+
+static ALWAYS_INLINE int lowest_bit(unsigned bits)
+{
+#if defined(_MSC_VER) && !defined(__clang__)
+    unsigned long place;
+    _BitScanForward(&place, bits);
+    return (int)place;
+#else
+    return __builtin_ctz(bits);
+#endif
+}
 
 struct panel {
     int64_t K, n;
@@ -51,11 +63,24 @@ struct hit {
     uint32_t points;
 };
 
+/* A box of at most LEAF points in columns: feature l of point p is points[l * LEAF + p]. */
+enum { LEAF = 32 };
+
+struct leaf {
+    const void *points;
+    int64_t count;
+    const double *weights; /* LEAF of them, as all below; NULL: as many as the numbers */
+    const double *numbers; /* how many original points each stands for; NULL: ones */
+    const double *ones;
+    int32_t *labels;
+};
+
 struct kernels {
     const char *name; /* the instruction set */
     int itemsize;     /* of the computing dtype: 4 or 8 */
     int tile;         /* points in a tile */
     int group;        /* most centroids in a group */
+    int features;     /* most features that `assign` takes in one go */
 
     /* IN rows, shift; OUT tiles. Returns the largest |value| as bits: at or over every NaN and
      * infinity lies the bit pattern of infinity. */
@@ -65,8 +90,9 @@ struct kernels {
     void (*pack_centroids)(const void *centroids, const void *shift, struct panel *panel);
 
     /* IN tiles, panel; OUT the lowest score of each point and its centroid's index (an integer
-     * as wide as the computing dtype). */
-    void (*assign)(const void *tiles, int64_t ntiles, const struct panel *panel, void *scores, void *ids);
+     * as wide as the computing dtype). `partial`: room for K * tile values where n > features. */
+    void (*assign)(const void *tiles, int64_t ntiles, const struct panel *panel, void *scores, void *ids,
+                   void *partial);
 
     /* IN rows, labels, weights (NULL: 1), centroids (wide); INOUT sums. */
     void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
@@ -84,6 +110,28 @@ struct kernels {
 
     /* IN `count` values in the computing dtype, weights (NULL: 1). Returns their weighted sum. */
     double (*total)(const void *values, const double *weights, int64_t count);
+
+    /* Boxes against candidates: cells_body.h. A list takes K / list_block + 1 blocks of
+     * (n + 2) * list_block values; n is at most 8. */
+    int list_block;
+
+    /* IN centroids (K rows of n values), shift; OUT the list of them all. */
+    void (*list_all)(const void *centroids, const void *shift, int64_t K, int64_t n, void *list);
+
+    /* IN a list of `count` candidates, edges of a box (n low ones, n high ones), shift; OUT kept:
+     * those of them that may be the label of a point of the box. Returns how many they are. */
+    int64_t (*prune)(const void *list, int64_t count, const void *edges, const void *shift, int64_t n, void *kept);
+
+    /* IN the candidates of a leaf, shift, centroids (wide); INOUT the leaf's labels, sums. Returns
+     * how many original points changed their label. */
+    int64_t (*settle)(const struct leaf *leaf, const void *list, int64_t count, const void *shift, int64_t n,
+                      const double *centroids, struct sums *sums);
+
+    /* Ordering: order_body.h. */
+    int64_t (*halve)(const void *columns, const int32_t *ids, int64_t stride, int64_t count, int64_t n, int64_t left,
+                     void *to, int32_t *to_ids, void *value, void *keys, int32_t *places);
+    void (*classify)(const void *rows, int64_t stride, int64_t count, int depth, const int32_t *feature,
+                     const void *value, int32_t *bucket);
 
     /* IN tiles, panel of directions (packed as centroids are, with no shift), both of n features;
      * OUT tiles of panel->K features, `room` features apart: the products of points and directions.

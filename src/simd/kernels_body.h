@@ -8,7 +8,9 @@
 
 enum {
     F(TILE) = (int)V(LANES) * (int)V(TILE_VECS),
-    F(L1) = 24 * 1024 / (int)sizeof(REAL) /* values of a panel that stay in the first cache */
+    F(LIST_BLOCK) = (int)V(LANES),
+    F(L1) = 24 * 1024 / (int)sizeof(REAL), /* values that stay in the first cache */
+    F(FEATURES) = F(L1) / F(TILE)          /* features of a tile that do */
 };
 
 /* ---- packing -------------------------------------------------------------------------- */
@@ -91,6 +93,16 @@ static struct F(widths) F(split)(int64_t K)
     return s;
 }
 
+static ALWAYS_INLINE REAL F(norm)(const REAL *centroid, const REAL *shift, int64_t n)
+{
+    double norm = 0;
+    for (int64_t l = 0; l < n; ++l) {
+        const REAL moved = centroid[l] - shift[l];
+        norm += (double)moved * moved;
+    }
+    return (REAL)norm;
+}
+
 static void F(pack_centroids)(const void *centroids_, const void *shift_, struct panel *panel)
 {
     const REAL *centroids = centroids_, *shift = shift_;
@@ -103,13 +115,8 @@ static void F(pack_centroids)(const void *centroids_, const void *shift_, struct
         const int w = s.width + (i < s.wide_groups);
         for (int g = 0; g < w; ++g) {
             const int64_t k = k0 + g;
-            double norm = 0;
-            for (int64_t l = 0; l < n; ++l) {
-                const REAL moved = centroids[k * n + l] - shift[l];
-                norm += (double)moved * moved;
-                c[k0 * n + l * w + g] = -2 * moved;
-            }
-            norms[k] = (REAL)norm;
+            for (int64_t l = 0; l < n; ++l) c[k0 * n + l * w + g] = -2 * (centroids[k * n + l] - shift[l]);
+            norms[k] = F(norm)(centroids + k * n, shift, n);
             ids[k] = (BITS)k;
         }
         k0 += w;
@@ -118,15 +125,18 @@ static void F(pack_centroids)(const void *centroids_, const void *shift_, struct
 
 /* ---- assignment ----------------------------------------------------------------------- */
 
-/* One tile against one group of W centroids: the scores live and die in registers. */
+/* One tile against one group of W centroids over n features: the scores live in registers. They
+ * start at the norms, or at `from` where earlier features have been at work, and end in the
+ * minima, or in `to` where later features follow. */
 static ALWAYS_INLINE void F(group)(const int W, const REAL *x, const REAL *c, int64_t n, const REAL *norms,
-                                   const REAL *ids, V(vec) best[V(TILE_VECS)], V(vec) best_id[V(TILE_VECS)])
+                                   const REAL *ids, const REAL *from, REAL *to, REAL *best, REAL *best_id)
 {
     V(vec) score[V(GROUP)][V(TILE_VECS)];
     UNROLL
     for (int g = 0; g < W; ++g) {
         UNROLL
-        for (int v = 0; v < V(TILE_VECS); ++v) score[g][v] = V(set1)(norms[g]);
+        for (int v = 0; v < V(TILE_VECS); ++v)
+            score[g][v] = from ? V(load)(from + g * F(TILE) + v * V(LANES)) : V(set1)(norms[g]);
     }
     for (int64_t l = 0; l < n; ++l, x += F(TILE), c += W) {
         V(vec) xv[V(TILE_VECS)];
@@ -139,48 +149,56 @@ static ALWAYS_INLINE void F(group)(const int W, const REAL *x, const REAL *c, in
             for (int v = 0; v < V(TILE_VECS); ++v) score[g][v] = V(fma)(xv[v], cg, score[g][v]);
         }
     }
-    UNROLL
-    for (int g = 0; g < W; ++g) {
-        const V(vec) id = V(set1)(ids[g]);
+    if (to) {
         UNROLL
-        for (int v = 0; v < V(TILE_VECS); ++v) V(fold)(score[g][v], id, &best[v], &best_id[v]);
+        for (int g = 0; g < W; ++g) {
+            UNROLL
+            for (int v = 0; v < V(TILE_VECS); ++v) V(store)(to + g * F(TILE) + v * V(LANES), score[g][v]);
+        }
+        return;
+    }
+    UNROLL
+    for (int v = 0; v < V(TILE_VECS); ++v) {
+        V(vec) b = V(load)(best + v * V(LANES)), i = V(load)(best_id + v * V(LANES));
+        UNROLL
+        for (int g = 0; g < W; ++g) V(fold)(score[g][v], V(set1)(ids[g]), &b, &i);
+        V(store)(best + v * V(LANES), b);
+        V(store)(best_id + v * V(LANES), i);
     }
 }
 
 struct F(run) {
     const REAL *tiles, *c, *norms, *ids; /* c, norms, ids: those of the run's first centroid */
     int64_t ntiles, n, groups;
-    int fresh; /* nothing has been compared yet */
-    REAL *best, *best_id;
+    REAL *best, *best_id, *partial;
 };
 
+/* Some groups over one tile, as many features at a time as the first cache holds of it. */
+static ALWAYS_INLINE void F(visit)(const int W, const struct F(run) *r, const REAL *tile, int64_t first, int64_t last,
+                                   REAL *best, REAL *best_id)
+{
+    const int64_t n = r->n;
+    for (int64_t l = 0; l < n; l += F(FEATURES)) {
+        const int64_t count = n - l < F(FEATURES) ? n - l : F(FEATURES);
+        for (int64_t g = first; g < last; ++g) {
+            REAL *const kept = r->partial + g * W * F(TILE);
+            F(group)(W, tile + l * F(TILE), r->c + g * W * n + l * W, count, r->norms + g * W, r->ids + g * W,
+                     l > 0 ? kept : 0, l + count < n ? kept : 0, best, best_id);
+        }
+    }
+}
+
 /* Groups of one width over all tiles. As many groups as the first cache holds visit a tile
- * together; the tiles' running minima wait in memory between visits. */
+ * together; all of them where it cannot hold even the tile. */
 static ALWAYS_INLINE void F(run_of)(const int W, const struct F(run) *r)
 {
     const int64_t n = r->n;
-    int64_t together = F(L1) / (W * n);
+    int64_t together = n > F(FEATURES) ? r->groups : F(L1) / (W * n);
     if (together < 1) together = 1;
     for (int64_t first = 0; first < r->groups; first += together) {
         const int64_t last = first + together < r->groups ? first + together : r->groups;
-        const int fresh = r->fresh && first == 0;
-        for (int64_t t = 0; t < r->ntiles; ++t) {
-            V(vec) best[V(TILE_VECS)], best_id[V(TILE_VECS)];
-            REAL *const b = r->best + t * F(TILE), *const i = r->best_id + t * F(TILE);
-            UNROLL
-            for (int v = 0; v < V(TILE_VECS); ++v) {
-                best[v] = fresh ? V(set1)((REAL)INFINITY) : V(load)(b + v * V(LANES));
-                best_id[v] = fresh ? V(set1)(0) : V(load)(i + v * V(LANES));
-            }
-            for (int64_t g = first; g < last; ++g)
-                F(group)(W, r->tiles + t * n * F(TILE), r->c + g * W * n, n, r->norms + g * W, r->ids + g * W, best,
-                         best_id);
-            UNROLL
-            for (int v = 0; v < V(TILE_VECS); ++v) {
-                V(store)(b + v * V(LANES), best[v]);
-                V(store)(i + v * V(LANES), best_id[v]);
-            }
-        }
+        for (int64_t t = 0; t < r->ntiles; ++t)
+            F(visit)(W, r, r->tiles + t * n * F(TILE), first, last, r->best + t * F(TILE), r->best_id + t * F(TILE));
     }
 }
 
@@ -192,15 +210,20 @@ static void F(run_groups)(int width, const struct F(run) *r)
 #undef RUN
 }
 
-static void F(assign)(const void *tiles, int64_t ntiles, const struct panel *panel, void *scores, void *ids)
+static void F(assign)(const void *tiles, int64_t ntiles, const struct panel *panel, void *scores, void *ids,
+                      void *partial)
 {
     const struct F(widths) s = F(split)(panel->K);
     const int64_t n = panel->n;
     const int64_t done = s.wide_groups * (s.width + 1);
     const REAL *c = panel->c, *norms = panel->norms, *id = panel->ids;
-    const struct F(run) wider = { tiles, c, norms, id, ntiles, n, s.wide_groups, 1, scores, ids };
+    const struct F(run) wider = { tiles, c, norms, id, ntiles, n, s.wide_groups, scores, ids, partial };
     const struct F(run) others = { tiles, c + done * n, norms + done, id + done, ntiles, n, s.groups - s.wide_groups,
-                                   done == 0, scores, ids };
+                                   scores, ids, partial };
+    for (int64_t p = 0; p < ntiles * F(TILE); p += V(LANES)) {
+        V(store)(wider.best + p, V(set1)((REAL)INFINITY));
+        V(store)(wider.best_id + p, V(set1)(0));
+    }
     F(run_groups)(s.width + 1, &wider);
     F(run_groups)(s.width, &others);
 }
@@ -279,32 +302,51 @@ static void F(distances)(const void *rows_, int64_t stride, int64_t count, int64
 
 /* ---- seeding --------------------------------------------------------------------------- */
 
-/* One vector of points against one centre, by differences: a chosen point is at distance 0. */
-static ALWAYS_INLINE V(vec) F(squared)(const REAL *x, const REAL *centre, int64_t n)
+/* One tile against W centres, by differences: a chosen point is at distance 0. */
+static ALWAYS_INLINE void F(relax_group)(const int W, const REAL *x, int64_t n, const REAL *centres,
+                                         const REAL *nearest, REAL *closer, int64_t closer_stride)
 {
-    V(vec) sum = V(set1)(0);
-    for (int64_t l = 0; l < n; ++l) {
-        const V(vec) d = V(sub)(V(load)(x + l * F(TILE)), V(set1)(centre[l]));
-        sum = V(fma)(d, d, sum);
+    V(vec) sum[4][V(TILE_VECS)];
+    UNROLL
+    for (int g = 0; g < W; ++g) {
+        UNROLL
+        for (int v = 0; v < V(TILE_VECS); ++v) sum[g][v] = V(set1)(0);
     }
-    return sum;
-}
-
-static void F(relax)(const void *tiles, int64_t ntiles, int64_t n, const void *centres, int64_t trials,
-                     const void *nearest_, void *closer_)
-{
-    const REAL *nearest = nearest_;
-    REAL *closer = closer_;
-    for (int64_t t = 0; t < ntiles; ++t) {
-        for (int v = 0; v < V(TILE_VECS); ++v) {
-            const int64_t p = t * F(TILE) + v * V(LANES);
-            const REAL *x = (const REAL *)tiles + t * F(TILE) * n + v * V(LANES);
-            for (int64_t trial = 0; trial < trials; ++trial) {
-                V(vec) least = nearest ? V(load)(nearest + p) : V(set1)((REAL)INFINITY), id = least;
-                V(fold)(F(squared)(x, (const REAL *)centres + trial * n, n), id, &least, &id);
-                V(store)(closer + trial * ntiles * F(TILE) + p, least);
+    for (int64_t l = 0; l < n; ++l, x += F(TILE)) {
+        UNROLL
+        for (int g = 0; g < W; ++g) {
+            const V(vec) cg = V(set1)(centres[g * n + l]);
+            UNROLL
+            for (int v = 0; v < V(TILE_VECS); ++v) {
+                const V(vec) d = V(sub)(V(load)(x + v * V(LANES)), cg);
+                sum[g][v] = V(fma)(d, d, sum[g][v]);
             }
         }
+    }
+    UNROLL
+    for (int g = 0; g < W; ++g) {
+        UNROLL
+        for (int v = 0; v < V(TILE_VECS); ++v) {
+            V(vec) least = nearest ? V(load)(nearest + v * V(LANES)) : V(set1)((REAL)INFINITY), id = least;
+            V(fold)(sum[g][v], id, &least, &id);
+            V(store)(closer + g * closer_stride + v * V(LANES), least);
+        }
+    }
+}
+
+static void F(relax)(const void *tiles_, int64_t ntiles, int64_t n, const void *centres_, int64_t trials,
+                     const void *nearest_, void *closer_)
+{
+    const REAL *tiles = tiles_, *centres = centres_, *nearest = nearest_;
+    REAL *closer = closer_;
+    const int64_t stride = ntiles * F(TILE);
+    for (int64_t t = 0; t < ntiles; ++t, tiles += F(TILE) * n, closer += F(TILE)) {
+        const REAL *near = nearest ? nearest + t * F(TILE) : 0;
+        int64_t trial = 0;
+        for (; trial + 4 <= trials; trial += 4)
+            F(relax_group)(4, tiles, n, centres + trial * n, near, closer + trial * stride, stride);
+        for (; trial < trials; ++trial)
+            F(relax_group)(1, tiles, n, centres + trial * n, near, closer + trial * stride, stride);
     }
 }
 
@@ -505,7 +547,11 @@ static void F(orthonormalise)(double *rows, int64_t count, int64_t n)
     }
 }
 
+#include "cells_body.h"
+#include "order_body.h"
+
 static const struct kernels F(kernels) = {
-    VEC_NAME, sizeof(REAL), F(TILE), V(GROUP), F(pack), F(pack_centroids), F(assign), F(accumulate), F(distances),
-    F(relax), F(total), F(project), F(screen), F(pairs), F(orthonormalise)
+    VEC_NAME, sizeof(REAL), F(TILE), V(GROUP), F(FEATURES), F(pack), F(pack_centroids), F(assign), F(accumulate),
+    F(distances), F(relax), F(total), F(LIST_BLOCK), F(list_all), F(prune), F(settle), F(halve), F(classify),
+    F(project), F(screen), F(pairs), F(orthonormalise)
 };

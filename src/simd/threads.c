@@ -9,6 +9,7 @@ double ckmeans_now(void)
     QueryPerformanceFrequency(&per_second);
     return (double)ticks.QuadPart / (double)per_second.QuadPart;
 }
+void ckmeans_nap(void) { Sleep(1); }
 #else
 #include <pthread.h>
 #include <time.h>
@@ -18,6 +19,11 @@ double ckmeans_now(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
+void ckmeans_nap(void)
+{
+    const struct timespec millisecond = { 0, 1000000 };
+    nanosleep(&millisecond, 0);
+}
 #endif
 
 #ifdef _OPENMP
@@ -25,10 +31,12 @@ double ckmeans_now(void)
 int ckmeans_openmp(void) { return _OPENMP; }
 int ckmeans_max_threads(void) { return omp_get_max_threads(); }
 int ckmeans_thread_num(void) { return omp_get_thread_num(); }
+int ckmeans_team_size(void) { return omp_get_num_threads(); }
 #else
 int ckmeans_openmp(void) { return 0; }
 int ckmeans_max_threads(void) { return 1; }
 int ckmeans_thread_num(void) { return 0; }
+int ckmeans_team_size(void) { return 1; }
 #endif
 
 static int serial = 0;

@@ -5,8 +5,10 @@
 int ckmeans_openmp(void);       /* the OpenMP version this was built with, 0 without */
 int ckmeans_max_threads(void);  /* OpenMP's present limit for the calling thread, 1 without */
 int ckmeans_thread_num(void);   /* of the calling thread in its parallel region, 0 outside */
+int ckmeans_team_size(void);    /* threads of that region, 1 outside */
 void ckmeans_guard_fork(void);  /* once, at import */
 int ckmeans_must_be_serial(void); /* a forked child whose inherited threads could not be let go */
 double ckmeans_now(void);       /* seconds on a clock that never goes back */
+void ckmeans_nap(void);         /* about a millisecond */
 
 #endif

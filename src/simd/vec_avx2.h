@@ -14,6 +14,11 @@ static ALWAYS_INLINE void f32_store(float *p, f32_vec a) { _mm256_storeu_ps(p, a
 static ALWAYS_INLINE f32_vec f32_set1(float a) { return _mm256_set1_ps(a); }
 static ALWAYS_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm256_sub_ps(a, b); }
 static ALWAYS_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return _mm256_fmadd_ps(a, b, c); }
+/* One bit a lane, the lowest for the first: a > b (not so for NaN). */
+static ALWAYS_INLINE unsigned f32_more(f32_vec a, f32_vec b)
+{
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
 
 static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32_vec *best_id)
 {
@@ -66,6 +71,10 @@ static ALWAYS_INLINE void f64_store(double *p, f64_vec a) { _mm256_storeu_pd(p, 
 static ALWAYS_INLINE f64_vec f64_set1(double a) { return _mm256_set1_pd(a); }
 static ALWAYS_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm256_sub_pd(a, b); }
 static ALWAYS_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return _mm256_fmadd_pd(a, b, c); }
+static ALWAYS_INLINE unsigned f64_more(f64_vec a, f64_vec b)
+{
+    return (unsigned)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_GT_OQ));
+}
 
 static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64_vec *best_id)
 {

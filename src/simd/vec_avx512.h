@@ -7,13 +7,15 @@
 
 /* ---- float32: 16 lanes --------------------------------------------------------------- */
 typedef __m512 f32_vec;
-enum { f32_LANES = 16, f32_TILE_VECS = 2, f32_GROUP = 11, f32_QUAD = 4 };
+enum { f32_LANES = 16, f32_TILE_VECS = 2, f32_GROUP = 12, f32_QUAD = 4 };
 
 static ALWAYS_INLINE f32_vec f32_load(const float *p) { return _mm512_loadu_ps(p); }
 static ALWAYS_INLINE void f32_store(float *p, f32_vec a) { _mm512_storeu_ps(p, a); }
 static ALWAYS_INLINE f32_vec f32_set1(float a) { return _mm512_set1_ps(a); }
 static ALWAYS_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm512_sub_ps(a, b); }
 static ALWAYS_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return _mm512_fmadd_ps(a, b, c); }
+/* One bit a lane, the lowest for the first: a > b (not so for NaN). */
+static ALWAYS_INLINE unsigned f32_more(f32_vec a, f32_vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 
 static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32_vec *best_id)
 {
@@ -54,13 +56,14 @@ static ALWAYS_INLINE void f32_transpose_quads(f32_vec r[4])
 
 /* ---- float64: 8 lanes ---------------------------------------------------------------- */
 typedef __m512d f64_vec;
-enum { f64_LANES = 8, f64_TILE_VECS = 2, f64_GROUP = 11, f64_QUAD = 2 };
+enum { f64_LANES = 8, f64_TILE_VECS = 2, f64_GROUP = 12, f64_QUAD = 2 };
 
 static ALWAYS_INLINE f64_vec f64_load(const double *p) { return _mm512_loadu_pd(p); }
 static ALWAYS_INLINE void f64_store(double *p, f64_vec a) { _mm512_storeu_pd(p, a); }
 static ALWAYS_INLINE f64_vec f64_set1(double a) { return _mm512_set1_pd(a); }
 static ALWAYS_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm512_sub_pd(a, b); }
 static ALWAYS_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return _mm512_fmadd_pd(a, b, c); }
+static ALWAYS_INLINE unsigned f64_more(f64_vec a, f64_vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
 
 static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64_vec *best_id)
 {

@@ -14,6 +14,12 @@ static ALWAYS_INLINE void f32_store(float *p, f32_vec a) { vst1q_f32(p, a); }
 static ALWAYS_INLINE f32_vec f32_set1(float a) { return vdupq_n_f32(a); }
 static ALWAYS_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return vsubq_f32(a, b); }
 static ALWAYS_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return vfmaq_f32(c, a, b); }
+/* One bit a lane, the lowest for the first: a > b (not so for NaN). */
+static ALWAYS_INLINE unsigned f32_more(f32_vec a, f32_vec b)
+{
+    static const uint32_t bit[4] = { 1, 2, 4, 8 };
+    return vaddvq_u32(vandq_u32(vcgtq_f32(a, b), vld1q_u32(bit)));
+}
 
 static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32_vec *best_id)
 {
@@ -61,6 +67,11 @@ static ALWAYS_INLINE void f64_store(double *p, f64_vec a) { vst1q_f64(p, a); }
 static ALWAYS_INLINE f64_vec f64_set1(double a) { return vdupq_n_f64(a); }
 static ALWAYS_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return vsubq_f64(a, b); }
 static ALWAYS_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return vfmaq_f64(c, a, b); }
+static ALWAYS_INLINE unsigned f64_more(f64_vec a, f64_vec b)
+{
+    uint64x2_t more = vcgtq_f64(a, b);
+    return (unsigned)(vgetq_lane_u64(more, 0) & 1) | (unsigned)(vgetq_lane_u64(more, 1) & 2);
+}
 
 static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64_vec *best_id)
 {

@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks of ckmeans and its peers: ``python -m benchmarks --list``."""

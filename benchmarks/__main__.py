@@ -1,0 +1,124 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from benchmarks import machine, measure, plot, report
+from benchmarks.data import missing_files
+from benchmarks.peers import PEERS
+from benchmarks.workloads import WORKLOADS, Workload, select
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> int:
+    """Run the chosen workloads and report."""
+    options = _parser().parse_args()
+    try:
+        chosen = select(options.names)
+    except ValueError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    if options.list:
+        _list(chosen if options.names else WORKLOADS)
+        return 0
+    _prefer_what_is_installed()
+    _limit_threads(options.threads)
+    settings = measure.Settings(options.data, options.rounds, options.threads, options.scale)
+    out = sys.stderr if options.json == "-" else sys.stdout
+    described = machine.describe(options.threads)
+    print(report.machine_text(described), file=out, flush=True)
+    reports: list[report.Report] = []
+    for workload in chosen:
+        if missing := missing_files(workload.data, options.data):
+            print(f"\n{workload.name}\n  skipped: the data folder has no {missing[0]}", file=out)
+            continue
+        lines = measure.run(workload, options.peers or workload.peers, settings)
+        reports.append(report.Report(workload, lines))
+        print(report.text(reports[-1], settings), file=out, flush=True)
+        _save(options.json, report.as_json(described, reports, settings))
+    if options.json == "-":
+        print(report.as_json(described, reports, settings))
+    if options.plot:
+        plot.save(reports, options.plot)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Run named workloads side by side with the installed peers.",
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="workloads, groups of them, or beginnings of names"
+    )
+    parser.add_argument("--list", action="store_true", help="list the workloads and stop")
+    parser.add_argument(
+        "--peers",
+        type=_peers,
+        metavar="A,B",
+        help=f"contenders instead of each workload's own: {', '.join(PEERS)}",
+    )
+    parser.add_argument("--rounds", type=_count, default=9, help="interleaved rounds (default 9)")
+    parser.add_argument(
+        "--threads",
+        type=_count,
+        default=machine.usable_cores(),
+        help="threads for every contender (default: all cores)",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the results as JSON; - is stdout")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the ratios")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=ROOT.parent / "shared" / "data",
+        metavar="DIR",
+        help="folder of the real data sets",
+    )
+    parser.add_argument("--scale", type=float, default=1.0, help=argparse.SUPPRESS)
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _peers(text: str) -> tuple[str, ...]:
+    names = tuple(name for name in text.split(",") if name)
+    if unknown := [name for name in names if name not in PEERS]:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}")
+    return names
+
+
+def _list(workloads: list[Workload]) -> None:
+    for workload in workloads:
+        print(f"{workload.name:36}{workload.group:12}{', '.join(workload.peers)}")
+
+
+def _prefer_what_is_installed() -> None:
+    """Keep the sources beside this folder from shadowing the installed package."""
+    if sys.path and Path(sys.path[0]).resolve() == ROOT:
+        sys.path.append(sys.path.pop(0))
+
+
+def _limit_threads(threads: int) -> None:
+    """For the processes to come: each is started afresh and reads these when it loads."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+
+
+def _save(file: str | None, results: str) -> None:
+    """Keep what has been measured so far, in case a long run breaks off."""
+    if file and file != "-":
+        Path(file).write_text(results + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

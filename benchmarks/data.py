@@ -1,0 +1,200 @@
+"""The data of the workloads: generated with fixed seeds, or read from the data folder."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+SEED = 20240607
+CHUNK = 1 << 16  # rows generated at a time, so that generating needs no second copy of X
+
+
+class Source(Protocol):
+    """Where the array of a workload comes from; equal sources give equal arrays everywhere."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Files that must be in the data folder."""
+
+    def load(self, folder: Path, scale: float) -> Array:
+        """The array X; ``scale`` below 1 asks for that share of its rows."""
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Independent uniform values: [0, 1), or all bytes for uint8."""
+
+    m: int
+    n: int
+    dtype: str = "float32"
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def load(self, folder: Path, scale: float) -> Array:
+        rng = np.random.default_rng(SEED)
+        shape = (_scaled(self.m, scale), self.n)
+        if self.dtype == "uint8":
+            return rng.integers(0, 256, shape, dtype=np.uint8)
+        return rng.random(shape, dtype=np.dtype(self.dtype).type)
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """A mixture of unit Gaussians around centres drawn from a cube of side 10.
+
+    As uint8 the same picture is stretched to the range of a byte, rounded and clipped.
+    """
+
+    m: int
+    n: int
+    components: int
+    dtype: str = "float32"
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def load(self, folder: Path, scale: float) -> Array:
+        rng = np.random.default_rng(SEED)
+        centres = rng.uniform(0, 10, (self.components, self.n)).astype(np.float32)
+        X = np.empty((_scaled(self.m, scale), self.n), self.dtype)
+        draw = np.float64 if self.dtype == "float64" else np.float32
+        for start in range(0, len(X), CHUNK):
+            part = X[start : start + CHUNK]
+            rows = rng.standard_normal(part.shape, dtype=draw)
+            rows += centres[rng.integers(0, self.components, len(part))]
+            part[:] = np.clip(rows * 18 + 38, 0, 255).round() if self.dtype == "uint8" else rows
+        return X
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Another source, opened as a read-only ``numpy.memmap`` of a temporary file."""
+
+    inner: Source
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.inner.needs
+
+    def load(self, folder: Path, scale: float) -> Array:
+        with tempfile.TemporaryDirectory() as place:  # an open map outlives its file's name
+            path = Path(place) / "X.npy"
+            np.save(path, self.inner.load(folder, scale))
+            mapped: Array = np.load(path, mmap_mode="r")
+        return mapped
+
+
+@dataclass(frozen=True)
+class Table:
+    """The array ``X`` of a stored ``.npz`` file."""
+
+    file: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.file,)
+
+    def load(self, folder: Path, scale: float) -> Array:
+        X: Array = np.load(folder / self.file)["X"]
+        return _thinned(X, scale)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """The pixels of one photo, a row each: uint8 RGB."""
+
+    file: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.file,)
+
+    def load(self, folder: Path, scale: float) -> Array:
+        return _thinned(_pixels(folder / self.file).reshape(-1, 3), scale)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Square RGB patches cut from several photos at random places, as float32."""
+
+    m: int
+    side: int
+    files: tuple[str, ...] = field(repr=False)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.files
+
+    def load(self, folder: Path, scale: float) -> Array:
+        rng = np.random.default_rng(SEED)
+        shares = np.array_split(np.arange(_scaled(self.m, scale)), len(self.files))
+        offsets = np.arange(self.side)
+        parts = []
+        for file, share in zip(self.files, shares, strict=True):
+            image = _pixels(folder / file)
+            top = rng.integers(0, image.shape[0] - self.side + 1, len(share))
+            left = rng.integers(0, image.shape[1] - self.side + 1, len(share))
+            rows = (top[:, None] + offsets)[:, :, None]
+            columns = (left[:, None] + offsets)[:, None, :]
+            parts.append(image[rows, columns].reshape(len(share), -1))
+        return rng.permutation(np.concatenate(parts)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """Stored rows repeated to ``m`` rows, with noise of 0.1 standard deviations a feature."""
+
+    m: int
+    file: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.file,)
+
+    def load(self, folder: Path, scale: float) -> Array:
+        stored = np.load(folder / self.file)
+        rows = (stored["X"] if self.file.endswith(".npz") else stored).astype(np.float32)
+        rng = np.random.default_rng(SEED)
+        X: Array = rows[np.arange(_scaled(self.m, scale)) % len(rows)]
+        spread = 0.1 * rows.std(axis=0)
+        for start in range(0, len(X), CHUNK):
+            part = X[start : start + CHUNK]
+            part += spread * rng.standard_normal(part.shape, dtype=np.float32)
+        return X
+
+
+def missing_files(source: Source, folder: Path) -> list[str]:
+    """The needed files that the data folder lacks."""
+    return [name for name in source.needs if not (folder / name).is_file()]
+
+
+def distinct_rows(X: Array, K: int, seed: int) -> Array:
+    """The numbers of K random rows of X that differ in value, in random order."""
+    rng = np.random.default_rng((SEED, seed))
+    drawn = rng.choice(len(X), min(len(X), 16 * K), replace=False)
+    first = np.sort(np.unique(X[drawn], axis=0, return_index=True)[1])[:K]
+    if len(first) < K:
+        raise ValueError(f"found only {len(first)} distinct rows of {K}")
+    rows: Array = drawn[first]
+    return rows
+
+
+def _scaled(m: int, scale: float) -> int:
+    """A share of m rows, but not of small data."""
+    return max(min(m, 300), round(m * scale))
+
+
+def _thinned(X: Array, scale: float) -> Array:
+    """Every so-many-th row of X, contiguous."""
+    return np.ascontiguousarray(X[:: len(X) // _scaled(len(X), scale)])
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))

@@ -1,0 +1,46 @@
+"""The contenders, one file a library."""
+
+from __future__ import annotations
+
+from benchmarks.job import Adapter, Job, Outcome, Peer, Run
+from benchmarks.peers import ckmeans, faiss, numpy, opencv, scipy, sklearn, sklearnex, superkmeans
+
+BASELINE = "ckmeans"
+
+PEERS: dict[str, Peer] = {
+    BASELINE: ckmeans.peer(),
+    "ckmeans-dense": ckmeans.peer("dense"),
+    "ckmeans-cells": ckmeans.peer("cells"),
+    "ckmeans-screen": ckmeans.peer("screen"),
+    "sklearn": sklearn.PEER,
+    "sklearnex": sklearnex.PEER,
+    "faiss": faiss.PEER,
+    "cv2": opencv.PEER,
+    "superkmeans": superkmeans.PEER,
+    "scipy": scipy.PEER,
+    "numpy": numpy.PEER,
+}
+
+
+def can(name: str, kind: str) -> bool:
+    """Whether a contender has an adapter for this kind of work."""
+    adapters = PEERS[name].adapters
+    return kind in adapters or (kind == "refits" and "fit" in adapters)
+
+
+def adapter(name: str, kind: str) -> Adapter:
+    """A contender's adapter for this kind of work; refits are made of single fits."""
+    adapters = PEERS[name].adapters
+    if kind == "refits" and kind not in adapters:
+        return lambda job: _refits(adapters["fit"], job)
+    return adapters[kind]
+
+
+def _refits(fit: Adapter, job: Job) -> Run:
+    single = fit(job)
+
+    def run(number: int) -> Outcome:
+        outcomes = [single(start) for start in range(len(job.starts))]
+        return min(outcomes, key=lambda outcome: outcome.objective or 0.0)
+
+    return run

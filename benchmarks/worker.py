@@ -1,0 +1,126 @@
+"""One contender in a process of its own: builds the data, measures memory, runs on demand.
+
+A process each, so that a crash stays the contender's own, peak memory is that of one contender,
+and no two OpenMP or BLAS runtimes share a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import os
+import warnings
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks import memory, peers
+from benchmarks.data import Array, distinct_rows
+from benchmarks.job import Adapter, Job, Outcome, Run
+from benchmarks.workloads import Workload
+
+SHORTEST = 0.05  # seconds: shorter calls are repeated within a round
+
+
+@dataclass(frozen=True)
+class Task:
+    """A workload for one contender."""
+
+    workload: Workload
+    contender: str
+    folder: Path
+    scale: float
+    threads: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The seconds of one call, what came out, and for the first call its memory."""
+
+    seconds: float
+    outcome: Outcome
+    growth: int | None = None  # bytes on top of the array
+
+
+def build(workload: Workload, folder: Path, scale: float) -> tuple[Array, list[Array]]:
+    """X and the row numbers of each given start, the same in every process."""
+    X = workload.data.load(folder, scale)
+    given = workload.starts if workload.kind == "refits" else 1
+    return X, [distinct_rows(X, workload.K, seed) for seed in range(given)]
+
+
+def serve(pipe: Connection, task: Task) -> None:
+    """Do a first call, then one for each round number received, until None comes.
+
+    Sends the anonymous memory before the first call (for whoever watches it from outside), then
+    a ``Measured`` for every call, or a text that says what went wrong.
+    """
+    os.dup2(2, 1)  # what a library prints must not get into the report
+    try:
+        run, prepared = _prepare(task)
+        before = memory.restart_peak()
+        pipe.send(memory.resident("RssAnon"))
+        first = _timed(run, 0, 1)
+        peak = memory.resident("VmHWM")
+        growth = None if before is None or peak is None else peak - before + prepared
+        pipe.send(replace(first, growth=growth))
+        loops = _loops(run, first)
+        while (number := pipe.recv()) is not None:
+            pipe.send(_timed(run, number, loops))
+    except ModuleNotFoundError as error:
+        pipe.send(f"not installed ({error})")
+    except Exception as error:
+        pipe.send(f"failed: {type(error).__name__}: {error}")
+
+
+def _prepare(task: Task) -> tuple[Run, int]:
+    """The function to be timed, and the bytes of the contender's own form of X."""
+    workload = task.workload
+    adapter = peers.adapter(task.contender, workload.kind)
+    X, starts = build(workload, task.folder, task.scale)
+    job = Job(X, starts, workload.iterations, workload.starts, task.threads, workload.algorithm)
+    _warm_up(adapter, job)
+    run = adapter(job)
+    gc.collect()
+    return run, job.prepared_bytes
+
+
+def _warm_up(adapter: Adapter, job: Job) -> None:
+    """Load the libraries and start their threads; what fails here fails again, and is told then."""
+    with warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
+        adapter(_sample(job))(0)
+    with contextlib.suppress(ModuleNotFoundError):
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(limits=job.threads)
+
+
+def _sample(job: Job) -> Job:
+    """The same task on a few rows: those of the first start and some more."""
+    first = job.starts[0]
+    rows = np.concatenate([first, np.arange(min(len(job.X), 3 * len(first)))])
+    starts = [np.arange(len(first))] * len(job.starts)
+    return replace(job, X=np.ascontiguousarray(job.X[rows]), starts=starts, iterations=2)
+
+
+def _loops(run: Run, first: Measured) -> int:
+    """How many calls make a round long enough to be timed."""
+    if first.seconds >= SHORTEST:
+        return 1
+    begin = perf_counter()
+    run(0)
+    return max(1, math.ceil(SHORTEST / (perf_counter() - begin)))
+
+
+def _timed(run: Run, number: int, loops: int) -> Measured:
+    if loops > 1:
+        run(number)  # wakes what has gone to sleep since the last round
+    begin = perf_counter()
+    for _ in range(loops):
+        outcome = run(number)
+    seconds = (perf_counter() - begin) / loops
+    return Measured(seconds if outcome.seconds is None else outcome.seconds, outcome)

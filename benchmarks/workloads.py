@@ -1,0 +1,313 @@
+"""The workloads: what is run, on what, against whom, and how fast it has to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.data import Blobs, Mapped, Patches, Photo, Source, Table, Tiled, Uniform
+
+STABLE = 300  # iterations allowed where a fit runs until nothing changes
+
+TIMED = {
+    "fit": "one fit from given rows as start",
+    "refits": "several fits, each from its own given rows; the best one counts",
+    "random": "random restarts, each until nothing changes; the best one counts",
+    "step": "one full step (assignment and update) of ckmeans, as the time of 6 iterations less"
+    " that of 1, divided by 5; against numpy.matmul(X, C.T, out=...) alone",
+    "assign": "the label of one row; against ((C - x) ** 2).sum(1).argmin()",
+    "seed": "k-means++ seeding with greedy local trials, another seed each round",
+    "import": "importing ckmeans on top of numpy in a fresh interpreter; against importing numpy",
+}
+
+EVERYONE = ("sklearn", "sklearnex", "faiss", "cv2", "superkmeans", "scipy")
+LLOYD = ("sklearn", "sklearnex", "faiss")
+ENGINES = ("ckmeans-dense", "ckmeans-cells", "ckmeans-screen")
+PHOTOS = (
+    "photos/china.jpg",
+    "photos/flower.jpg",
+    "photos/kodim05.png",
+    "photos/kodim23.png",
+    "photos/ashim_dsilva_6mp.jpg",
+    "photos/nasa_89127_13mp.jpg",
+)
+LARGE_PHOTO = "photos/ashim_dsilva_6mp.jpg"
+MINILM = "embeddings/debian_minilm_384_f16.npy"
+FASHION = "images_highdim/fashion_sample4000.npz"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound on the ratio to the fastest of some contenders.
+
+    The ratio is peer / ckmeans and must be at least the bound; in workloads with a yardstick it
+    is ckmeans / yardstick and must be at most the bound.
+    """
+
+    bound: float
+    against: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One line of the table."""
+
+    name: str
+    group: str
+    kind: str
+    data: Source
+    K: int
+    peers: tuple[str, ...]
+    iterations: int = STABLE
+    starts: int = 1
+    algorithm: str = "auto"
+    goals: tuple[Goal, ...] = ()
+    memory_goal: float | None = None  # GiB on top of the array
+    measures_memory_only: bool = False
+    by_default: bool = True
+
+    @property
+    def has_yardstick(self) -> bool:
+        """Whether ratios are ckmeans / yardstick instead of peer / ckmeans."""
+        return self.kind in ("step", "assign", "import")
+
+    @property
+    def asks_iterations(self) -> bool:
+        """Whether every contender has to do the same number of iterations."""
+        return self.kind in ("fit", "refits") and self.iterations < STABLE
+
+
+def select(names: list[str]) -> list[Workload]:
+    """The workloads of these names, groups or beginnings of names; without names the default."""
+    if not names:
+        return [workload for workload in WORKLOADS if workload.by_default]
+    for name in names:
+        if not any(_is_called(workload, name) for workload in WORKLOADS):
+            raise ValueError(f"no workload is called {name!r}; --list shows them all")
+    return [w for w in WORKLOADS if any(_is_called(w, name) for name in names)]
+
+
+def _is_called(workload: Workload, name: str) -> bool:
+    return name in (workload.group, workload.name) or workload.name.startswith(name + "-")
+
+
+def _both(m: int, n: int, components: int, dtype: str = "float32") -> Iterator[tuple[str, Source]]:
+    """The two kinds of generated data, with the ending of the workload's name."""
+    yield "blobs", Blobs(m, n, components, dtype)
+    yield "uniform", Uniform(m, n, dtype)
+
+
+def _short(m: int) -> str:
+    """100000 → 100k, 1000000 → 1M."""
+    for size, letter in ((10**6, "M"), (10**3, "k")):
+        if m >= size:
+            return f"{m / size:g}{letter}"
+    return str(m)
+
+
+def _steps() -> Iterator[Workload]:
+    shapes = [
+        (100_000, 384, 1000, "float32"),
+        (60_000, 784, 100, "float32"),
+        (50_000, 384, 1000, "float64"),
+        (30_000, 784, 100, "float64"),
+    ]
+    for m, n, K, dtype in shapes:
+        ending = "-f64" if dtype == "float64" else ""
+        for kind, data in _both(m, n, K, dtype):
+            yield Workload(
+                name=f"step-{_short(m)}-{n}-{K}{ending}-{kind}",
+                group="steps",
+                kind="step",
+                data=data,
+                K=K,
+                peers=("numpy",),
+                algorithm="dense",
+                goals=(Goal(1.2, ("numpy",)),),
+            )
+
+
+def _fits() -> Iterator[Workload]:
+    shapes = [  # m, n, K, iterations, algorithm, bound on blobs, bound on uniform data, against
+        (1_000_000, 3, 256, 10, "dense", 1.8, 1.8, LLOYD),
+        (500_000, 16, 256, 10, "dense", 1.6, 1.6, LLOYD),
+        (1_000_000, 3, 16, 10, "dense", 3.0, 3.0, LLOYD),
+        (1_000_000, 3, 1000, 20, "auto", 15.0, 8.0, (*LLOYD, "cv2")),
+    ]
+    for m, n, K, iterations, algorithm, on_blobs, on_uniform, against in shapes:
+        for kind, data in _both(m, n, K):
+            yield Workload(
+                name=f"fit-{_short(m)}-{n}-{K}-{kind}",
+                group="fits",
+                kind="fit",
+                data=data,
+                K=K,
+                peers=EVERYONE,
+                iterations=iterations,
+                algorithm=algorithm,
+                goals=(Goal(on_blobs if kind == "blobs" else on_uniform, against),),
+            )
+
+
+def _small() -> Iterator[Workload]:
+    for kind, data in _both(300, 2, 3):
+        yield Workload(
+            name=f"restarts-300-2-3-{kind}",
+            group="restarts",
+            kind="random",
+            data=data,
+            K=3,
+            peers=("cv2", "sklearn"),
+            iterations=100,  # OpenCV never does more
+            starts=1000,
+            goals=(Goal(4.0, ("cv2",)),),
+        )
+    for kind, data in _both(64, 16, 16):
+        yield Workload(
+            name=f"tiny-assign-{kind}",
+            group="tiny",
+            kind="assign",
+            data=data,
+            K=16,
+            peers=("numpy",),
+            goals=(Goal(2.0, ("numpy",)),),
+        )
+    yield Workload(
+        name="iris-fit",
+        group="tiny",
+        kind="fit",
+        data=Table("tabular/iris.npz"),
+        K=3,
+        peers=("sklearn", "sklearnex", "cv2"),
+        goals=(Goal(20.0, ("sklearn",)),),
+    )
+    yield Workload(
+        name="import-time",
+        group="tiny",
+        kind="import",
+        data=Uniform(1, 1),
+        K=1,
+        peers=("numpy",),
+        goals=(Goal(0.15, ("numpy",)),),
+    )
+
+
+def _memory() -> Iterator[Workload]:
+    floats, byte = (5_000_000, 100, 100, "float32"), (10_700_000, 100, 100, "uint8")
+    sources = [(f"5M-100-100-{kind}", data) for kind, data in _both(*floats)]
+    sources += [(f"10.7M-100-100-uint8-{kind}", data) for kind, data in _both(*byte)]
+    sources += [("5M-100-100-memmap", Mapped(Uniform(5_000_000, 100)))]
+    for ending, data in sources:
+        yield Workload(
+            name=f"memory-{ending}",
+            group="memory",
+            kind="fit",
+            data=data,
+            K=100,
+            peers=("sklearn", "faiss"),
+            iterations=3,
+            memory_goal=0.2,
+            measures_memory_only=True,
+        )
+
+
+def _pictures() -> Iterator[Workload]:
+    rivals = (*LLOYD, "cv2")
+    for K in (16, 256):
+        yield Workload(
+            name=f"photo-6MP-{K}",
+            group="photo",
+            kind="fit",
+            data=Photo(LARGE_PHOTO),
+            K=K,
+            peers=rivals,
+            iterations=30,
+            goals=(Goal(8.0, rivals),),
+        )
+    yield Workload(
+        name="photo-6MP-64-restarts",
+        group="photo",
+        kind="refits",
+        data=Photo(LARGE_PHOTO),
+        K=64,
+        peers=rivals,
+        iterations=50,
+        starts=10,
+        goals=(Goal(12.0, rivals),),
+    )
+    yield Workload(
+        name="birch1",
+        group="birch1",
+        kind="fit",
+        data=Table("sipu/birch1.npz"),
+        K=100,
+        peers=rivals,
+        iterations=30,
+        goals=(Goal(8.0, rivals),),
+    )
+
+
+def _high_dimensions() -> Iterator[Workload]:
+    sources: list[tuple[str, str, Source, tuple[int, ...], float, float]] = [
+        ("embeddings", "50k-384", Tiled(50_000, MINILM), (500,), 2.0, 1.3),
+        ("patches", "50k-192", Patches(50_000, 8, PHOTOS), (256, 1000), 3.0, 1.5),
+        ("fashion", "50k-784", Tiled(50_000, FASHION), (256, 1000), 3.0, 1.5),
+    ]
+    for group, shape, data, Ks, than_faiss, than_superkmeans in sources:
+        for K in Ks:
+            yield Workload(
+                name=f"{group}-{shape}-{K}",
+                group=group,
+                kind="fit",
+                data=data,
+                K=K,
+                peers=(*LLOYD, "superkmeans"),
+                iterations=10,
+                goals=(Goal(than_faiss, ("faiss",)), Goal(than_superkmeans, ("superkmeans",))),
+            )
+
+
+def _seeding() -> Iterator[Workload]:
+    for m, n, K, bound in [(100_000, 32, 500, 10.0), (1_000_000, 3, 256, 15.0)]:
+        for kind, data in _both(m, n, K):
+            yield Workload(
+                name=f"seeding-{_short(m)}-{n}-{K}-{kind}",
+                group="seeding",
+                kind="seed",
+                data=data,
+                K=K,
+                peers=("sklearn",),
+                goals=(Goal(bound, ("sklearn",)),),
+            )
+
+
+def _grid() -> Iterator[Workload]:
+    rivals = (*LLOYD, "cv2")
+    for n in (1, 2, 3, 4, 8, 16, 32, 64, 128, 384, 784):
+        for K in (2, 8, 64, 256, 1000):
+            many = 200_000 if n * K <= 16_000 else 50_000 if n * K <= 128_000 else 20_000
+            for m in (2_000, many):
+                for kind, data in _both(m, n, max(K, 32)):
+                    yield Workload(
+                        name=f"grid-{_short(m)}-{n}-{K}-{kind}",
+                        group="grid",
+                        kind="fit",
+                        data=data,
+                        K=K,
+                        peers=(*ENGINES, *rivals),
+                        iterations=20,
+                        goals=(Goal(1 / 1.1, ENGINES), Goal(1.0, rivals)),
+                        by_default=False,
+                    )
+
+
+WORKLOADS: list[Workload] = [
+    *_steps(),
+    *_fits(),
+    *_small(),
+    *_memory(),
+    *_pictures(),
+    *_high_dimensions(),
+    *_seeding(),
+    *_grid(),
+]

@@ -1,0 +1,1 @@
+# Nothing for Python: the points in a spatial order.

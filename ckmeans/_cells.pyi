@@ -1,0 +1,1 @@
+# Nothing for Python: whole boxes of points at once.

@@ -1,0 +1,1 @@
+# Nothing for Python: equal points made one.

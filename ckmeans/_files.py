@@ -1,0 +1,151 @@
+"""A saved result: an npz archive of plain arrays, with a version, and nothing that could run code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+
+__all__ = ["load", "save"]
+
+FORMAT = "ckmeans.Result"
+VERSION = 1
+_ARRAYS = ("centroids", "labels", "counts", "history", "distortions")
+_SCALARS = {"distortion": float, "n_iter": int, "stop_reason": str, "algorithm": str}
+_STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
+# What NumPy and zipfile raise on bytes that are not what they claim to be.
+_DAMAGED = (
+    ValueError, TypeError, KeyError, EOFError, OverflowError, MemoryError, OSError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+def save(result: Any, path: str | os.PathLike[str]) -> None:
+    """Write a result under exactly this name; a file that was there stays whole until it is done."""
+    about = {"format": FORMAT, "version": VERSION} | {name: getattr(result, name) for name in _SCALARS}
+    arrays = {name: getattr(result, name) for name in _ARRAYS}
+    if result.path is not None:
+        arrays["path"] = np.concatenate(result.path)
+        arrays["path_K"] = np.array([len(centroids) for centroids in result.path], np.int64)
+    path = os.path.abspath(os.fspath(path))
+    handle, unfinished = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".ckmeans-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
+        os.chmod(unfinished, 0o666 & ~_umask())
+        os.replace(unfinished, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(unfinished)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read a result that `Result.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, was written by a newer version, or holds anything but plain arrays.
+    OSError
+        The file cannot be opened.
+
+    Examples
+    --------
+    >>> import ckmeans, tempfile, os
+    >>> path = os.path.join(tempfile.mkdtemp(), "result.npz")
+    >>> ckmeans.kmeans([[0.0], [1.0], [9.0]], 2, seed=0).save(path)
+    >>> ckmeans.load(path)
+    <ckmeans.Result: 3 points x 1, K=2, distortion=0.166667, n_iter=1, stable>
+    """
+    from ckmeans._result import Result
+
+    with open(path, "rb") as file:
+        try:
+            _check_start(file.peek(2))
+            with np.load(file, allow_pickle=False) as archive:
+                about = json.loads(bytes(archive["about"]))
+                _check_version(about)
+                read = {name: archive[name] for name in archive.files if name != "about"}
+            fields = _fields(about, read)
+        except _DAMAGED as error:
+            raise ValueError(f"{os.fsdecode(path)} {_explain(error)}") from None
+    return Result(**fields)
+
+
+class _Refused(ValueError):
+    """The file is whole, but none of ours."""
+
+
+_PICKLED = _Refused("holds pickled objects, which could run any code: it is not read")
+
+
+def _check_start(start: bytes) -> None:
+    if start[:1] == b"\x80":  # how pickles begin
+        raise _PICKLED
+    if start[:2] != b"PK":
+        raise ValueError("it is no npz archive")
+
+
+def _check_version(about: Any) -> None:
+    if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("version"), int):
+        raise ValueError("its format is another one")
+    if about["version"] > VERSION:
+        raise _Refused(
+            f"was written by a newer ckmeans (format {about['version']}, this one reads {VERSION}): upgrade ckmeans"
+        )
+
+
+def _explain(error: BaseException) -> str:
+    if "allow_pickle" in str(error):  # NumPy's, on an array of objects
+        error = _PICKLED
+    if isinstance(error, _Refused):
+        return str(error)
+    return f"is not a saved ckmeans result, or it is damaged ({error or type(error).__name__})"
+
+
+def _fields(about: dict[str, Any], read: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The fields of a result, if they agree with each other."""
+    fields: dict[str, Any] = {name: kind(about[name]) for name, kind in _SCALARS.items()}
+    fields |= {name: read[name] for name in _ARRAYS}
+    centroids, labels, counts = fields["centroids"], fields["labels"], fields["counts"]
+    consistent = (
+        centroids.ndim == 2
+        and centroids.dtype in (np.float32, np.float64)
+        and labels.dtype == np.int32
+        and labels.ndim == 1
+        and counts.dtype == np.int64
+        and np.array_equal(np.bincount(labels, minlength=len(centroids)), counts)
+        and fields["history"].shape == (fields["n_iter"] + 1,)
+        and fields["distortions"].ndim == 1
+        and fields["stop_reason"] in _STOP_REASONS
+    )
+    if not consistent:
+        raise ValueError("its arrays do not agree")
+    fields["path"] = None
+    if "path" in read:
+        ends = np.cumsum(read["path_K"])
+        if ends[-1] != len(read["path"]):
+            raise ValueError("its arrays do not agree")
+        fields["path"] = np.split(read["path"], ends[:-1])
+    return fields

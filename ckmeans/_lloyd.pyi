@@ -1,0 +1,36 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from typing_extensions import disjoint_base
+
+from ckmeans._points import Points
+
+STOP_REASONS: tuple[str, ...]
+ALGORITHMS: tuple[str, ...]
+EMPTY_POLICIES: dict[str, int]
+
+@disjoint_base
+class Fits: ...
+
+class OutOfRange(Exception): ...
+class EmptyCluster(Exception): ...
+
+def fit(
+    points: Points,
+    *,
+    algorithm: int,
+    watchful: bool,
+    K: int,
+    trials: int,
+    start: Callable[[int], np.ndarray] | None,
+    n_init: int,
+    max_iter: int,
+    tol: float,
+    empty: int,
+    seed: int,
+    n_threads: int,
+    callback: Callable[[int, float, np.ndarray], Any] | None,
+    beat: Callable[[int], Any] | None,
+    keep_path: bool,
+) -> dict[str, Any]: ...

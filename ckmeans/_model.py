@@ -1,0 +1,162 @@
+"""What the estimators share: everything that needs nothing but the centroids that were found."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ckmeans import _sklearn, _validate
+from ckmeans.api import all_distances, assign, distortion, update
+
+
+class CentroidModel(_sklearn.Base):
+    """An estimator once it has ``cluster_centers_``."""
+
+    # Set by the estimators.
+    n_clusters: int
+    init: Any
+    n_init: Any
+    n_threads: int | None
+    cluster_centers_: np.ndarray
+    labels_: np.ndarray
+    inertia_: float
+    _n_init: int
+
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Any:
+        """Find the centroids."""
+        raise NotImplementedError
+
+    def fit_predict(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> np.ndarray:
+        """Find the centroids and give each point's index.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array_like of shape (n_samples,), optional
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int32
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> np.ndarray:
+        """Find the centroids and give each point's distance to each of them.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array_like of shape (n_samples,), optional
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters)
+        """
+        centers = self.fit(X, sample_weight=sample_weight).cluster_centers_
+        return all_distances(_validate.table(X), centers, self.n_threads)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Index of each point's closest centroid.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int32
+        """
+        labels = assign(self._read(X), self.cluster_centers_, n_threads=self.n_threads)
+        assert isinstance(labels, np.ndarray)
+        return labels
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Distance of each point to each centroid.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters), float32 or float64
+        """
+        return all_distances(self._read(X), self.cluster_centers_, self.n_threads)
+
+    def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """The negative of the (weighted) sum of squared distances to the closest centroids.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array_like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        read = self._read(X)
+        weights, total = _validate.estimator_weights(sample_weight, len(read))
+        J = distortion(read, self.cluster_centers_, sample_weight=weights, n_threads=self.n_threads)
+        return -J * total
+
+    # ---- for the estimators ------------------------------------------------------------------
+
+    def _read(self, X: ArrayLike) -> np.ndarray:
+        """Points like those that were fitted."""
+        if not hasattr(self, "cluster_centers_"):
+            raise _sklearn.NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate "
+                "arguments before using this estimator."
+            )
+        read = _validate.table(X)
+        _sklearn.check_features(self, X, reset=False)
+        return read
+
+    def _restarts(self, default: int) -> int:
+        """How many times to start; `default` where n_init is "auto" and the start is random."""
+        given = not isinstance(self.init, str) and not callable(self.init)
+        if isinstance(self.n_init, str):
+            _validate.choice("n_init", self.n_init, ("auto",))
+            return 1 if given or self.init == "k-means++" else default
+        n_init = _validate.integer("n_init", self.n_init, 1)
+        if given and n_init > 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={n_init}.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return 1
+        return n_init
+
+    def _start(self, n_features: int, random_state: np.random.RandomState) -> Any:
+        """`init` as `kmeans` takes it."""
+        if isinstance(self.init, str):
+            return str(_validate.choice("init", self.init, _validate.INITS))
+        if not callable(self.init):
+            return _validate.initial_centers(self.init, self.n_clusters, n_features)
+        make: Callable[..., ArrayLike] = self.init
+
+        def start(X: np.ndarray, K: int, rng: np.random.Generator) -> np.ndarray:
+            return _validate.initial_centers(make(X, K, random_state=random_state), K, n_features)
+
+        return start
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.cluster_centers_)
+
+
+def mean_variance(X: np.ndarray, n_threads: int | None) -> float:
+    """The mean over the features of their variances: J of a single cluster, per feature."""
+    everything = np.zeros(len(X), np.int32)
+    mean, _ = update(X, everything, 1, n_threads=n_threads)
+    return distortion(X, mean, everything, n_threads=n_threads) / X.shape[1]

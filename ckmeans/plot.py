@@ -1,0 +1,193 @@
+"""Pictures of results, drawn with matplotlib; each function returns the Axes it drew on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ckmeans import _validate
+from ckmeans._result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["before_after", "clusters", "elbow", "path", "restarts"]
+
+_MOST_POINTS = 20_000  # more are drawn as a sample
+_COLORS = "tab20"
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise ImportError('plots need matplotlib: pip install "ckmeans-simd[plot]"') from None
+    new: Axes = pyplot.subplots(layout="constrained")[1]
+    return new
+
+
+def elbow(result: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw the distortion for each K, and the knee where there is one.
+
+    Parameters
+    ----------
+    result : Elbow
+        What `ckmeans.elbow` found.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    ax.plot(result.ks, result.distortions, "o-", label="J")
+    if result.knee is None:
+        ax.set_title("no clear elbow")
+    else:
+        ax.axvline(result.knee, color="C1", linestyle="--", label=f"elbow: K = {result.knee}")
+        ax.set_title(f"elbow at K = {result.knee}")
+        ax.legend()
+    ax.set_xlabel("K")
+    ax.set_ylabel("distortion J")
+    ax.set_xticks(result.ks if len(result.ks) <= 20 else result.ks[:: len(result.ks) // 10])
+    return ax
+
+
+def clusters(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw the points in the colours of their clusters, and the centroids.
+
+    Above two dimensions: the first two principal components. Of many points a sample is drawn.
+
+    Parameters
+    ----------
+    X : array_like of shape (m, n)
+        The points of the result.
+    result : Result
+        What `kmeans` found.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    points, labels, onto_plane = _in_the_plane(X, result)
+    ax.scatter(*points.T, c=labels % 20, s=8, cmap=_COLORS, vmin=0, vmax=19, alpha=0.6, linewidths=0)
+    ax.scatter(*onto_plane(result.centroids).T, c="black", marker="x", s=60, label="centroids")
+    ax.legend()
+    return ax
+
+
+def path(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
+    """Draw the way the centroids took over the iterations.
+
+    Parameters
+    ----------
+    X : array_like of shape (m, n)
+        The points of the result.
+    result : Result
+        What `kmeans` found with ``keep_path=True``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        The result holds no path.
+    """
+    if result.path is None:
+        raise ValueError("the result holds no path of its centroids: run kmeans with keep_path=True")
+    ax = _axes(ax)
+    points, labels, onto_plane = _in_the_plane(X, result)
+    ax.scatter(*points.T, c=labels % 20, s=8, cmap=_COLORS, vmin=0, vmax=19, alpha=0.25, linewidths=0)
+    K = len(result.path[-1])
+    # Where clusters were dropped the centroids before cannot be told apart.
+    steps = np.stack([onto_plane(step) for step in result.path if len(step) == K])
+    for k in range(K):
+        ax.plot(*steps[:, k].T, ".-", color="black", linewidth=1, markersize=4)
+    ax.scatter(*steps[0].T, facecolors="none", edgecolors="black", s=50, label="start")
+    ax.scatter(*steps[-1].T, c="black", marker="x", s=60, label="end")
+    ax.legend()
+    return ax
+
+
+def restarts(result: Result, *, bins: int | str = "auto", ax: Axes | None = None) -> Axes:
+    """Draw the distortions of the restarts as a histogram: each peak is a local minimum.
+
+    Parameters
+    ----------
+    result : Result
+        What `kmeans` found with ``n_init`` above 1.
+    bins : int or str
+        As for `numpy.histogram`.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    ax.hist(result.distortions, bins=bins)
+    ax.axvline(result.distortion, color="C1", linestyle="--", label=f"best: {result.distortion:.4g}")
+    ax.set_xlabel("distortion J of a restart")
+    ax.set_ylabel("restarts")
+    ax.legend()
+    return ax
+
+
+def before_after(picture: Any, result: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw a picture beside its quantised self, with the palette below.
+
+    Parameters
+    ----------
+    picture : path, PIL.Image.Image, or ndarray of uint8
+        The original.
+    result : Quantized
+        What `ckmeans.quantize` made of it.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    from ckmeans.image import before_after as sheet
+
+    ax = _axes(ax)
+    ax.imshow(np.asarray(sheet(picture, result)))
+    ax.set_axis_off()
+    ax.set_title(f"{result.colors_before:,} colours, {result.colors_after} colours")
+    return ax
+
+
+def _in_the_plane(X: ArrayLike, result: Result) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Some of the points in two dimensions, their labels, and how to get others there."""
+    points = _validate.points(X)
+    if points.shape != (len(result.labels), result.centroids.shape[1]):
+        raise ValueError(
+            f"X must be the points of the result, of shape {(len(result.labels), result.centroids.shape[1])}, "
+            f"found shape {points.shape}"
+        )
+    rows = slice(None)
+    if len(points) > _MOST_POINTS:
+        rows = np.random.default_rng(0).choice(len(points), _MOST_POINTS, replace=False)  # type: ignore[assignment]
+    some = points[rows].astype(np.float64)
+    n = some.shape[1]
+    if n <= 2:
+        onto_plane = lambda values: np.pad(values, ((0, 0), (0, 2 - n)))  # noqa: E731
+    else:
+        middle = some.mean(axis=0)
+        axes = np.linalg.svd(some - middle, full_matrices=False)[2][:2]
+        onto_plane = lambda values: (values - middle) @ axes.T  # noqa: E731
+    return onto_plane(some), result.labels[rows], onto_plane

@@ -1,0 +1,53 @@
+"""Data that the tests share, and how they run a Python of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+
+# Sizes on both sides of every size that something is cut into: vectors, tiles, blocks, chunks.
+ROWS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 127, 129, 511, 512, 513, 1100)
+WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33, 64, 100, 257)
+CLUSTERS = (1, 2, 3, 5, 6, 7, 10, 11, 12, 13, 23, 24, 25, 60)
+
+KINDS = ("blobs", "uniform", "offset 1e4", "offset 1e6", "outlier", "lattice", "duplicates")
+
+
+def make(kind, m, n, dtype=np.float64, seed=0):
+    """`m` points of `n` features of one of the KINDS."""
+    rng = np.random.default_rng([seed, m, n])
+    if kind == "uniform":
+        X = rng.random((m, n))
+    elif kind == "lattice":
+        X = rng.integers(-3, 4, (m, n)).astype(float)
+    elif kind == "duplicates":
+        X = rng.normal(size=(max(m // 10, 1), n))[rng.integers(0, max(m // 10, 1), m)]
+    else:
+        X = rng.normal(size=(m, n)) + 4 * rng.normal(size=(6, n))[rng.integers(0, 6, m)]
+    if kind.startswith("offset"):
+        X += float(kind.split()[1])
+    if kind == "outlier":
+        X[m // 2] = 1e7
+    return X.astype(dtype)
+
+
+def some_rows(X, K, seed=0):
+    """K rows of X, distinct indices where there are enough."""
+    return X[np.random.default_rng(seed).choice(len(X), K, replace=len(X) < K)]
+
+
+def run_python(code, *, timeout=60, **environment):
+    """Run code in a Python of its own; its standard output. Fails where the code fails."""
+    process = subprocess.run(
+        [sys.executable, "-P", "-c", textwrap.dedent(code)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout

@@ -1,0 +1,48 @@
+"""Fixtures, and how hard hypothesis looks.
+
+Every test runs on the instruction set in use: CKMEANS_SIMD=baseline pytest runs the suite on another.
+HYPOTHESIS_PROFILE=explore looks for new examples, many of them; the default repeats the same ones.
+"""
+
+from __future__ import annotations
+
+import os
+
+import cases
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+import ckmeans
+
+settings.register_profile("suite", deadline=None, max_examples=400, derandomize=True, database=None)
+settings.register_profile(
+    "explore", deadline=None, max_examples=10_000, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+def pytest_report_header():
+    """What is being tested."""
+    return [
+        f"ckmeans: {ckmeans.__file__}",
+        *(f"  {line}" for line in repr(ckmeans.show_config()).splitlines()),
+    ]
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    """The dtypes of the computation."""
+    return np.dtype(request.param)
+
+
+@pytest.fixture(params=cases.KINDS)
+def kind(request):
+    """The kinds of data."""
+    return request.param
+
+
+@pytest.fixture(params=["drop", "reinit", "farthest", "error"])
+def empty(request):
+    """The policies for empty clusters."""
+    return request.param

@@ -1,0 +1,170 @@
+/* The checks for one computing dtype. The includer defines REAL, BITS, FMA and F(name). */
+
+struct F(data) {
+    const struct kernels *k;
+    int64_t m, n, K, stride, tiles; /* tiles: how many */
+    REAL *rows, *centroids, *shift, *packed;
+    double *wide, *weights;
+    int32_t *labels;
+};
+
+static struct F(data) F(make)(const struct kernels *k, int64_t m, int64_t n, int64_t K)
+{
+    struct F(data) d = { k, m, n, K, n + 3, (m + k->tile - 1) / k->tile, 0, 0, 0, 0, 0, 0, 0 };
+    d.rows = room((m * d.stride + 8) * (int64_t)sizeof(REAL));
+    d.centroids = room(K * n * (int64_t)sizeof(REAL));
+    d.shift = room(n * (int64_t)sizeof(REAL));
+    d.packed = room(d.tiles * k->tile * n * (int64_t)sizeof(REAL));
+    d.wide = room(K * wide_stride(n) * 8);
+    d.weights = room(m * 8);
+    d.labels = room(m * 4);
+    for (int64_t i = 0; i < m * d.stride; ++i) d.rows[i] = (REAL)number();
+    for (int64_t l = 0; l < n; ++l) d.shift[l] = (REAL)number();
+    memset(d.wide, 0, (size_t)(K * wide_stride(n) * 8));
+    for (int64_t i = 0; i < K * n; ++i)
+        d.wide[i / n * wide_stride(n) + i % n] = d.centroids[i] = (REAL)number();
+    for (int64_t r = 0; r < m; ++r) d.weights[r] = fabs(number());
+    for (int64_t r = 0; r < m; ++r) d.labels[r] = (int32_t)((r * 7) % K);
+    return d;
+}
+
+static void F(drop)(struct F(data) *d)
+{
+    void *all[] = { d->rows, d->centroids, d->shift, d->packed, d->wide, d->weights, d->labels };
+    for (size_t i = 0; i < sizeof all / sizeof *all; ++i) free(all[i]);
+}
+
+static void F(check_pack)(struct F(data) *d)
+{
+    const int tile = d->k->tile;
+    REAL most = 0;
+    const uint64_t bits = d->k->pack(d->rows, d->stride, d->m, d->n, d->shift, d->packed);
+    int good = 1;
+    for (int64_t r = 0; r < d->tiles * tile; ++r) {
+        for (int64_t l = 0; l < d->n; ++l) {
+            const REAL x = r < d->m ? d->rows[r * d->stride + l] : 0;
+            const REAL packed = d->packed[(r / tile * d->n + l) * tile + r % tile];
+            most = (REAL)fmax(most, fabs(x));
+            good &= packed == (r < d->m ? x - d->shift[l] : 0);
+        }
+    }
+    BITS expected;
+    memcpy(&expected, &most, sizeof most);
+    expect(good && bits == expected, d->k, "pack", d->m, d->n, d->K);
+}
+
+/* Fused or not, as the instruction set: the definition of a score, in plain C. */
+static REAL F(step)(const struct kernels *k, REAL a, REAL b, REAL c)
+{
+    if (strcmp(k->name, "baseline")) return FMA(a, b, c);
+    const volatile REAL product = a * b;
+    return product + c;
+}
+
+static void F(check_assign)(struct F(data) *d)
+{
+    const int64_t n = d->n, K = d->K, item = sizeof(REAL), points = d->tiles * d->k->tile;
+    struct panel panel = { K, n, room(K * n * item), room(K * item), room(K * item) };
+    REAL *scores = room(points * item), *partial = room(K * d->k->tile * item);
+    BITS *ids = room(points * item);
+    d->k->pack_centroids(d->centroids, d->shift, &panel);
+    d->k->assign(d->packed, d->tiles, &panel, scores, ids, partial);
+    int good = 1;
+    for (int64_t r = 0; r < d->m; ++r) {
+        REAL least = (REAL)INFINITY;
+        int64_t closest = 0;
+        for (int64_t c = 0; c < K; ++c) {
+            double norm = 0;
+            for (int64_t l = 0; l < n; ++l) norm += square_of(d->centroids[c * n + l] - d->shift[l]);
+            REAL score = (REAL)norm;
+            for (int64_t l = 0; l < n; ++l)
+                score = F(step)(d->k, d->rows[r * d->stride + l] - d->shift[l],
+                                -2 * (d->centroids[c * n + l] - d->shift[l]), score);
+            if (score < least) least = score, closest = c;
+        }
+        good &= scores[r] == least && ids[r] == (BITS)closest;
+    }
+    expect(good, d->k, "assign", d->m, n, K);
+    free(panel.c), free(panel.norms), free(panel.ids), free(scores), free(ids), free(partial);
+}
+
+static void F(check_sums)(struct F(data) *d, const double *weights)
+{
+    const int64_t n = d->n, K = d->K, wide = wide_stride(n);
+    struct sums sums = { room(K * wide * 8), room(K * 8), room(K * 8), { 0 } };
+    double *expected = room(K * n * 8), square = 0, found = 0;
+    memset(sums.offsets, 0, (size_t)(K * wide * 8)), memset(expected, 0, (size_t)(K * n * 8));
+    memset(sums.weights, 0, (size_t)(K * 8)), memset(sums.counts, 0, (size_t)(K * 8));
+    d->k->accumulate(d->rows, d->stride, d->m, n, d->labels, weights, d->wide, &sums);
+    int64_t counted = 0;
+    for (int64_t r = 0; r < d->m; ++r) {
+        for (int64_t l = 0; l < n; ++l) {
+            const double offset = d->rows[r * d->stride + l] - d->wide[d->labels[r] * wide + l];
+            expected[d->labels[r] * n + l] += (weights ? weights[r] : 1) * offset;
+            square += (weights ? weights[r] : 1) * offset * offset;
+        }
+    }
+    for (int i = 0; i < 16; ++i) found += sums.square[i];
+    int good = close_to(found, square);
+    for (int64_t i = 0; i < K * n; ++i) good &= close_to(sums.offsets[i / n * wide + i % n], expected[i]);
+    for (int64_t c = 0; c < K; ++c) counted += sums.counts[c];
+    expect(good && counted == d->m, d->k, "accumulate", d->m, n, K);
+    free(sums.offsets), free(sums.weights), free(sums.counts), free(expected);
+}
+
+static void F(check_distances)(struct F(data) *d)
+{
+    double *squared = room(d->m * 8);
+    d->k->distances(d->rows, d->stride, d->m, d->n, d->labels, d->wide, squared);
+    int good = 1;
+    for (int64_t r = 0; r < d->m; ++r) {
+        double expected = 0;
+        for (int64_t l = 0; l < d->n; ++l)
+            expected += square_of(d->rows[r * d->stride + l] - d->wide[d->labels[r] * wide_stride(d->n) + l]);
+        good &= close_to(squared[r], expected);
+    }
+    expect(good, d->k, "distances", d->m, d->n, d->K);
+    free(squared);
+}
+
+static void F(check_relax)(struct F(data) *d, const REAL *nearest)
+{
+    const int64_t n = d->n, points = d->tiles * d->k->tile;
+    REAL *closer = room(d->K * points * (int64_t)sizeof(REAL));
+    d->k->relax(d->packed, d->tiles, n, d->centroids, d->K, nearest, closer);
+    int good = 1;
+    for (int64_t trial = 0; trial < d->K; ++trial) {
+        for (int64_t p = 0; p < points; ++p) {
+            REAL sum = 0;
+            for (int64_t l = 0; l < n; ++l) {
+                const REAL x = d->packed[(p / d->k->tile * n + l) * d->k->tile + p % d->k->tile];
+                sum = F(step)(d->k, x - d->centroids[trial * n + l], x - d->centroids[trial * n + l], sum);
+            }
+            good &= closer[trial * points + p] == (nearest && nearest[p] < sum ? nearest[p] : sum);
+        }
+    }
+    expect(good, d->k, "relax", d->m, n, d->K);
+    free(closer);
+}
+
+static void F(check_total)(struct F(data) *d, const double *weights)
+{
+    double expected = 0;
+    for (int64_t r = 0; r < d->m; ++r) expected += d->rows[r] * (weights ? weights[r] : 1);
+    expect(close_to(d->k->total(d->rows, weights, d->m), expected), d->k, "total", d->m, d->n, d->K);
+}
+
+static void F(check)(const struct kernels *k, int64_t m, int64_t n, int64_t K)
+{
+    struct F(data) d = F(make)(k, m, n, K);
+    F(check_pack)(&d);
+    F(check_assign)(&d);
+    F(check_sums)(&d, 0);
+    F(check_sums)(&d, d.weights);
+    F(check_distances)(&d);
+    F(check_relax)(&d, 0);
+    F(check_relax)(&d, d.packed); /* any numbers will do */
+    F(check_total)(&d, 0);
+    F(check_total)(&d, d.weights);
+    F(drop)(&d);
+}

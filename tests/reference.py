@@ -1,0 +1,176 @@
+"""k-means in plain NumPy and float64: what every engine, dtype and instruction set is tested against.
+
+Nothing here imports the package. Points and centroids are first rounded to the dtype in which the
+package computes (`rounded`); from there on everything is done in float64, by differences.
+
+How certain is a label?
+-----------------------
+The package finds labels by scores, not by differences. With u = eps / 2 the unit roundoff of the
+computing dtype and s a shift that is representable in it, it forms
+
+    x' = fl(x - s),  c' = fl(c - s),
+    score = fl(|c'|^2), then for each of the n features one fused multiply-add: score += x'_l * (-2 c'_l),
+
+and takes the lowest score. In exact arithmetic the score is S = |x - c|^2 - |x - s|^2, so that the
+scores of one point differ exactly as its squared distances do. Write theta_j for any number that is
+a product of j factors (1 + delta) or their inverses, |delta| <= u, minus 1; then
+|theta_j| <= gamma_j = j u / (1 - j u) and (1 + theta_i)(1 + theta_j) = 1 + theta_(i+j)
+(Higham, "Accuracy and Stability of Numerical Algorithms", lemma 3.1). Count the roundings of each term:
+
+    c'_l^2          2 from the shift of c (squared),
+                    n + 1 from adding the squares up and rounding the sum (in float64: far fewer
+                    where the computing dtype is float32, never more),
+                    n from the chain of additions                            ->  1 + theta_(2n+3)
+    x'_l * 2 c'_l   1 from the shift of x, 1 from that of c (doubling is exact),
+                    at most n from the chain, since term l takes part in n - l + 1 additions,
+                    1 for the product where it is not fused (without FMA a step has two
+                    roundings instead of one; the baseline has)              ->  1 + theta_(n+3)
+
+so that, by the Cauchy-Schwarz inequality for sum |x_l - s_l| |c_l - s_l|,
+
+    |score - S| <= E(x, c) = gamma_(2n+3) |c - s|^2 + 2 gamma_(n+3) |x - s| |c - s| + (2n + 2) t.
+
+The last term is for underflow: subtractions have none, and each of the n products of the norm, its
+rounding, and each of the n multiply-adds loses at most t, the smallest subnormal number.
+
+If the package chooses j where b is best, score_j <= score_b, hence
+|x - c_j|^2 - |x - c_b|^2 <= E(x, c_j) + E(x, c_b). A label is therefore certain as soon as
+
+    |x - c_j|^2 - |x - c_b|^2 > E(x, c_j) + E(x, c_b)    for every j other than b,
+
+which is implied by "the two best squared distances differ by more than B = 2 max_k E(x, c_k)" and
+says more about a point one of whose centroids lies far away. The distances computed here have
+errors of their own: a sum of n squares of differences, in float64, is right to gamma_(n+2) of
+itself with float64's u, which is added to E.
+"""
+
+from __future__ import annotations
+
+from math import fsum
+
+import numpy as np
+
+SINGLE = {np.dtype(name) for name in ("f2", "f4", "u1", "u2")}
+
+
+# ---- what the package computes in ----------------------------------------------------------------
+
+
+def computing_dtype(X) -> np.dtype:
+    """float32 for short floats and short unsigned integers, float64 for everything else."""
+    native = np.asarray(X).dtype.newbyteorder("=")
+    return np.dtype(np.float32 if native in SINGLE else np.float64)
+
+
+def rounded(values, dtype) -> np.ndarray:
+    """Values rounded to a dtype, in float64."""
+    return np.asarray(values).astype(dtype).astype(np.float64)
+
+
+# ---- one step ------------------------------------------------------------------------------------
+
+
+def squared_distances(X, centroids) -> np.ndarray:
+    """(m, K) squared distances, by differences."""
+    X, centroids = np.asarray(X, np.float64), np.asarray(centroids, np.float64)
+    return np.stack([((X - c) ** 2).sum(axis=1) for c in centroids], axis=1)
+
+
+def assign(X, centroids) -> np.ndarray:
+    """Index of the closest centroid; of equally close ones the lowest."""
+    return squared_distances(X, centroids).argmin(axis=1)
+
+
+def update(X, labels, K, weights=None) -> tuple[np.ndarray, np.ndarray]:
+    """(Means, NaN where a cluster weighs 0; weights of the clusters), from exact sums."""
+    X = np.asarray(X, np.float64)
+    weights = np.ones(len(X)) if weights is None else np.asarray(weights, np.float64)
+    means, total = np.full((K, X.shape[1]), np.nan), np.zeros(K)
+    for k in range(K):
+        own = labels == k
+        total[k] = fsum(weights[own])
+        if total[k] > 0:
+            means[k] = [fsum(column) / total[k] for column in (weights[own, None] * X[own]).T]
+    return means, total
+
+
+def distortion(X, centroids, labels=None, weights=None) -> float:
+    """The (weighted) mean squared distance to the assigned centroid, by default the closest one."""
+    X, centroids = np.asarray(X, np.float64), np.asarray(centroids, np.float64)
+    labels = assign(X, centroids) if labels is None else np.asarray(labels)
+    squared = ((X - centroids[labels]) ** 2).sum(axis=1)
+    return float(np.average(squared, weights=weights))
+
+
+# ---- Lloyd's algorithm ---------------------------------------------------------------------------
+
+
+def lloyd(X, start, *, max_iter=300, tol=0.0, weights=None, dtype=np.float64) -> dict:
+    """Lloyd's algorithm with the policy "drop"; centroids are rounded to `dtype` after each update."""
+    X, centroids = rounded(X, dtype), rounded(start, dtype)
+    labels = assign(X, centroids)
+    history = [distortion(X, centroids, labels, weights)]
+    reason = "max_iter"
+    for _ in range(max_iter):
+        means, total = update(X, labels, len(centroids), weights)
+        kept = np.flatnonzero(total > 0)
+        renumber = np.full(len(centroids), -1)
+        renumber[kept] = np.arange(len(kept))
+        before, centroids = renumber[labels], rounded(means[kept], dtype)
+        labels = assign(X, centroids)
+        history.append(distortion(X, centroids, labels, weights))
+        if (labels == before).all():
+            reason = "stable"
+            break
+        if history[-2] - history[-1] <= tol * history[-2]:
+            reason = "tolerance"
+            break
+    return {
+        "centroids": centroids,
+        "labels": labels,
+        "history": np.array(history),
+        "n_iter": len(history) - 1,
+        "stop_reason": reason,
+    }
+
+
+# ---- how certain a label is ----------------------------------------------------------------------
+
+
+def shift_of(centroids) -> np.ndarray:
+    """What the package subtracts while packing: the componentwise lower median of up to nine of the
+    centroids, spread evenly over their indices."""
+    K = len(centroids)
+    count = min(K, 9)
+    few = np.asarray(centroids)[[i * (K - 1) // max(count - 1, 1) for i in range(count)]]
+    return np.sort(few, axis=0)[(count - 1) // 2].astype(np.float64)
+
+
+def gamma(j, eps) -> float:
+    """The most that j roundings to a precision of eps can change, relatively."""
+    return j * eps / 2 / (1 - j * eps / 2)
+
+
+def score_errors(X, centroids, dtype) -> np.ndarray:
+    """E(x, c) of the module's docstring, (m, K), with the reference's own error added."""
+    X, centroids = rounded(X, dtype), rounded(centroids, dtype)
+    n = X.shape[1]
+    eps, tiny = float(np.finfo(dtype).eps), float(np.finfo(dtype).smallest_subnormal)
+    shift = shift_of(centroids)
+    x = np.sqrt(((X - shift) ** 2).sum(axis=1))[:, None]
+    c = np.sqrt(((centroids - shift) ** 2).sum(axis=1))[None, :]
+    own = gamma(n + 2, np.finfo(np.float64).eps) * squared_distances(X, centroids)
+    return gamma(2 * n + 3, eps) * c**2 + 2 * gamma(n + 3, eps) * x * c + (2 * n + 2) * tiny + own
+
+
+def certain_labels(X, centroids, dtype) -> tuple[np.ndarray, np.ndarray]:
+    """(Labels, whether each of them is certain) for a computation in `dtype`."""
+    X, centroids = rounded(X, dtype), rounded(centroids, dtype)
+    squared = squared_distances(X, centroids)
+    errors = score_errors(X, centroids, dtype)
+    labels = squared.argmin(axis=1)
+    every = np.arange(len(X))
+    latest = (squared + errors)[every, labels]
+    earliest = squared - errors
+    earliest[every, labels] = np.inf
+    return labels, earliest.min(axis=1) > latest

@@ -1,0 +1,172 @@
+"""Choosing the number of clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ckmeans
+from ckmeans.choose import knee, simplified_silhouette
+
+
+def groups(K, n=2, each=80, apart=8.0, seed=0):
+    """K groups of unit variance, no two centres closer than `apart`."""
+    rng = np.random.default_rng(seed)
+    while True:
+        centers = rng.uniform(0, 2.5 * apart * K ** (1 / n), (K, n))
+        if np.linalg.norm(centers[:, None] - centers + 1e9 * np.eye(K)[..., None], axis=2).min() > apart:
+            return np.concatenate([rng.normal(c, 1, (each, n)) for c in centers])
+
+
+@pytest.mark.parametrize("K", [2, 3, 5, 8])
+@pytest.mark.parametrize("n", [1, 2, 10])
+def test_knee_of_groups(K, n):
+    assert ckmeans.elbow(groups(K, n), range(1, 13), seed=0).knee == K
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10])
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_knee_in_noise(n, kind, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.random((500, n)) if kind == "uniform" else rng.normal(size=(500, n))
+    found = ckmeans.elbow(X, range(1, 13), seed=seed)
+    assert found.knee is None
+    assert "no clear elbow" in repr(found)
+
+
+def test_knee_where_the_data_have_fewer_values():
+    X = np.repeat([[0.0], [5], [9]], 20, axis=0)
+    found = ckmeans.elbow(X, range(1, 8), seed=0)
+    assert found.knee == 3
+    assert found.distortions[2:].tolist() == [0] * 5
+
+
+def test_knee_with_gaps_and_without_room():
+    X = groups(5, each=200)
+    assert ckmeans.elbow(X, [1, 2, 3, 5, 8, 12], seed=0).knee == 5
+    assert ckmeans.elbow(X, [3, 4, 5, 6, 8], seed=0).knee == 5
+    assert ckmeans.elbow(X, [4, 5], seed=0).knee is None
+    assert knee(np.array([1, 2, 3]), np.zeros(3), 10, 2) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("m", [60, 900, 40_000])
+def test_distortions_never_rise_and_belong_to_the_centroids(seed, m):
+    rng = np.random.default_rng(seed)
+    X = rng.exponential(size=(m, 2)).astype(np.float32)
+    weights = rng.integers(0, 3, m)
+    found = ckmeans.elbow(X, [9, 1, 4, 2, 3, 20], n_init=2, sample_weight=weights, seed=seed)
+    assert found.ks.tolist() == [1, 2, 3, 4, 9, 20]
+    assert (np.diff(found.distortions) <= 0).all()
+    for J, centroids in zip(found.distortions, found.centroids, strict=True):
+        assert ckmeans.distortion(X, centroids, sample_weight=weights) == pytest.approx(J, rel=1e-12)
+
+
+def test_as_good_as_separate_runs_up_to_the_number_of_groups():
+    X = groups(6, 3, each=4000, apart=5)  # enough for the restarts to run on a sample
+    found = ckmeans.elbow(X, range(1, 7), seed=0)
+    for K, J in zip(found.ks, found.distortions, strict=True):
+        assert J <= 1.001 * ckmeans.kmeans(X, K, n_init=5, seed=0).distortion
+
+
+def test_same_seed_same_bits_on_any_number_of_threads():
+    X = groups(4, each=6000, apart=4)
+    one = ckmeans.elbow(X, range(2, 6), seed=3, n_threads=1)
+    two = ckmeans.elbow(X, range(2, 6), seed=3, n_threads=2)
+    np.testing.assert_array_equal(one.distortions, two.distortions)
+    for a, b in zip(one.centroids, two.centroids, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_indices_by_hand():
+    X = np.array([[0.0], [1], [10], [11]])
+    found = ckmeans.elbow(X, [1, 2, 3], seed=0)
+    # Every point is 0.5 from its own centroid and 9.5 or 10.5 from the other one.
+    assert found.silhouette[1] == pytest.approx(np.mean([1 - 0.5 / 10.5, 1 - 0.5 / 9.5]))
+    assert np.isnan(found.silhouette[0])
+    # Between: 4 * 25 over 1; within: 1 over 2.
+    assert found.calinski_harabasz[1] == pytest.approx(200)
+    assert np.isnan(found.calinski_harabasz[0])
+
+
+def test_calinski_harabasz_as_scikit_learns():
+    metrics = pytest.importorskip("sklearn.metrics")
+    X = groups(4, 3)
+    found = ckmeans.elbow(X, [3, 4, 5], seed=0)
+    for score, centroids in zip(found.calinski_harabasz, found.centroids, strict=True):
+        assert score == pytest.approx(metrics.calinski_harabasz_score(X, ckmeans.assign(X, centroids)))
+
+
+def test_silhouette_weights_and_equal_centroids():
+    X = np.array([[0.0], [1], [10], [11]])
+    centroids = np.array([[0.5], [10.5]])
+    repeated = simplified_silhouette(np.repeat(X, [1, 3, 1, 2], axis=0), centroids)
+    assert simplified_silhouette(X, centroids, np.array([1.0, 3, 1, 2])) == pytest.approx(repeated)
+    assert simplified_silhouette(X, np.array([[0.5], [0.5]])) == 0
+
+
+@pytest.mark.parametrize(
+    ("ks", "error", "words"),
+    [
+        (5, TypeError, r"ks must be numbers of clusters such as range\(1, 11\), found 5"),
+        ([], ValueError, "ks must hold at least one"),
+        ([0, 1], ValueError, "each of ks must be at least 1"),
+        ([1, 99], ValueError, r"each of ks must be at most 20 \(the number of points\)"),
+        ([1.5], TypeError, "each of ks must be an integer"),
+    ],
+)
+@pytest.mark.parametrize("call", [ckmeans.elbow, ckmeans.compare])
+def test_wrong_ks(call, ks, error, words):
+    with pytest.raises(error, match=words):
+        call(np.zeros((20, 1)), ks)
+
+
+def test_wrong_n_init():
+    with pytest.raises(ValueError, match="n_init must be at least 1"):
+        ckmeans.elbow(np.zeros((20, 1)), [1], n_init=0)
+
+
+# ---- compare -------------------------------------------------------------------------------------
+
+
+def test_compare_describes_the_clusters_in_the_data_units():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal([170, 60], [2, 5], (300, 2)), rng.normal([190, 90], [4, 3], (100, 2))])
+    found = ckmeans.compare(X, [2], cost=1.0, seed=0)
+    (option,) = found.options
+    assert option.shares.tolist() == [0.75, 0.25]  # the largest first
+    np.testing.assert_allclose(option.centroids, [X[:300].mean(0), X[300:].mean(0)])
+    np.testing.assert_allclose(option.spread, [X[:300].std(0), X[300:].std(0)])
+    assert (option.cost, option.total) == (2.0, option.distortion + 2.0)
+    # The variances within are what J is made of.
+    assert (option.shares @ option.spread**2).sum() == pytest.approx(option.distortion)
+
+
+def test_compare_weights_are_repeats():
+    X = np.array([[0.0], [1], [10], [12]])
+    weighted = ckmeans.compare(X, [2], sample_weight=[3, 1, 1, 1], seed=0).options[0]
+    repeated = ckmeans.compare(np.repeat(X, [3, 1, 1, 1], axis=0), [2], seed=0).options[0]
+    np.testing.assert_allclose(weighted.shares, repeated.shares)
+    np.testing.assert_allclose(weighted.spread, repeated.spread)
+
+
+def test_the_cost_decides():
+    X = groups(3)
+    J = {option.K: option.distortion for option in ckmeans.compare(X, range(1, 6), seed=0).options}
+    assert ckmeans.compare(X, range(1, 6), seed=0).best is None
+    assert ckmeans.compare(X, range(1, 6), cost=0, seed=0).best.K == 5
+    assert ckmeans.compare(X, range(1, 6), cost=2 * (J[2] - J[3]), seed=0).best.K < 3
+    found = ckmeans.compare(X, range(1, 6), cost=lambda K: 0.0 if K == 2 else 1e9, seed=0)
+    assert found.best.K == 2
+    assert repr(found).splitlines()[2].split()[4] == "*"
+
+
+@pytest.mark.parametrize(
+    ("cost", "error", "words"),
+    [("x", TypeError, "cost must be a real number"), (-1, ValueError, "cost must be finite and at least 0"),
+     (float("nan"), ValueError, "cost must be finite"), (lambda K: None, TypeError, r"cost\(1\) must be a real")],
+)  # fmt: skip
+def test_wrong_cost(cost, error, words):
+    with pytest.raises(error, match=words):
+        ckmeans.compare(np.zeros((4, 1)), [1], cost=cost)

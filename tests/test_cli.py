@@ -1,0 +1,279 @@
+"""The command line, run as users run it: a process of its own, its exit status and its streams."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+Image = pytest.importorskip("PIL.Image")
+
+import ckmeans  # noqa: E402
+from ckmeans import cli  # noqa: E402
+
+
+def run(*arguments, cwd, env=None):
+    """Run ``python -m ckmeans`` in a folder and return the finished process."""
+    return subprocess.run(
+        [sys.executable, "-m", "ckmeans", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def assert_one_line(process, *words):
+    """A user error: status 2, nothing on stdout, one line on stderr with these words in it."""
+    assert process.returncode == 2, process
+    assert process.stdout == ""
+    assert process.stderr.startswith("ckmeans: ")
+    assert process.stderr.endswith("\n")
+    assert process.stderr.count("\n") == 1
+    for word in words:
+        assert word in process.stderr
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a photo-like picture and a text file that pretends to be one."""
+    y, x = np.mgrid[0:48, 0:64]
+    smooth = np.stack([4 * x, 5 * y, 2 * (x + y)], axis=2)
+    noise = np.random.default_rng(0).integers(-6, 7, smooth.shape)
+    Image.fromarray((smooth + noise).clip(0, 255).astype(np.uint8)).save(tmp_path / "photo.png")
+    (tmp_path / "text.jpg").write_text("not a picture\n")
+    return tmp_path
+
+
+# ---------------------------------------------------------------- quantize
+
+
+def test_quantize_prints_a_report(folder):
+    process = run("quantize", "photo.png", "-k", 5, "-o", "out.png", cwd=folder)
+    assert (process.returncode, process.stderr) == (0, "")
+    lines = dict(line.split(maxsplit=1) for line in process.stdout.splitlines())
+    assert lines["picture"] == "photo.png, 64 x 48 pixels"
+    assert lines["colours"].endswith("-> 5")
+    assert lines["bits"] == "73,728 -> 9,336 = 5 x 24 + 3072 x 3"
+    assert lines["PSNR"].endswith(" dB")
+    assert f"-> {(folder / 'out.png').stat().st_size:,} (PNG, 4 bits a pixel)" in lines["bytes"]
+    columns = {line.index(line.split(maxsplit=1)[1]) for line in process.stdout.splitlines()}
+    assert len(columns) == 1
+
+
+def test_quantize_json_is_one_object_that_tells_the_truth(folder):
+    process = run("quantize", "photo.png", "-k", 16, "-o", "out.png", "--json", cwd=folder)
+    assert (process.returncode, process.stderr) == (0, "")
+    report = json.loads(process.stdout)
+    with Image.open(folder / "photo.png") as before, Image.open(folder / "out.png") as after:
+        assert after.mode == "P"
+        a, b = (np.asarray(p.convert("RGB")).astype(np.float64) for p in (before, after))
+    assert report["distortion"] == pytest.approx(((a - b) ** 2).sum(axis=2).mean(), rel=1e-9)
+    assert report["psnr"] == pytest.approx(10 * np.log10(255**2 / ((a - b) ** 2).mean()), rel=1e-9)
+    assert report["colors_before"] == len(np.unique(a.reshape(-1, 3), axis=0))
+    assert report["colors_after"] == len(np.unique(b.reshape(-1, 3), axis=0)) == 16
+    assert report["bytes_before"] == (folder / "photo.png").stat().st_size
+    assert report["bytes_after"] == (folder / "out.png").stat().st_size
+    assert report["bits_after"] == 16 * 24 + 48 * 64 * 4
+    assert (report["photo"], report["output"]) == ("photo.png", "out.png")
+
+
+def test_quantize_takes_its_options(folder):
+    options = ["--seed", 7, "--n-init", 3, "--threads", 1, "--quiet"]
+    for name in ("one.png", "two.png"):
+        process = run("quantize", "photo.png", "-k", 8, "-o", name, *options, cwd=folder)
+        assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+    assert (folder / "one.png").read_bytes() == (folder / "two.png").read_bytes()
+    expected = ckmeans.quantize(folder / "photo.png", 8, seed=7, n_init=3)
+    with Image.open(folder / "one.png") as written:
+        np.testing.assert_array_equal(np.asarray(written), expected.indices)
+
+
+def test_quantize_onto_its_own_input(folder):
+    process = run("quantize", "photo.png", "-k", 2, "-o", "photo.png", "--json", cwd=folder)
+    assert json.loads(process.stdout)["colors_after"] == 2
+    with Image.open(folder / "photo.png") as written:
+        assert len(written.getcolors()) == 2
+
+
+def test_a_picture_without_loss(folder):
+    Image.new("RGB", (4, 4), "red").save(folder / "red.png")
+    process = run("quantize", "red.png", "-o", "out.png", cwd=folder)
+    assert "nothing lost" in process.stdout
+    process = run("quantize", "red.png", "-o", "out.png", "--json", cwd=folder)
+    assert json.loads(process.stdout)["psnr"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("quantize missing.jpg -o out.png", ["missing.jpg", "No such file"]),
+        ("quantize text.jpg -o out.png", ["text.jpg is not a picture"]),
+        ("quantize . -o out.png", [".: "]),
+        ("quantize photo.png -k 0 -o out.png", ["K must be at least 1", "found 0"]),
+        ("quantize photo.png -k 257 -o out.png", ["K must be at most 256", "found 257"]),
+        ("quantize photo.png -k many -o out.png", ["-k", "'many'"]),
+        ("quantize photo.png --n-init 0 -o out.png", ["n_init", "0"]),
+        ("quantize photo.png --threads 0 -o out.png", ["n_threads", "0"]),
+        ("quantize photo.png --seed -1 -o out.png", ["seed", "-1"]),
+        ("quantize photo.png -o nowhere/out.png", ["no folder", "nowhere"]),
+        ("quantize photo.png -o .", ["it is a folder"]),
+        ("quantize photo.png -o out.jpg", ["out.jpg", "must end in .png"]),
+        ("quantize photo.png", ["-o"]),
+        ("quantize", ["PHOTO"]),
+        ("quantize photo.png -o out.png --colour", ["--colour"]),
+        ("demo -o nowhere/out.png", ["no folder", "nowhere"]),
+        ("demo -o out.gif", ["must end in .png"]),
+        ("dance", ["dance", "quantize", "demo"]),
+        ("", ["COMMAND"]),
+    ],
+)
+def test_user_errors(arguments, words, folder):
+    before = sorted(os.listdir(folder))
+    assert_one_line(run(*arguments.split(), cwd=folder), *words)
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_the_output_is_checked_before_the_picture_is_read(folder):
+    assert_one_line(run("quantize", "text.jpg", "-o", "out.jpg", cwd=folder), "out.jpg")
+
+
+def test_an_error_keeps_the_old_output(folder):
+    (folder / "out.png").write_bytes(b"precious")
+    assert_one_line(run("quantize", "text.jpg", "-o", "out.png", cwd=folder), "text.jpg")
+    assert (folder / "out.png").read_bytes() == b"precious"
+
+
+def test_a_message_of_several_lines_is_printed_as_one(folder):
+    assert_one_line(run("quantize", "two\nlines.png", "-o", "out.png", cwd=folder), "two lines")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names there are Unicode")
+def test_a_file_name_that_is_no_text(folder):
+    name = os.fsdecode(b"caf\xe9.png")
+    os.rename(folder / "photo.png", folder / name)
+    process = run("quantize", name, "-o", "out.png", cwd=folder)
+    assert process.returncode == 0
+    assert "caf\\udce9.png" in process.stdout
+    process = run("quantize", name, "-o", "out.png", "--json", cwd=folder)
+    assert json.loads(process.stdout)["photo"] == name
+
+
+# ---------------------------------------------------------------- demo, config, version
+
+
+def test_demo_writes_before_and_after(tmp_path):
+    process = run("demo", cwd=tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
+    written = tmp_path / "ckmeans-demo.png"
+    assert process.stdout.rstrip().endswith(str(written))
+    with Image.open(written) as sheet:
+        assert sheet.mode == "RGB"
+        assert sheet.width > 2 * 480
+        assert sheet.height > 320
+    assert os.listdir(tmp_path) == ["ckmeans-demo.png"]
+
+
+def test_demo_json(tmp_path):
+    process = run("demo", "-o", "sheet.png", "--json", cwd=tmp_path)
+    report = json.loads(process.stdout)
+    assert report["output"] == str(tmp_path / "sheet.png")
+    assert (report["colors_after"], report["width"], report["height"]) == (16, 480, 320)
+    assert (tmp_path / "sheet.png").exists()
+
+
+def test_version_help_and_config(tmp_path):
+    process = run("--version", cwd=tmp_path)
+    assert (process.returncode, process.stdout) == (0, f"ckmeans {ckmeans.__version__}\n")
+    for arguments in (["--help"], ["quantize", "--help"]):
+        process = run(*arguments, cwd=tmp_path)
+        assert process.returncode == 0
+        assert "usage: ckmeans" in process.stdout
+    process = run("config", cwd=tmp_path)
+    assert process.returncode == 0
+    assert ckmeans.__version__ in process.stdout
+    config = json.loads(run("config", "--json", cwd=tmp_path).stdout)
+    assert config["version"] == ckmeans.__version__
+
+
+# ---------------------------------------------------------------- surroundings
+
+
+def test_without_pillow_one_line_says_what_to_install(folder):
+    (folder / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class NoPillow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'PIL':\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, NoPillow())\n"
+    )
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {"PYTHONPATH": os.pathsep.join(paths)}
+    for arguments in (["quantize", "photo.png", "-o", "out.png"], ["demo"]):
+        process = run(*arguments, cwd=folder, env=env)
+        assert_one_line(process, 'pip install "ckmeans-simd[image]"')
+    assert run("--version", cwd=folder, env=env).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_ctrl_c_is_status_130_without_a_traceback(folder):
+    code = (
+        "import sys, time, ckmeans.cli, ckmeans.image\n"
+        "def wait(*_, **__):\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(60)\n"
+        "ckmeans.image.quantize = wait\n"
+        "sys.exit(ckmeans.cli.main(['quantize', 'photo.png', '-o', 'out.png']))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr) == (130, "ckmeans: interrupted\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
+def test_nobody_reads_the_output(folder):
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(
+        [sys.executable, "-m", "ckmeans", "quantize", "photo.png", "-o", "out.png"],
+        cwd=folder,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=120,
+    )
+    os.close(writer)
+    assert (process.returncode, process.stderr) == (141, b"")
+    assert (folder / "out.png").exists()
+
+
+def test_main_returns_the_exit_status(folder, capsys):
+    photo, output = str(folder / "photo.png"), str(folder / "out.png")
+    assert cli.main(["quantize", photo, "-k", "4", "-o", output, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["colors_after"] == 4
+    assert cli.main(["quantize", photo, "-k", "0", "-o", output]) == 2
+    assert cli.main(["--version"]) == 0
+
+
+def test_out_of_memory_is_one_line(folder, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("ckmeans.image.quantize", fail)
+    assert cli.main(["quantize", str(folder / "photo.png"), "-o", str(folder / "out.png")]) == 2
+    assert capsys.readouterr().err == "ckmeans: out of memory\n"

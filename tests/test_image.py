@@ -1,0 +1,559 @@
+"""`ckmeans.quantize`: the written file is read back and everything said about it recomputed."""
+
+from __future__ import annotations
+
+import importlib.resources
+import io
+import json
+import math
+import os
+import stat
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+Image = pytest.importorskip("PIL.Image")
+
+from PIL import ImageCms, ImageOps, features  # noqa: E402
+
+import ckmeans  # noqa: E402
+from ckmeans import image as image_module  # noqa: E402
+from ckmeans.image import before_after, check_output, quantize, read_pixels  # noqa: E402
+
+
+def make_rgba(height=40, width=60, seed=0):
+    """A smooth picture with noise and a soft transparent disc: thousands of colours."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    planes = [
+        255 * x / width,
+        255 * y / height,
+        128 + 100 * np.sin(x / 7.0 + y / 5.0),
+        8.0 * np.hypot(x - width / 2, y - height / 2),
+    ]
+    noisy = np.stack(planes, axis=2) + rng.normal(0, 6, (height, width, 4))
+    return noisy.clip(0, 255).astype(np.uint8)
+
+
+def make_rgb(height=40, width=60, seed=0):
+    return np.ascontiguousarray(make_rgba(height, width, seed)[..., :3])
+
+
+def as_array(picture):
+    """A picture's pixels as a user would look at them: RGBA if it has transparency, else RGB."""
+    return np.asarray(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
+
+
+def squared_error(a, b):
+    """Mean over the pixels of the squared distance over the channels."""
+    return float(((a.astype(np.float64) - b.astype(np.float64)) ** 2).sum(axis=2).mean())
+
+
+def png_header(path):
+    """(bit depth, colour type) from a PNG's first chunk."""
+    head = Path(path).read_bytes()[:26]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    assert head[12:16] == b"IHDR"
+    return struct.unpack(">BB", head[24:26])
+
+
+def demo_photo():
+    return importlib.resources.files("ckmeans").joinpath("data", "demo.jpg").read_bytes()
+
+
+def check_written(result, original, path):
+    """Save, read back with Pillow alone, and compare pixels, J, PSNR and sizes with the report."""
+    result.save(path)
+    assert path.stat().st_size == result.bytes_after
+    assert png_header(path) == (result.bit_depth, 3)
+    with Image.open(path) as written:
+        assert written.mode == "P"
+        assert (written.height, written.width) == result.indices.shape
+        np.testing.assert_array_equal(np.asarray(written), result.indices)
+        pixels = np.asarray(written.convert("RGB" if original.shape[2] == 3 else "RGBA"))
+    channels = result.palette.shape[1]
+    np.testing.assert_array_equal(pixels[..., :channels], result.palette[result.indices])
+    recomputed = squared_error(pixels, original)
+    assert result.distortion == pytest.approx(recomputed, rel=1e-9, abs=1e-12)
+    if recomputed:
+        expected = 10 * math.log10(255**2 / (recomputed / channels))
+        assert result.psnr == pytest.approx(expected, rel=1e-9)
+    assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) == result.colors_after
+
+
+# ---------------------------------------------------------------- what goes in
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV"]
+)
+def test_every_mode(mode, tmp_path):
+    rgba = Image.fromarray(make_rgba())
+    with_alpha = mode in ("LA", "PA", "RGBA", "RGBa")
+    if mode == "RGBA":
+        picture = rgba
+    elif mode in ("LA", "RGBa"):
+        picture = rgba.convert(mode)
+    elif mode == "PA":
+        picture = rgba.convert("RGB").convert("P").convert("PA")
+        picture.putalpha(rgba.getchannel("A"))
+    else:
+        picture = rgba.convert("RGB").convert(mode)
+    assert picture.mode == mode
+    result = quantize(picture, 7, seed=0)
+    check_written(result, as_array(picture), tmp_path / "out.png")
+    assert result.palette.shape == (2 if mode == "1" else 7, 4 if with_alpha else 3)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode", "options"),
+    [
+        ("png", "RGB", {}),
+        ("png", "RGBA", {}),
+        ("png", "LA", {}),
+        ("png", "1", {}),
+        ("png", "L", {"transparency": 0}),
+        ("png", "P", {"transparency": 3}),
+        ("png", "P", {"transparency": bytes(range(0, 250, 10))}),
+        ("png", "RGB", {"transparency": (0, 0, 0)}),
+        ("gif", "P", {"transparency": 3}),
+        ("jpg", "L", {}),
+        ("jpg", "CMYK", {}),
+        ("bmp", "RGB", {}),
+        ("tiff", "CMYK", {}),
+        ("ppm", "RGB", {}),
+        ("webp", "RGBA", {"lossless": True}),
+    ],
+)
+def test_every_file(suffix, mode, options, tmp_path):
+    if suffix == "webp" and not features.check("webp"):
+        pytest.skip("this Pillow has no WebP")
+    source = Image.fromarray(make_rgba())
+    source = source.convert(mode) if mode in ("RGBA", "LA") else source.convert("RGB").convert(mode)
+    path = tmp_path / f"in.{suffix}"
+    source.save(path, **options)
+    result = quantize(path, 9, seed=0)
+    with Image.open(path) as picture:
+        original = as_array(picture)
+    check_written(result, original, tmp_path / "out.png")
+    assert result.bytes_before == path.stat().st_size
+    transparent = original.shape[2] == 4 and original[..., 3].min() < 255
+    assert result.palette.shape[1] == (4 if transparent else 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation(orientation, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "phone.jpg"
+    Image.fromarray(make_rgb(24, 40)).save(path, exif=exif, quality=95)
+    with Image.open(path) as picture:
+        upright = as_array(ImageOps.exif_transpose(picture))
+    for source in (path, Image.open(path)):
+        result = quantize(source, 8, seed=0)
+        assert result.indices.shape == ((40, 24) if orientation > 4 else (24, 40))
+        check_written(result, upright, tmp_path / "out.png")
+
+
+def test_a_pillow_image_is_left_as_it_was():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = io.BytesIO()
+    Image.fromarray(make_rgb()).save(stored, "PNG", exif=exif)
+    picture = Image.open(stored)
+    quantize(picture, 4, seed=0)
+    assert picture.size == (60, 40)
+    assert picture.mode == "RGB"
+    assert picture.getexif()[0x0112] == 6
+
+
+@pytest.mark.parametrize("shape", ["grey", "rgb", "rgba"])
+@pytest.mark.parametrize("layout", ["C", "Fortran", "strided", "reversed", "read-only"])
+def test_arrays(shape, layout, tmp_path):
+    whole = make_rgba(80, 120)
+    whole = {"grey": whole[..., 0], "rgb": whole[..., :3], "rgba": whole}[shape]
+    array = {
+        "C": np.ascontiguousarray(whole),
+        "Fortran": np.asfortranarray(whole),
+        "strided": whole[::2, 1::3],
+        "reversed": whole[::-1, ::-1],
+        "read-only": whole.copy(),
+    }[layout]
+    array.flags.writeable = layout != "read-only"
+    result = quantize(array, 6, seed=0)
+    original = np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
+    check_written(result, original, tmp_path / "out.png")
+    assert result.bytes_before == array.size
+
+
+def test_path_string_pillow_and_array_agree(tmp_path):
+    array = make_rgb()
+    path = tmp_path / "in.png"
+    Image.fromarray(array).save(path)
+    results = [quantize(source, 12, seed=3) for source in (path, str(path), Image.open(path), array)]
+    for result in results[1:]:
+        np.testing.assert_array_equal(result.indices, results[0].indices)
+        np.testing.assert_array_equal(result.palette, results[0].palette)
+
+
+def test_the_first_picture_of_a_phone_photo_counts(tmp_path):
+    path = tmp_path / "phone.mpo"
+    first = Image.fromarray(make_rgb())
+    first.save(path, save_all=True, append_images=[first.resize((30, 20))])
+    with Image.open(path) as picture:
+        assert picture.format == "MPO"
+        assert picture.n_frames == 2
+        original = as_array(picture)
+    check_written(quantize(path, 8, seed=0), original, tmp_path / "out.png")
+
+
+def test_the_colour_profile_is_kept_where_it_still_fits(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    rgb = Image.fromarray(make_rgb())
+    rgb.save(tmp_path / "in.png", icc_profile=profile)
+    quantize(tmp_path / "in.png", 4, seed=0).save(tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.info["icc_profile"] == profile
+    cmyk = rgb.convert("CMYK")
+    cmyk.info["icc_profile"] = profile
+    assert "icc_profile" not in quantize(cmyk, 4, seed=0).image.info
+
+
+# ---------------------------------------------------------------- what comes out
+
+
+@pytest.mark.parametrize(
+    ("K", "bits"),
+    [(1, 1), (2, 1), (3, 2), (4, 2), (5, 4), (16, 4), (17, 8), (200, 8), (256, 8)],
+)
+@pytest.mark.parametrize("make", [make_rgb, make_rgba])
+def test_bit_depth(K, bits, make, tmp_path):
+    array = make()
+    result = quantize(array, K, seed=0)
+    assert result.colors_after == len(result.palette) == K
+    assert result.bit_depth == bits
+    check_written(result, array, tmp_path / "out.png")
+
+
+def test_pixels_have_the_nearest_colour_and_the_palette_is_sorted():
+    array = make_rgb()
+    result = quantize(array, 16, seed=0)
+    distances = (array[:, :, None].astype(int) - result.palette.astype(int)) ** 2
+    assert result.distortion == pytest.approx(distances.sum(axis=3).min(axis=2).mean(), rel=1e-12)
+    counts = np.bincount(result.indices.ravel(), minlength=16)
+    order = [(-count, *color) for count, color in zip(counts, result.palette, strict=True)]
+    assert order == sorted(order)
+
+
+def test_equally_common_colours_are_sorted_by_value():
+    sorted_colors = [[0, 255, 0], [9, 9, 9], [200, 0, 0], [200, 0, 1]]
+    colors = np.array(sorted_colors, dtype=np.uint8)[[2, 0, 3, 1]]
+    result = quantize(np.stack([colors, colors[::-1]]), 8)
+    assert result.palette.tolist() == sorted_colors
+
+
+def test_the_transparent_stays_transparent(tmp_path):
+    array = make_rgba()
+    array[:10] = (255, 0, 0, 0)
+    result = quantize(array, 8, seed=0)
+    check_written(result, array, tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.has_transparency_data
+        np.testing.assert_array_less(np.asarray(written.convert("RGBA"))[:10, :, 3], 30)
+
+
+def test_an_alpha_channel_that_says_nothing_is_dropped(tmp_path):
+    array = make_rgba()
+    array[..., 3] = 255
+    result = quantize(array, 8, seed=0)
+    assert result.palette.shape == (8, 3)
+    check_written(result, array, tmp_path / "out.png")
+
+
+@pytest.mark.parametrize("K", [5, 6, 256])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_no_more_than_k_colours_is_lossless(K, channels, tmp_path):
+    rng = np.random.default_rng(1)
+    colors = rng.permutation(256).astype(np.uint8)[: 5 * channels].reshape(5, channels)
+    array = colors[np.arange(600).reshape(20, 30) % 5]
+    array = array[..., 0] if channels == 1 else array
+    result = quantize(array, K)
+    assert (result.distortion, result.psnr, result.colors_after) == (0.0, math.inf, 5)
+    original = np.repeat(array[..., None], 3, axis=2) if channels == 1 else array
+    check_written(result, original, tmp_path / "out.png")
+
+
+@pytest.mark.parametrize("K", [250, 256])
+def test_rounding_wastes_no_colour(K, tmp_path):
+    """Colours so close that centroids round onto each other: all K places are used all the same."""
+    cube = np.stack(np.meshgrid(*[np.arange(7)] * 3), axis=-1).reshape(-1, 3)
+    counts = np.random.default_rng(0).integers(1, 400, len(cube))
+    pixels = np.repeat(cube + 100, counts, axis=0).astype(np.uint8)
+    array = pixels[: len(pixels) // 50 * 50].reshape(50, -1, 3)
+    result = quantize(array, K, seed=0)
+    assert result.colors_after == K
+    check_written(result, array, tmp_path / "out.png")
+
+
+def test_figures():
+    array = make_rgb(128, 128)
+    result = quantize(array, 16, seed=0)
+    assert result.colors_before == len(np.unique(array.reshape(-1, 3), axis=0))
+    assert result.bits_before == 128 * 128 * 24 == 393_216
+    assert result.bits_after == 16 * 24 + 128 * 128 * 4 == 65_920
+    report = json.loads(json.dumps(result.report(), allow_nan=False))
+    assert report["distortion"] == result.distortion
+    assert (report["width"], report["height"], report["channels"]) == (128, 128, 3)
+    alpha = quantize(make_rgba(16, 16), 5, seed=0)
+    assert (alpha.bits_before, alpha.bits_after) == (256 * 32, 5 * 32 + 256 * 3)
+
+
+def test_a_report_without_loss_is_still_json():
+    report = quantize(np.zeros((3, 4), np.uint8), 2).report()
+    assert report["psnr"] is None
+    assert report["distortion"] == 0
+    assert (report["colors_after"], report["bits_after"]) == (1, 24)
+    json.dumps(report, allow_nan=False)
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path):
+    files = []
+    for n_threads in (1, 2, 3):
+        result = quantize(make_rgb(), 16, seed=5, n_threads=n_threads)
+        result.save(tmp_path / "out.png")
+        files.append((tmp_path / "out.png").read_bytes())
+    assert files[0] == files[1] == files[2]
+
+
+def test_large_pictures_take_another_way_to_the_same_result(monkeypatch):
+    """A table of colours and many strips must count and paint as sorting and one strip do."""
+    array = make_rgb(50, 70)
+    expected = quantize(array, 16, seed=0)
+    monkeypatch.setattr(image_module, "_STRIP", 3 * 70 + 1)
+    strips = quantize(array, 16, seed=0)
+    monkeypatch.setattr(image_module, "_TABLE_FROM", 1)
+    table = quantize(array, 16, seed=0)
+    for result in (strips, table):
+        np.testing.assert_array_equal(result.indices, expected.indices)
+        np.testing.assert_array_equal(result.palette, expected.palette)
+        assert result.report() == expected.report()
+
+
+@pytest.mark.parametrize("K", [4, 16, 64, 256])
+def test_below_pillows_own_methods(K):
+    with Image.open(io.BytesIO(demo_photo())) as picture:
+        picture.load()
+        original = as_array(picture)
+    ours = quantize(original, K, seed=0).distortion
+    methods = [Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE, Image.Quantize.FASTOCTREE]
+    if features.check("libimagequant"):
+        methods.append(Image.Quantize.LIBIMAGEQUANT)
+    for method in methods:
+        theirs = picture.quantize(K, method=method, dither=Image.Dither.NONE)
+        assert ours < squared_error(as_array(theirs), original), method
+
+
+def test_before_after_shows_both_and_the_palette():
+    array = make_rgba()
+    result = quantize(array, 4, seed=0)
+    sheet = before_after(array, result)
+    assert sheet.mode == "RGB"
+    opaque = quantize(make_rgb(), 4, seed=0)
+    shown = np.asarray(before_after(make_rgb(), opaque))
+    np.testing.assert_array_equal(shown[12:52, 12:72], make_rgb())
+    np.testing.assert_array_equal(shown[12:52, 84:144], opaque.palette[opaque.indices])
+    strip = shown[80, 12:144]
+    assert {tuple(c) for c in strip.tolist()} == {tuple(c) for c in opaque.palette.tolist()}
+
+
+def test_read_pixels_is_what_quantize_sees():
+    grey = make_rgb()[..., 0]
+    np.testing.assert_array_equal(read_pixels(grey), np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_pillow_is_imported_by_the_first_picture_only(tmp_path):
+    code = (
+        "import sys, ckmeans, ckmeans.image; assert 'PIL' not in sys.modules; "
+        "import numpy; ckmeans.quantize(numpy.zeros((2, 2), 'uint8'), 1); "
+        "assert 'PIL' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, timeout=60)
+
+
+def test_quantize_is_public():
+    assert ckmeans.quantize is quantize
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("K", "error", "words"),
+    [
+        (0, ValueError, "K must be at least 1, found 0"),
+        (-3, ValueError, "K must be at least 1, found -3"),
+        (257, ValueError, "K must be at most 256 .*, found 257"),
+        (10**30, ValueError, "K must be at most 256 .*, found 1000"),
+        (16.0, TypeError, "K must be an integer, found 16.0"),
+        ("16", TypeError, "K must be an integer, found '16'"),
+        (None, TypeError, "K must be an integer, found None"),
+        (True, TypeError, "K must be an integer, found True"),
+        (np.array([3]), TypeError, "K must be an integer, found array"),
+    ],
+)
+def test_bad_k(K, error, words):
+    with pytest.raises(error, match=words):
+        quantize(make_rgb(), K)
+
+
+def test_k_of_any_integer_type():
+    assert quantize(make_rgb(), np.uint8(3), seed=0).colors_after == 3
+
+
+@pytest.mark.parametrize("option", ["n_init", "max_iter", "n_threads", "tol", "seed"])
+@pytest.mark.parametrize("array", [make_rgb(), np.zeros((4, 4), np.uint8)], ids=["photo", "black"])
+def test_options_are_checked_even_where_there_is_nothing_to_cluster(option, array):
+    with pytest.raises(ValueError, match=option):
+        quantize(array, 4, **{option: -1})
+
+
+@pytest.mark.parametrize(
+    ("array", "error", "words"),
+    [
+        (np.zeros((4, 4, 3)), TypeError, "uint8.*float64"),
+        (np.zeros((4, 4), np.uint16), TypeError, "uint8.*uint16"),
+        (np.zeros((4, 4), bool), TypeError, "uint8.*bool"),
+        (np.zeros((4, 4, 2), np.uint8), ValueError, r"shape.*\(4, 4, 2\)"),
+        (np.zeros(4, np.uint8), ValueError, r"shape.*\(4,\)"),
+        (np.zeros((2, 4, 4, 3), np.uint8), ValueError, r"shape.*\(2, 4, 4, 3\)"),
+        (np.zeros((0, 4, 3), np.uint8), ValueError, r"at least one pixel.*\(0, 4\)"),
+        (np.zeros((4, 0), np.uint8), ValueError, r"at least one pixel.*\(4, 0\)"),
+        ([[1, 2], [3, 4]], TypeError, "path, a PIL image or a uint8 array, found.*list"),
+        (None, TypeError, "found.*NoneType"),
+    ],
+)
+def test_bad_arrays(array, error, words):
+    with pytest.raises(error, match=words):
+        quantize(array, 4)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_deep_pictures_are_refused(mode, tmp_path):
+    path = tmp_path / "deep.tiff"
+    Image.new(mode, (5, 4)).save(path)
+    for source in (path, Image.new(mode, (5, 4))):
+        with pytest.raises(ValueError, match=f"more than 8 bits.*{mode}.*reduce it first"):
+            quantize(source, 4)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "tiff"])
+def test_animations_and_pages_are_refused_but_a_copied_frame_is_not(suffix, tmp_path):
+    path = tmp_path / f"moving.{suffix}"
+    frames = [Image.fromarray(make_rgb(seed=seed)) for seed in range(3)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=r"moving.* has 3 frames or pages: choose one first"):
+        quantize(path, 4)
+    with Image.open(path) as moving:
+        assert quantize(moving.copy(), 4, seed=0).colors_after == 4
+
+
+def test_unreadable_files(tmp_path):
+    text = tmp_path / "notes.jpg"
+    text.write_text("not a picture\n")
+    with pytest.raises(ValueError, match=r"notes\.jpg is not a picture"):
+        quantize(text, 4)
+    (tmp_path / "empty.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"empty\.png is not a picture"):
+        quantize(tmp_path / "empty.png", 4)
+    with pytest.raises(FileNotFoundError, match=r"missing\.png"):
+        quantize(tmp_path / "missing.png", 4)
+    with pytest.raises(OSError, match=tmp_path.name):
+        quantize(tmp_path, 4)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tiff", "bmp"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_cut_off_files_are_a_value_error(suffix, share, tmp_path):
+    whole = io.BytesIO()
+    Image.fromarray(make_rgb()).save(whole, {"jpg": "JPEG"}.get(suffix, suffix))
+    path = tmp_path / f"cut.{suffix}"
+    path.write_bytes(whole.getvalue()[: int(share * len(whole.getvalue()))])
+    with pytest.raises(ValueError, match=r"cut\."):
+        quantize(path, 4)
+
+
+# ---------------------------------------------------------------- writing
+
+
+@pytest.fixture
+def result():
+    return quantize(make_rgb(), 4, seed=0)
+
+
+def test_an_output_that_cannot_be_written(result, tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"folder\.png: it is a folder"):
+        result.save(tmp_path / "folder.png")
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
+        result.save(tmp_path / "nowhere" / "out.png")
+    with pytest.raises(ValueError, match=r"must end in \.png"):
+        result.save(tmp_path / "out.jpg")
+    assert os.listdir(tmp_path) == ["folder.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_an_output_that_is_no_regular_file(result, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(OSError, match="not a regular file"):
+        result.save(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failing_write_leaves_the_old_file_whole(result, step, failure, tmp_path, monkeypatch):
+    path = tmp_path / "out.png"
+    path.write_bytes(b"precious")
+
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(type(failure)) as caught:
+        result.save(path)
+    assert path.read_bytes() == b"precious"
+    assert os.listdir(tmp_path) == ["out.png"]
+    if isinstance(failure, OSError):
+        assert "out.png" in str(caught.value)
+        assert "No space left" in str(caught.value)
+
+
+def test_a_folder_that_takes_no_file_is_told_beforehand(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "some temporary name")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError, match=r"cannot write .*out\.png: Permission denied"):
+        check_output(tmp_path / "out.png")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
+def test_permissions_are_those_of_any_new_file_or_of_the_old_one(result, tmp_path):
+    (tmp_path / "plain").touch()
+    result.save(tmp_path / "new.png")
+    assert (tmp_path / "new.png").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    (tmp_path / "new.png").chmod(0o640)
+    result.save(tmp_path / "new.png")
+    assert stat.S_IMODE((tmp_path / "new.png").stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
+def test_a_symbolic_link_is_followed(result, tmp_path):
+    (tmp_path / "real.png").write_bytes(b"old")
+    (tmp_path / "link.png").symlink_to("real.png")
+    result.save(tmp_path / "link.png")
+    assert (tmp_path / "link.png").is_symlink()
+    assert png_header(tmp_path / "real.png") == (2, 3)

@@ -1,0 +1,84 @@
+"""scikit-learn's own tests of its k-means, with our classes in the place of theirs."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import ckmeans
+
+scipy_sparse = pytest.importorskip("scipy.sparse")
+sklearn = pytest.importorskip("sklearn", "1.9")
+
+OURS = {"KMeans": ckmeans.KMeans}
+CSR_CONTAINERS = [scipy_sparse.csr_matrix, scipy_sparse.csr_array]
+MODULE = "sklearn.cluster.tests.test_k_means"
+
+# Test -> why ours need not pass it.
+EXCUSED = {
+    "test_relocate_empty_clusters": "private helper of theirs",
+    "test_sample_weight_init": "private helper of theirs",
+    "test_sample_weight_zero": "private helper of theirs",
+    "test_euclidean_distance": "private helper of theirs",
+    "test_inertia": "private helper of theirs",
+    "test_is_same_clustering": "private helper of theirs",
+    "test_k_means_function": "their function, not the class",
+    "test_kmeans_plusplus_wrong_params": "their function, not the class",
+    "test_kmeans_plusplus_output": "their function, not the class",
+    "test_kmeans_plusplus_norms": "their function, not the class",
+    "test_kmeans_plusplus_dataorder": "their function, not the class",
+    "test_kmeans_verbose": "verbose output",
+    "test_minibatch_update_consistency": "private helper of theirs",
+    "test_minibatch_reassign": "private helper of theirs",
+}
+
+
+def _load():
+    """Their module, which finds our classes where it imports theirs from."""
+    spec = importlib.util.find_spec(MODULE)
+    if spec is None or spec.loader is None:
+        pytest.skip("scikit-learn came without its tests", allow_module_level=True)
+    import sklearn.cluster
+
+    module = importlib.util.module_from_spec(spec)
+    with mock.patch.multiple(sklearn.cluster, **OURS):
+        spec.loader.exec_module(module)
+    return module
+
+
+_theirs = _load()
+_tests = {name: test for name, test in vars(_theirs).items() if name.startswith("test_")}
+globals().update({name: test for name, test in _tests.items() if name not in EXCUSED})
+
+
+@pytest.fixture(autouse=True)
+def dense_only(request):
+    """Sparse data are refused (see test_estimator): no kernel reads them yet."""
+    parameters = getattr(request.node, "callspec", None)
+    for value in parameters.params.values() if parameters else ():
+        if scipy_sparse.issparse(value) or any(value is c for c in CSR_CONTAINERS):
+            pytest.skip("sparse data")
+
+
+@pytest.fixture
+def global_random_seed():
+    return 42
+
+
+@pytest.fixture(params=[np.float32, np.float64])
+def global_dtype(request):
+    return request.param
+
+
+def test_the_classes_under_test_are_ours():
+    assert _theirs.KMeans is ckmeans.KMeans
+
+
+def test_every_excuse_is_still_needed_by_a_test_of_theirs():
+    assert set(EXCUSED) <= set(_tests)
+    assert len(_tests) - len(EXCUSED) >= 40
+    assert MODULE not in sys.modules

@@ -1,0 +1,41 @@
+"""The stubs of the compiled modules say what the modules have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+
+import ckmeans
+
+PACKAGE = Path(ckmeans._runtime.__file__).parent
+SUFFIXES = tuple(EXTENSION_SUFFIXES)
+COMPILED = sorted({path.name.split(".")[0] for path in PACKAGE.iterdir() if path.name.endswith(SUFFIXES)})
+
+
+def test_every_compiled_module_has_a_stub():
+    assert "_runtime" in COMPILED
+    assert [path.stem for path in sorted(PACKAGE.glob("*.pyi"))] == COMPILED
+
+
+def test_typed():
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_stubs_match_the_modules():
+    pytest.importorskip("mypy")
+    stubtest = [sys.executable, "-m", "mypy.stubtest", *(f"ckmeans.{name}" for name in COMPILED)]
+    allowed = Path(__file__).with_name("stubtest_allowlist.txt")
+    # mypy finds installed packages by itself, and wants no such folder in MYPYPATH.
+    path = {} if PACKAGE.parent.name == "site-packages" else {"MYPYPATH": str(PACKAGE.parent)}
+    done = subprocess.run(
+        [*stubtest, "--allowlist", str(allowed), "--ignore-unused-allowlist"],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), **path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
