@@ -12,6 +12,7 @@ cdef struct Step:
     double *wide            # the same in float64, rows of wide_stride(n)
     bint score              # find the labels; else they are given
     bint sum                # fill the sums
+    bint fresh              # nothing is known of `labels`: they may hold anything
     # INOUT
     int32_t *labels         # the engine's own: `room` of them; 0 .. K - 1, or negative where unused
     # OUT
@@ -33,6 +34,8 @@ cdef struct Engine:
     void (*close)(Engine *engine) noexcept nogil
     int64_t room             # how many labels the engine keeps of its own
     int64_t bytes
+    bint any_K               # a step may have fewer centroids than it was opened for
+    bint gives_up            # it does not pay here: the dense engine is to take over
 
 
 # What an engine makes of the data once, for all K and all restarts; its own struct begins with this.

@@ -20,6 +20,7 @@ def fit(
     points: Points,
     *,
     algorithm: int,
+    watchful: bool,
     K: int,
     trials: int,
     start: Callable[[int], np.ndarray] | None,

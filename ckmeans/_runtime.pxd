@@ -43,6 +43,10 @@ cdef extern from "simd/kernels.h" nogil:
         int64_t *counts
         double square[16]
 
+    struct hit:
+        int32_t k
+        uint32_t points
+
     int LEAF
 
     struct leaf:
@@ -82,6 +86,12 @@ cdef extern from "simd/kernels.h" nogil:
                          int32_t *places) noexcept nogil
         void (*classify)(const void *rows, int64_t stride, int64_t count, int depth, const int32_t *feature,
                          const void *value, int32_t *bucket) noexcept nogil
+        void (*project)(const void *tiles, int64_t ntiles, const panel *panel, int64_t room,
+                        void *products) noexcept nogil
+        int64_t (*screen)(const void *tile, const panel *panel, const void *bounds, hit *hits) noexcept nogil
+        void (*pairs)(const void *rows, int64_t stride, int64_t n, const void *centroids, const int32_t *row,
+                      const int32_t *k, int64_t count, void *squared) noexcept nogil
+        void (*orthonormalise)(double *rows, int64_t count, int64_t n) noexcept nogil
         const sparse_kernels *sparse
 
     int64_t wide_stride(int64_t n)

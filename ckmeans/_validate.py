@@ -12,7 +12,7 @@ import numpy as np
 
 INITS = ("k-means++", "random")
 EMPTY = ("drop", "reinit", "farthest", "error")
-ALGORITHMS = ("auto", "dense", "cells")
+ALGORITHMS = ("auto", "dense", "cells", "screen")
 CELLS_FEATURES = 8
 CELLS_ROWS = 1 << 30
 

@@ -36,7 +36,7 @@ def kmeans(
     tol: float = 1e-4,
     empty: Literal["drop", "reinit", "farthest", "error"] = "drop",
     sample_weight: ArrayLike | None = None,
-    algorithm: Literal["auto", "dense", "cells"] = "auto",
+    algorithm: Literal["auto", "dense", "cells", "screen"] = "auto",
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
     callback: Callable[[int, float, np.ndarray], Any] | None = None,
@@ -75,10 +75,15 @@ def kmeans(
         be filled, since every distance is 0, stays where it is with count 0.
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default.
-    algorithm : {"auto", "dense", "cells"}
+    algorithm : {"auto", "dense", "cells", "screen"}
         The engine; every engine gives the same labels. "dense" computes every distance; "cells", up
         to 8 features, puts the points in a spatial order once and settles whole boxes of them at
-        once; "auto" chooses. Sparse rows have an engine of their own.
+        once; "screen", made for many features, bounds every distance from below by a projection on
+        the leading n' directions of a sample and computes in full only what that leaves: it takes
+        4 (n' + 2) bytes a row on top (8 for float64), n' at most 128. "auto" chooses by the shapes,
+        takes "screen" only where its bytes are at most half of the size of X or 256 MiB, and goes
+        on with "dense" where too many distances are left.
+        Sparse rows have an engine of their own.
     seed : int, numpy.random.Generator or None
         The same seed gives the same bits on the same machine, on any number of threads.
     n_threads : int, optional
@@ -168,6 +173,7 @@ def run(
         "keep_path": bool(keep_path),
     }
     algorithm = _sources.engine(X, algorithm)
+    options["watchful"] = algorithm == "auto"
     if algorithm == "auto":
         algorithm = _fastest(X, K, n_init)
     options["algorithm"] = _lloyd.ALGORITHMS.index(algorithm)
@@ -177,12 +183,12 @@ def run(
 
     def work(points: Points) -> dict[str, Any]:
         found = _fit(points, start, beat, options)
-        if algorithm == "cells":
+        if found["algorithm"] == "cells":
             _sum_up_again(found, points, weights, options["n_threads"])
         return found
 
     with _Bar(progress, n_init, options["max_iter"]) as beat:
-        return Result(algorithm=algorithm, **_in_safe_dtype(X, weights, work))
+        return Result(**_in_safe_dtype(X, weights, work))
 
 
 def kmeans_chunks(
@@ -448,14 +454,24 @@ def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = 
 
 
 def _fastest(X: np.ndarray, K: int, n_init: int) -> str:
-    """The engine of "auto": whether ordering the points pays, by shapes, dtype and restarts alone."""
+    """The engine of "auto", by shapes, dtype and restarts alone: whether ordering or projecting pays."""
+    m, n = X.shape
+    if _ordering_pays(X, K, n_init):
+        return "cells"
+    projected = m * 131 * _validate.itemsize(X)
+    if n >= 48 and K >= 32 and m >= max(4096, 16 * K) and projected <= max(X.nbytes // 2, 256 << 20):
+        return "screen"
+    return "dense"
+
+
+def _ordering_pays(X: np.ndarray, K: int, n_init: int) -> bool:
     m, n = X.shape
     if n >= len(_CELLS_FROM) or m > _validate.CELLS_ROWS:
-        return "dense"
+        return False
     least_K, least_pairs = _CELLS_FROM[n]
     if n <= 3 and m >= _PHOTO and X.dtype in _PIXELS:  # equal points may collapse
         least_K = 4 if X.dtype == np.uint8 else 16
-    return "cells" if K * min(n_init, 4) >= least_K and m * K * min(n_init, 4) >= least_pairs else "dense"
+    return K * min(n_init, 4) >= least_K and m * K * min(n_init, 4) >= least_pairs
 
 
 def _threads(n_threads: object, work: int) -> int:

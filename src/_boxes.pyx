@@ -14,7 +14,7 @@ and for each thread twice the largest bucket, which is small unless most points 
 """
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._collapse cimport Units, collapse, release_units

@@ -103,6 +103,7 @@ cdef Engine *cells_open(const Rows *rows, Prepared *prepared, int64_t K, int n_t
     draft.engine.finish = cells_finish
     draft.engine.close = cells_close
     draft.engine.room = b.leaves * LEAF + b.nodes
+    draft.engine.any_K = draft.engine.gives_up = False
     draft.rows, draft.boxes, draft.K = rows, b, K
     draft.chunk_level = 0
     while draft.chunk_level < b.levels - 1 and b.level_size[draft.chunk_level] < CHUNKS:
@@ -233,7 +234,8 @@ cdef void settle_whole(Cells *c, const Step *s, Part *part, int64_t node, int32_
         marks[node] = k
 
 
-cdef void settle_leaf(Cells *c, const Step *s, Part *part, int64_t node, const char *kept, int64_t count) noexcept nogil:
+cdef void settle_leaf(Cells *c, const Step *s, Part *part, int64_t node, const char *kept,
+                      int64_t count) noexcept nogil:
     """Score the points of a leaf against its candidates."""
     cdef const Boxes *b = c.boxes
     cdef int64_t number = b.node[node].child

@@ -19,6 +19,7 @@ from ckmeans._random cimport Stream, next_below, stream_of
 from ckmeans._runtime cimport (
     Poll, Watch, allocate, poll, release, team_size, thread_num, threads_for, wait_a_little, wide_stride,
 )
+from ckmeans._screen cimport screen_open, watchful_open
 from ckmeans._seed cimport (
     Seeding, draw_row, plus_plus, random_examples, seeding_close, seeding_open,
 )
@@ -37,11 +38,13 @@ STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
 EMPTY_POLICIES = {"drop": DROP, "reinit": REINIT, "farthest": FARTHEST, "error": ERROR}
 
 # The engines by number, in the order of their names.
-ALGORITHMS = ("dense", "cells", "sparse")
-cdef Kind KINDS[3]
+ALGORITHMS = ("dense", "cells", "screen", "sparse")
+cdef Kind KINDS[5]
 KINDS[0] = Kind(NULL, dense_open)
 KINDS[1] = Kind(boxes_prepare, cells_open)
-KINDS[2] = Kind(NULL, sparse_open)
+KINDS[2] = Kind(NULL, screen_open)
+KINDS[3] = Kind(NULL, sparse_open)
+KINDS[4] = Kind(NULL, watchful_open)
 
 cdef int64_t SCAN_ROWS = 512           # rows between two looks at signals
 cdef int64_t SHARED_WORK = 1 << 31     # multiply-adds of a step up to which restarts are shared out
@@ -241,17 +244,35 @@ cdef void widen(Fit *f) noexcept nogil:
             f.wide[k * stride + l] = 0
 
 
+cdef int fall_back(Fit *f) noexcept nogil:
+    """Let the dense engine go on, which gives the same bits; nonzero: no memory."""
+    f.kind = &KINDS[0]
+    return open_engine(f, f.run.K)
+
+
+cdef int do_step(Fit *f, Poll *p) noexcept nogil:
+    """A step by whichever engine pays; nonzero where it was not done."""
+    if f.engine.gives_up and fall_back(f):
+        return 1
+    if not f.engine.step(f.engine, &f.step, p):
+        return 0
+    if p.stopped or not f.engine.gives_up or fall_back(f):
+        return 1
+    return f.engine.step(f.engine, &f.step, p)
+
+
 cdef int assign(Fit *f, Poll *p) noexcept nogil:
     """Labels, sums and the distortion for the present centroids; else an ending is returned."""
-    if f.engine_K != f.run.K and open_engine(f, f.run.K):
+    if f.engine_K != f.run.K and not f.engine.any_K and open_engine(f, f.run.K):
         return NO_MEMORY
     widen(f)
     f.step.K = f.run.K
     f.step.centroids = f.run.centroids
     f.step.labels = f.run.labels
     f.step.counts = f.run.counts
-    if f.engine.step(f.engine, &f.step, p):
-        return INTERRUPTED
+    if do_step(f, p):
+        return INTERRUPTED if p.stopped else NO_MEMORY
+    f.step.fresh = False
     f.run.distortion = f.step.square / f.rows.total_weight
     f.computed += f.step.computed
     f.pairs += <double>f.rows.m * f.run.K
@@ -462,6 +483,7 @@ cdef int begin(Fit *f, int64_t restart, Poll *p) noexcept nogil:
     f.run.restart = restart
     f.run.K = f.options.K
     f.run.n_iter = 0
+    f.step.fresh = True
     f.random = stream_of(f.options.seed, restart)
     if f.options.start != NULL:
         call_start(f, p)
@@ -772,11 +794,12 @@ cdef int raise_ending(const Fit *f) except -1:
     return 0
 
 
-def fit(Points points, *, int algorithm, int64_t K, int64_t trials, start, int64_t n_init, int64_t max_iter, double tol,
-        double tol_shift, int empty, uint64_t seed, int n_threads, callback, beat, bint keep_path):
+def fit(Points points, *, int algorithm, bint watchful, int64_t K, int64_t trials, start, int64_t n_init,
+        int64_t max_iter, double tol, double tol_shift, int empty, uint64_t seed, int n_threads, callback, beat,
+        bint keep_path):
     """All restarts; the best one as a dict, with every restart's distortion.
 
-    `algorithm`: its place in ALGORITHMS.
+    `algorithm`: its place in ALGORITHMS; `watchful`: the dense engine may take over from it.
     `start(restart)` gives a C-contiguous (K, n) array of the computing dtype; None: seed with
     `trials` candidates a centre, 0 for random examples. `beat(done)` is called now and then.
     """
@@ -792,9 +815,10 @@ def fit(Points points, *, int algorithm, int64_t K, int64_t trials, start, int64
     cdef int i, sharing = min(sharing_threads(rows, &options, n_threads), 1024)
     distortions_array = np.empty(n_init)
     cdef double[::1] distortions = distortions_array
-    prepare(fits, &KINDS[algorithm], rows, n_threads, watch)
+    cdef const Kind *kind = &KINDS[4 if watchful and algorithm == 2 else algorithm]
+    prepare(fits, kind, rows, n_threads, watch)
     for i in range(sharing):
-        fits.each[i] = fit_open(rows, &options, &KINDS[algorithm], fits.prepared, n_threads if sharing == 1 else 1)
+        fits.each[i] = fit_open(rows, &options, kind, fits.prepared, n_threads if sharing == 1 else 1)
         if fits.each[i] == NULL:
             raise MemoryError
         fits.count += 1
@@ -816,4 +840,5 @@ def fit(Points points, *, int algorithm, int64_t K, int64_t trials, start, int64
     result = answer(f, f.best, keep_path)
     result["distortions"] = distortions_array[:fits.done]
     result["stats"] = stats_of(fits)
+    result["algorithm"] = "dense" if f.kind == &KINDS[0] else ALGORITHMS[algorithm]
     return result

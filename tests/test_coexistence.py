@@ -229,6 +229,7 @@ def used():
         with open(f"/proc/self/task/{task}/schedstat") as file:
             times[task] = int(file.read().split()[0]) / 1e6
     return times
+others = set(used())  # the threads of NumPy's linear algebra spin a while after the import
 fit(2)
 worst = 0.0
 for _ in range(10):
@@ -236,8 +237,8 @@ for _ in range(10):
     before = used()
     time.sleep(0.1)
     after = used()
-    worst = max([worst] + [after[t] - before[t] for t in before if t != str(os.getpid())])
-print(len(before), worst)
+    worst = max([worst] + [after[t] - before[t] for t in set(before) - others])
+print(len(set(before) - others), worst)
 """
 )
 
@@ -247,7 +248,7 @@ print(len(before), worst)
 def test_a_worker_burns_at_most_5_ms_after_a_call():
     """The kernel's own count of what each thread ran, so other load does not matter."""
     threads, milliseconds = python(BURNT)
-    assert int(threads) >= 2
+    assert int(threads) >= 1
     assert float(milliseconds) <= 5
 
 

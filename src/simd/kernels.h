@@ -63,6 +63,12 @@ struct sums {
     double square[16]; /* two accumulators of 8 lanes */
 };
 
+/* The points of a tile (one bit each) that a screening could not tell from centroid k's. */
+struct hit {
+    int32_t k;
+    uint32_t points;
+};
+
 /* A box of at most LEAF points in columns: feature l of point p is points[l * LEAF + p]. */
 enum { LEAF = 32 };
 
@@ -132,6 +138,24 @@ struct kernels {
                      void *to, int32_t *to_ids, void *value, void *keys, int32_t *places);
     void (*classify)(const void *rows, int64_t stride, int64_t count, int depth, const int32_t *feature,
                      const void *value, int32_t *bucket);
+
+    /* IN tiles, panel of directions (packed as centroids are, with no shift), both of n features;
+     * OUT tiles of panel->K features, `room` features apart: the products of points and directions.
+     * Rounding: at most 66 + n / 64 operations deep. */
+    void (*project)(const void *tiles, int64_t ntiles, const struct panel *panel, int64_t room, void *products);
+
+    /* IN one tile, panel, a bound for each point; OUT those of the K centroids whose score is not
+     * above some point's bound, rising. Returns how many they are. */
+    int64_t (*screen)(const void *tile, const struct panel *panel, const void *bounds, struct hit *hits);
+
+    /* IN rows, centroids (K rows of n values), `count` pairs of a row and a centroid; OUT their squared
+     * distances, with a relative error of at most n / LANES + 2 LANES + 8 roundings. */
+    void (*pairs)(const void *rows, int64_t stride, int64_t n, const void *centroids, const int32_t *row,
+                  const int32_t *k, int64_t count, void *squared);
+
+    /* INOUT `count` rows of n values (float64): made orthonormal, each within those up to it; a row
+     * that depends on those before it becomes zero. */
+    void (*orthonormalise)(double *rows, int64_t count, int64_t n);
 
     const struct sparse_kernels *sparse;
 };

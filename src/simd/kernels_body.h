@@ -205,26 +205,9 @@ static ALWAYS_INLINE void F(run_of)(const int W, const struct F(run) *r)
 /* The widths are constants so that the accumulators become registers. */
 static void F(run_groups)(int width, const struct F(run) *r)
 {
-    switch (width) {
-    case 1: F(run_of)(1, r); break;
-    case 2: F(run_of)(2, r); break;
-    case 3: F(run_of)(3, r); break;
-    case 4: F(run_of)(4, r); break;
-#if GROUP_MAX >= 5
-    case 5: F(run_of)(5, r); break;
-#endif
-#if GROUP_MAX >= 6
-    case 6: F(run_of)(6, r); break;
-#endif
-#if GROUP_MAX >= 12
-    case 7: F(run_of)(7, r); break;
-    case 8: F(run_of)(8, r); break;
-    case 9: F(run_of)(9, r); break;
-    case 10: F(run_of)(10, r); break;
-    case 11: F(run_of)(11, r); break;
-    case 12: F(run_of)(12, r); break;
-#endif
-    }
+#define RUN(w) case w: F(run_of)(w, r); break;
+    switch (width) { WIDTHS(RUN) }
+#undef RUN
 }
 
 static void F(assign)(const void *tiles, int64_t ntiles, const struct panel *panel, void *scores, void *ids,
@@ -381,6 +364,189 @@ static double F(total)(const void *values_, const double *weights, int64_t count
     return total;
 }
 
+/* ---- screening: see _screen.pyx for what it proves -------------------------------------- */
+
+enum { F(DEPTH) = 64 }; /* features that are summed up on their own: rounding grows with the depth */
+
+/* One tile against W directions over some of the features: added to the products, if any. */
+static ALWAYS_INLINE void F(project_group)(const int W, const REAL *x, const REAL *q, int64_t features, int fresh,
+                                           REAL *products)
+{
+    V(vec) sum[V(GROUP)][V(TILE_VECS)];
+    UNROLL
+    for (int g = 0; g < W; ++g) {
+        UNROLL
+        for (int v = 0; v < V(TILE_VECS); ++v) sum[g][v] = V(set1)(0);
+    }
+    for (int64_t l = 0; l < features; ++l, x += F(TILE), q += W) {
+        UNROLL
+        for (int g = 0; g < W; ++g) {
+            const V(vec) qg = V(set1)(q[g]);
+            UNROLL
+            for (int v = 0; v < V(TILE_VECS); ++v) sum[g][v] = V(fma)(V(load)(x + v * V(LANES)), qg, sum[g][v]);
+        }
+    }
+    const V(vec) half = V(set1)((REAL)-0.5); /* the panel holds the directions times -2 */
+    UNROLL
+    for (int g = 0; g < W; ++g) {
+        UNROLL
+        for (int v = 0; v < V(TILE_VECS); ++v) {
+            REAL *const out = products + g * F(TILE) + v * V(LANES);
+            V(store)(out, V(fma)(sum[g][v], half, fresh ? V(set1)(0) : V(load)(out)));
+        }
+    }
+}
+
+static void F(project_width)(int width, const REAL *x, const REAL *q, int64_t features, int fresh, REAL *products)
+{
+#define PROJECT(w) case w: F(project_group)(w, x, q, features, fresh, products); break;
+    switch (width) { WIDTHS(PROJECT) }
+#undef PROJECT
+}
+
+static void F(project)(const void *tiles, int64_t ntiles, const struct panel *panel, int64_t room, void *products)
+{
+    const int64_t n = panel->n;
+    const struct F(widths) s = F(split)(panel->K);
+    const REAL *x = tiles;
+    REAL *out = products;
+    for (int64_t t = 0; t < ntiles; ++t, x += n * F(TILE), out += room * F(TILE)) {
+        for (int64_t l = 0; l < n; l += F(DEPTH)) {
+            const int64_t features = n - l < F(DEPTH) ? n - l : F(DEPTH);
+            int64_t j = 0;
+            for (int64_t i = 0; i < s.groups; ++i) {
+                const int w = s.width + (i < s.wide_groups);
+                const REAL *q = (const REAL *)panel->c + j * n + l * w;
+                F(project_width)(w, x + l * F(TILE), q, features, l == 0, out + j * F(TILE));
+                j += w;
+            }
+        }
+    }
+}
+
+/* One tile against a group of W centroids: the scores are compared while they are in registers. */
+static ALWAYS_INLINE int64_t F(screen_group)(const int W, const REAL *x, const REAL *c, int64_t n, const REAL *norms,
+                                             const REAL *bounds, int64_t k0, struct hit *hits)
+{
+    V(vec) score[V(GROUP)][V(TILE_VECS)], bound[V(TILE_VECS)];
+    int64_t count = 0;
+    UNROLL
+    for (int g = 0; g < W; ++g) {
+        UNROLL
+        for (int v = 0; v < V(TILE_VECS); ++v) score[g][v] = V(set1)(norms[g]);
+    }
+    for (int64_t l = 0; l < n; ++l, x += F(TILE), c += W) {
+        V(vec) xv[V(TILE_VECS)];
+        UNROLL
+        for (int v = 0; v < V(TILE_VECS); ++v) xv[v] = V(load)(x + v * V(LANES));
+        UNROLL
+        for (int g = 0; g < W; ++g) {
+            const V(vec) cg = V(set1)(c[g]);
+            UNROLL
+            for (int v = 0; v < V(TILE_VECS); ++v) score[g][v] = V(fma)(xv[v], cg, score[g][v]);
+        }
+    }
+    UNROLL
+    for (int v = 0; v < V(TILE_VECS); ++v) bound[v] = V(load)(bounds + v * V(LANES));
+    UNROLL
+    for (int g = 0; g < W; ++g) {
+        uint32_t points = 0;
+        UNROLL
+        for (int v = 0; v < V(TILE_VECS); ++v) points |= V(not_above)(score[g][v], bound[v]) << (v * V(LANES));
+        hits[count].k = (int32_t)(k0 + g);
+        hits[count].points = points;
+        count += points != 0;
+    }
+    return count;
+}
+
+static ALWAYS_INLINE int64_t F(screen_of)(const int W, int64_t groups, const REAL *x, const struct panel *panel,
+                                          int64_t k0, const REAL *bounds, struct hit *hits)
+{
+    const int64_t n = panel->n;
+    const REAL *c = (const REAL *)panel->c + k0 * n, *norms = (const REAL *)panel->norms + k0;
+    int64_t count = 0;
+    for (int64_t i = 0; i < groups; ++i, c += W * n, norms += W, k0 += W)
+        count += F(screen_group)(W, x, c, n, norms, bounds, k0, hits + count);
+    return count;
+}
+
+static int64_t F(screen_width)(int width, int64_t groups, const REAL *x, const struct panel *panel, int64_t k0,
+                               const REAL *bounds, struct hit *hits)
+{
+#define SCREEN(w) case w: return F(screen_of)(w, groups, x, panel, k0, bounds, hits);
+    switch (width) { WIDTHS(SCREEN) }
+#undef SCREEN
+    return 0;
+}
+
+static int64_t F(screen)(const void *tile, const struct panel *panel, const void *bounds, struct hit *hits)
+{
+    const struct F(widths) s = F(split)(panel->K);
+    const int64_t done = s.wide_groups * (s.width + 1);
+    const int64_t count = F(screen_width)(s.width + 1, s.wide_groups, tile, panel, 0, bounds, hits);
+    return count + F(screen_width)(s.width, s.groups - s.wide_groups, tile, panel, done, bounds, hits + count);
+}
+
+static ALWAYS_INLINE V(vec) F(square)(const REAL *x, const REAL *c, V(vec) sum)
+{
+    const V(vec) d = V(sub)(V(load)(x), V(load)(c));
+    return V(fma)(d, d, sum);
+}
+
+static void F(pairs)(const void *rows, int64_t stride, int64_t n, const void *centroids, const int32_t *row,
+                     const int32_t *k, int64_t count, void *squared)
+{
+    enum { L = V(LANES) };
+    for (int64_t i = 0; i < count; ++i) {
+        const REAL *x = (const REAL *)rows + row[i] * stride, *c = (const REAL *)centroids + k[i] * n;
+        V(vec) a = V(set1)(0), b = a, d = a, e = a;
+        int64_t l = 0;
+        for (; l + 4 * L <= n; l += 4 * L) {
+            a = F(square)(x + l, c + l, a);
+            b = F(square)(x + l + L, c + l + L, b);
+            d = F(square)(x + l + 2 * L, c + l + 2 * L, d);
+            e = F(square)(x + l + 3 * L, c + l + 3 * L, e);
+        }
+        for (; l + L <= n; l += L) a = F(square)(x + l, c + l, a);
+        REAL sum = V(sum)(V(add)(V(add)(a, b), V(add)(d, e)));
+        for (; l < n; ++l) sum += (x[l] - c[l]) * (x[l] - c[l]);
+        ((REAL *)squared)[i] = sum;
+    }
+}
+
+static double F(dot)(const double *a, const double *b, int64_t n)
+{
+    wide sum = wide_zero();
+    int64_t l = 0;
+    for (; l + 8 <= n; l += 8) sum = wide_fma(wide_load_f64(a + l), wide_load_f64(b + l), sum);
+    double total = F(lanes_total)(sum);
+    for (; l < n; ++l) total += a[l] * b[l];
+    return total;
+}
+
+/* row += factor * other */
+static void F(add_multiple)(double *row, double factor, const double *other, int64_t n)
+{
+    const wide f = wide_set1(factor);
+    int64_t l = 0;
+    for (; l + 8 <= n; l += 8) wide_store(row + l, wide_fma(f, wide_load_f64(other + l), wide_load_f64(row + l)));
+    for (; l < n; ++l) row[l] += factor * other[l];
+}
+
+static void F(orthonormalise)(double *rows, int64_t count, int64_t n)
+{
+    for (int64_t j = 0; j < count; ++j) {
+        double *const row = rows + j * n;
+        const double before = sqrt(F(dot)(row, row, n));
+        for (int pass = 0; pass < 2; ++pass) /* the second removes what rounding left of the first */
+            for (int64_t i = 0; i < j; ++i) F(add_multiple)(row, -F(dot)(rows + i * n, row, n), rows + i * n, n);
+        const double after = sqrt(F(dot)(row, row, n));
+        const double scale = after > 1e-10 * before ? 1 / after : 0;
+        for (int64_t l = 0; l < n; ++l) row[l] = scale > 0 ? row[l] * scale : 0;
+    }
+}
+
 #include "cells_body.h"
 #include "order_body.h"
 #include "sparse_body.h"
@@ -388,5 +554,5 @@ static double F(total)(const void *values_, const double *weights, int64_t count
 static const struct kernels F(kernels) = {
     VEC_NAME, sizeof(REAL), F(TILE), V(GROUP), F(FEATURES), F(pack), F(pack_centroids), F(assign), F(accumulate),
     F(distances), F(relax), F(total), F(LIST_BLOCK), F(list_all), F(prune), F(settle), F(halve), F(classify),
-    &F(sparse_kernels)
+    F(project), F(screen), F(pairs), F(orthonormalise), &F(sparse_kernels)
 };

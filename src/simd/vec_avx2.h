@@ -27,6 +27,19 @@ static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32
     *best_id = _mm256_blendv_ps(*best_id, id, better);
 }
 
+/* One bit a lane: not a > b (so a NaN sets it). */
+static ALWAYS_INLINE uint32_t f32_not_above(f32_vec a, f32_vec b)
+{
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NGT_UQ));
+}
+static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return _mm256_add_ps(a, b); }
+static ALWAYS_INLINE float f32_sum(f32_vec a)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
 {
     __m256i bits = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x7fffffff));
@@ -68,6 +81,17 @@ static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64
     __m256d better = _mm256_cmp_pd(score, *best, _CMP_LT_OQ);
     *best = _mm256_min_pd(score, *best);
     *best_id = _mm256_blendv_pd(*best_id, id, better);
+}
+
+static ALWAYS_INLINE uint32_t f64_not_above(f64_vec a, f64_vec b)
+{
+    return (uint32_t)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_NGT_UQ));
+}
+static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm256_add_pd(a, b); }
+static ALWAYS_INLINE double f64_sum(f64_vec a)
+{
+    __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
 }
 
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)

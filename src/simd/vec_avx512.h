@@ -24,6 +24,11 @@ static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32
     *best_id = _mm512_mask_mov_ps(*best_id, better, id);
 }
 
+/* One bit a lane: not a > b (so a NaN sets it). */
+static ALWAYS_INLINE uint32_t f32_not_above(f32_vec a, f32_vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_NGT_UQ); }
+static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return _mm512_add_ps(a, b); }
+static ALWAYS_INLINE float f32_sum(f32_vec a) { return _mm512_reduce_add_ps(a); }
+
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
 {
     __m512i bits = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff));
@@ -66,6 +71,10 @@ static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64
     *best = _mm512_min_pd(score, *best);
     *best_id = _mm512_mask_mov_pd(*best_id, better, id);
 }
+
+static ALWAYS_INLINE uint32_t f64_not_above(f64_vec a, f64_vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_NGT_UQ); }
+static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm512_add_pd(a, b); }
+static ALWAYS_INLINE double f64_sum(f64_vec a) { return _mm512_reduce_add_pd(a); }
 
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
 {

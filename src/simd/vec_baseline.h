@@ -27,6 +27,18 @@ static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32
     *best_id = _mm_or_ps(_mm_and_ps(better, id), _mm_andnot_ps(better, *best_id));
 }
 
+/* One bit a lane: not a > b (so a NaN sets it). */
+static ALWAYS_INLINE uint32_t f32_not_above(f32_vec a, f32_vec b)
+{
+    return (uint32_t)_mm_movemask_ps(_mm_cmpngt_ps(a, b));
+}
+static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return _mm_add_ps(a, b); }
+static ALWAYS_INLINE float f32_sum(f32_vec a)
+{
+    const __m128 s = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
 {
     __m128i bits = _mm_and_si128(_mm_castps_si128(a), _mm_set1_epi32(0x7fffffff));
@@ -59,6 +71,13 @@ static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64
     *best = _mm_min_pd(score, *best);
     *best_id = _mm_or_pd(_mm_and_pd(better, id), _mm_andnot_pd(better, *best_id));
 }
+
+static ALWAYS_INLINE uint32_t f64_not_above(f64_vec a, f64_vec b)
+{
+    return (uint32_t)_mm_movemask_pd(_mm_cmpngt_pd(a, b));
+}
+static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm_add_pd(a, b); }
+static ALWAYS_INLINE double f64_sum(f64_vec a) { return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a))); }
 
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
 {
@@ -97,6 +116,9 @@ static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32
 {
     if (score < *best) { *best = score; *best_id = id; }
 }
+static ALWAYS_INLINE uint32_t f32_not_above(f32_vec a, f32_vec b) { return !(a > b); }
+static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return a + b; }
+static ALWAYS_INLINE float f32_sum(f32_vec a) { return a; }
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
 {
     uint32_t bits, most;
@@ -123,6 +145,9 @@ static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64
 {
     if (score < *best) { *best = score; *best_id = id; }
 }
+static ALWAYS_INLINE uint32_t f64_not_above(f64_vec a, f64_vec b) { return !(a > b); }
+static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return a + b; }
+static ALWAYS_INLINE double f64_sum(f64_vec a) { return a; }
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
 {
     uint64_t bits, most;

@@ -28,6 +28,15 @@ static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32
     *best_id = vbslq_f32(better, id, *best_id);
 }
 
+/* One bit a lane: not a > b (so a NaN sets it). */
+static ALWAYS_INLINE uint32_t f32_not_above(f32_vec a, f32_vec b)
+{
+    static const uint32_t bits[4] = { 1, 2, 4, 8 };
+    return vaddvq_u32(vbicq_u32(vld1q_u32(bits), vcgtq_f32(a, b)));
+}
+static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return vaddq_f32(a, b); }
+static ALWAYS_INLINE float f32_sum(f32_vec a) { return vaddvq_f32(a); }
+
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
 {
     uint32x4_t bits = vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(0x7fffffff));
@@ -70,6 +79,14 @@ static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64
     *best = vbslq_f64(better, score, *best);
     *best_id = vbslq_f64(better, id, *best_id);
 }
+
+static ALWAYS_INLINE uint32_t f64_not_above(f64_vec a, f64_vec b)
+{
+    static const uint64_t bits[2] = { 1, 2 };
+    return (uint32_t)vaddvq_u64(vbicq_u64(vld1q_u64(bits), vcgtq_f64(a, b)));
+}
+static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return vaddq_f64(a, b); }
+static ALWAYS_INLINE double f64_sum(f64_vec a) { return vaddvq_f64(a); }
 
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
 {

@@ -1,0 +1,1 @@
+# Nothing for Python: a provable lower bound first.

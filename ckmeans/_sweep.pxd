@@ -1,0 +1,51 @@
+"""One pass over the rows, shared out over the threads, with sums that do not depend on them."""
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+from ckmeans._engine cimport Step
+from ckmeans._points cimport Rows
+from ckmeans._runtime cimport Poll, sums
+
+
+# A partial sum, and what else the chunks that belong to it came to.
+cdef struct Part:
+    sums sums
+    int64_t changed
+    uint64_t most
+    int64_t computed         # distances computed in full
+    int64_t waived           # left to an engine: rows that it skipped, tiles that it gave up
+
+
+# Finds the labels of `count` rows from `first` on; thread `thread` runs it.
+ctypedef void (*Scorer)(void *engine, const Step *s, Part *part, int thread, const void *rows,
+                        int64_t stride, int64_t first, int64_t count) noexcept nogil
+
+cdef struct Sweep:
+    const Rows *rows
+    int64_t K
+    int n_threads
+    int64_t chunk
+    int64_t block            # rows that a scorer gets at most: a multiple of a tile
+    int64_t partials
+    Part *parts
+    void **scratch           # a block of rows for each thread
+    void *memory
+
+
+# Nonzero where there is no memory.
+cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads) noexcept nogil
+cdef void sweep_close(Sweep *w) noexcept nogil
+cdef int64_t sweep_bytes(const Sweep *w) noexcept nogil
+
+# Fulfil a step with `score` as its scorer; nonzero where it was interrupted.
+cdef int sweep_step(Sweep *w, void *engine, Scorer score, Step *s, Poll *p) noexcept nogil
+
+
+cdef inline int64_t store_labels(const void *ids, int itemsize, int64_t count, int32_t *labels) noexcept nogil:
+    """Labels from a kernel's integers; returns how many changed."""
+    cdef int64_t i, changed = 0
+    cdef int32_t label
+    for i in range(count):
+        label = <int32_t>(<const uint32_t *>ids)[i] if itemsize == 4 else <int32_t>(<const uint64_t *>ids)[i]
+        changed += label != labels[i]
+        labels[i] = label
+    return changed

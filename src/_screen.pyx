@@ -1,0 +1,888 @@
+"""A provable lower bound first: distances in full only where it does not decide.
+
+All points are projected once on the leading directions q_1 .. q_d of a sample. With y = x - o, z its
+projection and R a bound on what the projection leaves out (the same for centroids), the product
+z_x . z_k + R_x R_k of d + 1 features is at least y_x . y_k, by Cauchy and Schwarz. So a dense score over
+d + 1 features bounds the distance of every pair from below; a centroid whose bound is above the exact
+distance to the point's present centroid is out. The others' distances are computed in full.
+
+Why the labels are those of the dense engine, bit for bit. u is the unit roundoff, g(i) = 1.1 i u bounds
+i roundings (i u <= 0.05), |.| are norms, Q has the rows q as stored, and QQ' = I + D with |D| <= defect.
+
+1. Projection. z differs from Qy by at most t |y|, t = g(68 + n / 64) sqrt(d (1 + defect)): the kernel's
+   depth, and the rounding of x - o. So |z| <= L |y|, L = 1 + defect + t.
+2. Residual. e = y - Q'z exactly. Then |e|^2 <= |y|^2 - |z|^2 + (2 L t + L^2 defect) |y|^2, and
+   y_x . y_k <= z_x . z_k + |e_x| |e_k| + M |y_x| |y_k| with M = 2 L t + 3 L^2 defect.
+3. The dense score. It is |x - c|^2 - |x - s|^2 up to E = g(n + 8) (|c - s|^2 + 2 |x - s| |c - s|), s the
+   step's shift; with h = |s - o|, |c - s| <= |y_k| + h and |x - s| <= |y_x| + h.
+4. The bound's own score. Its d + 1 multiply-adds err by at most g(d + 4) (|y_k|^2 + 4.5 |y_x| |y_k|).
+
+Every margin with |y_x| |y_k| goes into R, since |e_x| |e_k| + b |y_x| b |y_k| <= R_x R_k where
+R^2 = |e|^2 + b^2 |y|^2; margins with the centroid alone lower its norm, those with the point alone
+raise its threshold. What is left after the distances in full (relative error g(n / LANES + 2 LANES + 8))
+is judged with E again; points for which that leaves two or more are settled by the dense kernel itself.
+"""
+from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY, fabs, isfinite, sqrt
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memmove, memset
+
+from ckmeans._engine cimport Engine, Prepared, Step
+from ckmeans._points cimport Rows, read_row, read_rows
+from ckmeans._random cimport Stream, next_unit, stream_of
+from ckmeans._runtime cimport Poll, allocate, hit, panel, poll, release, threads_for, wide_stride
+from ckmeans._shift cimport find_shift, take
+from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step
+
+cdef int64_t SAMPLE = 2048         # rows from which the directions come
+cdef int64_t MOST_DIRECTIONS = 128
+cdef int64_t TRIED = 256           # points with which their number is chosen
+cdef double LATER = 0.15           # survivors of later steps, for one of the first
+cdef int64_t SUBSET = 32           # centroids that are packed together to settle a tile
+cdef int64_t PAIRS = 1 << 16       # most pairs of a tile that are computed one by one
+
+
+# ---- what one fit holds ----------------------------------------------------------------------
+
+# One thread's scratch.
+cdef struct Desk:
+    void *tile               # points of one tile (or a block of them), all features
+    void *scores
+    void *ids
+    void *partial
+    void *best               # scores of the points' best centroids
+    int32_t *winner
+    void *bounds
+    hit *hits                # (K,)
+    int32_t *row             # pairs: a point of the tile,
+    int32_t *k               # a centroid,
+    void *squared            # and their squared distance
+    panel subset
+    void *chosen             # (SUBSET, n) centroids
+    void *products           # a tile of projections
+
+# Factors of the margins; see above.
+cdef struct Margins:
+    double residual          # of |y|^2 in R^2
+    double dense             # g(n + 8)
+    double bound             # g(d + 4)
+    double full              # of a distance in full
+    double store             # of what is computed in double and stored in the computing dtype
+    double least             # of underflow: absolute
+
+cdef struct Screen:
+    Engine engine
+    Sweep sweep
+    int64_t K                # room for so many centroids
+    bint watchful
+    bint ready               # the points are projected
+    int64_t d                # directions
+    Margins margins
+    uint64_t most
+    void *origin
+    double *origin_wide
+    void *shift
+    void *zeros
+    int32_t *zero_labels
+    panel directions         # of n features
+    void *projected          # (K, d + 1)
+    panel screened           # of d + 1 features
+    panel guessed            # the same without R: no bounds, but the best estimates
+    void *left               # R of each centroid
+    double *dense1           # E of each centroid: dense1 + dense2 |y|
+    double *dense2
+    double far               # h
+    panel full               # all centroids and features; packed where it is wanted
+    bint full_packed
+    bint first_in_full       # a first step by screening would take longer
+    bint in_full             # this step computes every pair
+    double waived            # share of the tiles that the last step gave up
+    int32_t *everyone        # 0 .. K - 1
+    void *points             # tiles of d + 1 features
+    void *norms              # |y|^2
+    int64_t pairs
+    Desk *desks
+    int n_desks
+
+
+cdef inline double get(const void *values, int64_t i, int item) noexcept nogil:
+    return (<const float *>values)[i] if item == 4 else (<const double *>values)[i]
+
+
+cdef inline void put(void *values, int64_t i, int item, double value) noexcept nogil:
+    if item == 4:
+        (<float *>values)[i] = <float>value
+    else:
+        (<double *>values)[i] = value
+
+
+cdef inline int64_t tiles_of(const Rows *rows, int64_t count) noexcept nogil:
+    return (count + rows.kernels.tile - 1) // rows.kernels.tile
+
+
+cdef void take_desk(Desk *desk, const Screen *e, char *memory, size_t *at) noexcept nogil:
+    cdef const Rows *rows = e.sweep.rows
+    cdef size_t item = rows.kernels.itemsize
+    cdef int64_t n = rows.n, tile = rows.kernels.tile
+    cdef int64_t block = tiles_of(rows, e.sweep.block) * tile
+    desk.tile = take(memory, at, (block * n + 8) * item)
+    desk.scores = take(memory, at, block * item)
+    desk.ids = take(memory, at, block * item)
+    desk.partial = take(memory, at, e.K * tile * item)
+    desk.best = take(memory, at, tile * item)
+    desk.winner = <int32_t *>take(memory, at, tile * sizeof(int32_t))
+    desk.bounds = take(memory, at, tile * item)
+    desk.hits = <hit *>take(memory, at, (e.K + 1) * sizeof(hit))
+    desk.row = <int32_t *>take(memory, at, e.pairs * sizeof(int32_t))
+    desk.k = <int32_t *>take(memory, at, e.pairs * sizeof(int32_t))
+    desk.squared = take(memory, at, e.pairs * item)
+    desk.chosen = take(memory, at, (max(SUBSET, tile) * n + 8) * item)
+    desk.subset.n = n
+    desk.subset.c = take(memory, at, SUBSET * n * item)
+    desk.subset.norms = take(memory, at, SUBSET * item)
+    desk.subset.ids = take(memory, at, SUBSET * item)
+    desk.products = take(memory, at, tile * (MOST_DIRECTIONS + 1) * item)
+
+
+cdef size_t screen_layout(Screen *e, char *memory) noexcept nogil:
+    """Lay everything out after the struct; with memory NULL only count the bytes."""
+    cdef const Rows *rows = e.sweep.rows
+    cdef size_t item = rows.kernels.itemsize, at = (sizeof(Screen) + 63) // 64 * 64
+    cdef int64_t n = rows.n, K = e.K, i, most = MOST_DIRECTIONS + 1
+    cdef Desk desk
+    e.origin = take(memory, &at, n * item)
+    e.origin_wide = <double *>take(memory, &at, wide_stride(n) * sizeof(double))
+    e.shift = take(memory, &at, n * item)
+    e.zeros = take(memory, &at, max(n, most) * item)
+    e.zero_labels = <int32_t *>take(memory, &at, rows.kernels.tile * sizeof(int32_t))
+    e.directions.c = take(memory, &at, most * n * item)
+    e.directions.norms = take(memory, &at, most * item)
+    e.directions.ids = take(memory, &at, most * item)
+    e.projected = take(memory, &at, K * most * item)
+    e.screened.c = take(memory, &at, K * most * item)
+    e.screened.norms = take(memory, &at, K * item)
+    e.screened.ids = take(memory, &at, K * item)
+    e.guessed.c = take(memory, &at, K * most * item)
+    e.guessed.ids = take(memory, &at, K * item)
+    e.left = take(memory, &at, K * item)
+    e.dense1 = <double *>take(memory, &at, K * sizeof(double))
+    e.dense2 = <double *>take(memory, &at, K * sizeof(double))
+    e.everyone = <int32_t *>take(memory, &at, K * sizeof(int32_t))
+    e.full.c = take(memory, &at, K * n * item)
+    e.full.norms = take(memory, &at, K * item)
+    e.full.ids = take(memory, &at, K * item)
+    e.desks = <Desk *>take(memory, &at, e.n_desks * sizeof(Desk))
+    for i in range(e.n_desks):
+        take_desk(&desk, e, memory, &at)
+        if memory != NULL:
+            e.desks[i] = desk
+    return at
+
+
+cdef Engine *open_any(const Rows *rows, int64_t K, int n_threads, bint watchful) noexcept nogil:
+    cdef Screen draft
+    cdef Screen *e
+    cdef char *memory
+    cdef int64_t k
+    memset(&draft, 0, sizeof(Screen))
+    draft.engine.step = screen_step
+    draft.engine.close = screen_close
+    draft.engine.finish = screen_finish
+    draft.engine.room = rows.m
+    draft.engine.any_K = True
+    draft.K = K
+    draft.watchful = watchful
+    draft.pairs = min(rows.kernels.tile * K // 4, PAIRS) + rows.kernels.tile
+    draft.full.n = draft.directions.n = rows.n
+    draft.n_desks = n_threads
+    if sweep_open(&draft.sweep, rows, K, n_threads):
+        return NULL
+    draft.engine.bytes = <int64_t>screen_layout(&draft, NULL) + sweep_bytes(&draft.sweep)
+    memory = <char *>allocate(draft.engine.bytes)
+    if memory == NULL:
+        sweep_close(&draft.sweep)
+        return NULL
+    screen_layout(&draft, memory)
+    memcpy(memory, &draft, sizeof(Screen))
+    e = <Screen *>memory
+    memset(e.zeros, 0, max(rows.n, MOST_DIRECTIONS + 1) * rows.kernels.itemsize)
+    memset(e.zero_labels, 0, rows.kernels.tile * sizeof(int32_t))
+    for k in range(K):
+        e.everyone[k] = <int32_t>k
+    return &e.engine
+
+
+cdef void screen_close(Engine *engine) noexcept nogil:
+    cdef Screen *e = <Screen *>engine
+    sweep_close(&e.sweep)
+    release(e.points)
+    release(e)
+
+
+cdef Engine *screen_open(const Rows *rows, Prepared *prepared, int64_t K, int n_threads) noexcept nogil:
+    return open_any(rows, K, n_threads, False)
+
+
+cdef Engine *watchful_open(const Rows *rows, Prepared *prepared, int64_t K, int n_threads) noexcept nogil:
+    return open_any(rows, K, n_threads, True)
+
+
+cdef void screen_finish(Engine *engine, int32_t *own, int32_t *labels) noexcept nogil:
+    """This engine's labels are the rows'."""
+    memcpy(labels, own, engine.room * sizeof(int32_t))
+
+
+# ---- directions ------------------------------------------------------------------------------
+
+# What finding them needs for a while.
+cdef struct Draft:
+    int64_t count            # rows of the sample
+    int64_t d
+    char *rows               # (count, n), minus the origin, scaled to at most 1
+    char *by_row             # the same in tiles of points
+    char *by_feature         # and in tiles of features
+    char *products
+    void *zeros              # no shift
+    char *vectors            # (d, count or n) what the panel is packed from
+    panel panel
+    double *directions       # (d, n)
+    double defect
+
+
+cdef size_t draft_layout(Draft *f, const Rows *rows, char *memory) noexcept nogil:
+    cdef size_t at = 0, item = rows.kernels.itemsize
+    cdef int64_t tile = rows.kernels.tile, n = rows.n, longer = max(f.count, n)
+    cdef int64_t by_row = tiles_of(rows, f.count) * tile, by_feature = tiles_of(rows, n) * tile
+    f.rows = <char *>take(memory, &at, (f.count * n + 8) * item)
+    f.by_row = <char *>take(memory, &at, by_row * n * item)
+    f.by_feature = <char *>take(memory, &at, by_feature * f.count * item)
+    f.products = <char *>take(memory, &at, max(by_row, by_feature) * f.d * item)
+    f.zeros = take(memory, &at, longer * item)
+    f.vectors = <char *>take(memory, &at, longer * f.d * item)
+    f.panel.c = take(memory, &at, longer * f.d * item)
+    f.panel.norms = take(memory, &at, f.d * item)
+    f.panel.ids = take(memory, &at, f.d * item)
+    f.directions = <double *>take(memory, &at, f.d * n * sizeof(double))
+    return at
+
+
+cdef void read_sample(Screen *e, Draft *f, Poll *p) noexcept nogil:
+    """Rows at even distances, minus the origin; all zero where one is not finite."""
+    cdef const Rows *rows = e.sweep.rows
+    cdef int item = rows.kernels.itemsize
+    cdef int64_t n = rows.n, i, l
+    cdef double most = 0, value
+    for i in range(f.count):
+        if i % 64 == 0 and poll(p):
+            return
+        read_row(rows, i * rows.m // f.count, f.rows + i * n * item)
+        for l in range(i * n, (i + 1) * n):
+            value = get(f.rows, l, item) - get(e.origin, l - i * n, item)
+            put(f.rows, l, item, value)
+            if not fabs(value) <= most:
+                most = fabs(value)
+    cdef double scale = 1 / most if most > 0 and isfinite(1 / most) else 0
+    for l in range(f.count * n):
+        value = get(f.rows, l, item) * scale
+        put(f.rows, l, item, value if value - value == 0 else 0)
+
+
+cdef void tile_sample(const Rows *rows, Draft *f) noexcept nogil:
+    """The sample in tiles of points, and in tiles of features."""
+    cdef int64_t n = rows.n, tile = rows.kernels.tile, item = rows.kernels.itemsize, t, i, width
+    cdef char *to = f.by_feature
+    rows.kernels.pack(f.rows, n, f.count, n, f.zeros, f.by_row)
+    memset(to, 0, tiles_of(rows, n) * tile * f.count * item)
+    for t in range(tiles_of(rows, n)):
+        width = min(tile, n - t * tile)
+        for i in range(f.count):
+            memcpy(to + (t * f.count + i) * tile * item, f.rows + (i * n + t * tile) * item, width * item)
+
+
+cdef void multiply(Screen *e, Draft *f, const char *tiles, int64_t features, int64_t count, Poll *p) noexcept nogil:
+    """f.vectors (d rows of `features`) times the sample in f.products."""
+    cdef const Rows *rows = e.sweep.rows
+    cdef int64_t t, tile = rows.kernels.tile, item = rows.kernels.itemsize
+    cdef int threads = threads_for(e.n_desks, <double>features * count * f.d)
+    f.panel.K = f.d
+    f.panel.n = features
+    rows.kernels.pack_centroids(f.vectors, f.zeros, &f.panel)
+    for t in prange(tiles_of(rows, count), schedule="static", num_threads=threads):
+        if not poll(p):
+            rows.kernels.project(tiles + t * features * tile * item, 1, &f.panel, f.d,
+                                 f.products + t * f.d * tile * item)
+
+
+cdef void iterate_subspace(Screen *e, Draft *f, Poll *p) noexcept nogil:
+    """One round: the directions from f.vectors over the sample, made orthonormal."""
+    cdef const Rows *rows = e.sweep.rows
+    cdef int64_t tile = rows.kernels.tile, n = rows.n, j, l
+    cdef int item = rows.kernels.itemsize
+    multiply(e, f, f.by_feature, f.count, n, p)
+    for j in range(f.d):
+        for l in range(n):
+            f.directions[j * n + l] = get(f.products, (l // tile * f.d + j) * tile + l % tile, item)
+    rows.kernels.orthonormalise(f.directions, f.d, n)
+
+
+cdef void weigh_sample(Screen *e, Draft *f, Poll *p) noexcept nogil:
+    """f.vectors becomes the sample's projections on the directions."""
+    cdef const Rows *rows = e.sweep.rows
+    cdef int64_t tile = rows.kernels.tile, j, i
+    cdef int item = rows.kernels.itemsize
+    for i in range(f.d * rows.n):
+        put(f.vectors, i, item, f.directions[i])
+    multiply(e, f, f.by_row, rows.n, f.count, p)
+    for j in range(f.d):
+        for i in range(f.count):
+            put(f.vectors, j * f.count + i, item,
+                get(f.products, (i // tile * f.d + j) * tile + i % tile, item))
+
+
+cdef void keep_directions(Screen *e, Draft *f) noexcept nogil:
+    """Round the directions that are not zero to the computing dtype."""
+    cdef const Rows *rows = e.sweep.rows
+    cdef int item = rows.kernels.itemsize
+    cdef int64_t n = rows.n, j, l, kept = 0
+    cdef double square
+    for j in range(f.d):
+        square = 0
+        for l in range(n):
+            square += f.directions[j * n + l] * f.directions[j * n + l]
+        if not 0.5 < square < 2:
+            continue
+        for l in range(n):
+            put(f.vectors, kept * n + l, item, f.directions[j * n + l])
+            f.directions[kept * n + l] = get(f.vectors, kept * n + l, item)
+        kept += 1
+    f.d = kept
+
+
+cdef void use_directions(Screen *e, const Draft *f, int64_t d) noexcept nogil:
+    """Project on the first d directions."""
+    e.d = e.directions.K = d
+    e.screened.n = d + 1
+    if d > 0:
+        e.sweep.rows.kernels.pack_centroids(f.vectors, e.zeros, &e.directions)
+    set_margins(e, f.defect)
+
+
+cdef double defect_of(const double *rows, int64_t count, int64_t n) noexcept nogil:
+    """At least the norm of what separates these rows from orthonormal ones."""
+    cdef double most = 0, total, product
+    cdef int64_t i, j, l
+    for i in range(count):
+        total = <double>count * n * 2.3e-16
+        for j in range(count):
+            product = 0
+            for l in range(n):
+                product += rows[i * n + l] * rows[j * n + l]
+            total += fabs(product - (i == j))
+        most = max(most, total)
+    return most
+
+
+cdef void set_margins(Screen *e, double defect) noexcept nogil:
+    cdef const Rows *rows = e.sweep.rows
+    cdef double unit = 1.1 * (2.0 ** -24 if rows.kernels.itemsize == 4 else 2.0 ** -53)
+    cdef double n = rows.n, d = e.d
+    cdef double lanes = 16 if rows.kernels.itemsize == 4 else 8
+    cdef double t = unit * (68 + n / 64) * sqrt(d * (1 + defect)), L = 1 + defect + t
+    cdef Margins *g = &e.margins
+    g.dense = unit * (n + 8)
+    g.bound = unit * (d + 4)
+    # Fewer lanes add up more terms each, more lanes take longer to add up.
+    g.full = unit * (n + 2 * lanes + 16)
+    g.store = 16 * unit + (n + d + 32) * 2.0 ** -51
+    g.residual = 2 * (2 * L * t + 3 * L * L * defect) + g.dense + 2.5 * g.bound + g.store
+    g.least = 32 * (n + 16) * (1.5e-45 if rows.kernels.itemsize == 4 else 5e-324)
+
+
+cdef double price_of(const Screen *e, double survivors) noexcept nogil:
+    """Of a step, in dense ones: a distance by itself takes longer than one among many."""
+    return <double>(e.d + 4) / e.sweep.rows.n + 3 * survivors
+
+
+cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
+    """Share of the pairs of a few tiles that survive a first step."""
+    cdef const Rows *X = e.sweep.rows
+    cdef Desk *desk = e.desks
+    cdef int64_t tile = X.kernels.tile, tiles = tiles_of(X, X.m), stride, i, j, first, count, seen = 0, survivors = 0
+    cdef double squares[64]
+    cdef int32_t labels[64]
+    cdef char norms[512]
+    cdef uint32_t points
+    prepare_step(e, s)
+    for i in range(min(tiles, TRIED // tile)):
+        if poll(p):
+            return 1
+        first = i * tiles // min(tiles, TRIED // tile) * tile
+        count = min(tile, X.m - first)
+        rows = read_rows(X, first, count, desk.chosen, &stride)
+        project_tile(e, desk, rows, stride, count, desk.products, squares)
+        for j in range(count):
+            put(norms, j, X.kernels.itemsize, squares[j])
+        guess(e, desk, desk.products, count, labels)
+        set_bounds(e, s, desk, rows, stride, norms, labels, count)
+        for j in range(X.kernels.screen(desk.products, &e.screened, desk.bounds, desk.hits)):
+            points = desk.hits[j].points
+            while points:
+                survivors += 1
+                points &= points - 1
+        seen += count
+        survivors -= count
+    return max(survivors, 0) / (<double>seen * s.K)
+
+
+cdef void choose_directions(Screen *e, const Draft *f, const Step *s, Poll *p) noexcept nogil:
+    """As many as make steps cheapest. Later steps leave about a fifth of the first one's survivors."""
+    cdef int64_t d = min(f.d, 8), best = d
+    cdef double price, survivors, first = 0, least = INFINITY
+    while not p.stopped:
+        use_directions(e, f, d)
+        if <double>d / e.sweep.rows.n > least:
+            break
+        survivors = try_directions(e, s, p)
+        price = price_of(e, LATER * survivors)
+        if price < least:
+            least = price
+            best = d
+            first = price_of(e, survivors) + <double>(d + 4) / e.sweep.rows.n
+        if d == f.d:
+            break
+        d = min(f.d, d + 8 if d < 32 else d * 3 // 2)
+    use_directions(e, f, best)
+    e.engine.gives_up = e.watchful and least > 0.8
+    e.first_in_full = first > 1
+
+
+cdef int find_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
+    """Rounds of subspace iteration over a sample; nonzero where there is no memory."""
+    cdef const Rows *rows = e.sweep.rows
+    cdef Draft draft
+    cdef Stream random = stream_of(0, 0)
+    cdef int64_t i
+    memset(&draft, 0, sizeof(Draft))
+    draft.count = min(rows.m, SAMPLE)
+    draft.d = min(min(rows.n, draft.count), min(MOST_DIRECTIONS, max(rows.n // 3, 16)))
+    cdef char *memory = <char *>allocate(draft_layout(&draft, rows, NULL))
+    if memory == NULL:
+        return 1
+    draft_layout(&draft, rows, memory)
+    memset(draft.zeros, 0, max(draft.count, rows.n) * rows.kernels.itemsize)
+    read_sample(e, &draft, p)
+    tile_sample(rows, &draft)
+    for i in range(draft.d * draft.count):
+        put(draft.vectors, i, rows.kernels.itemsize, next_unit(&random) - 0.5)
+    for i in range(3):
+        if i > 0:
+            weigh_sample(e, &draft, p)
+        iterate_subspace(e, &draft, p)
+    keep_directions(e, &draft)
+    draft.defect = defect_of(draft.directions, draft.d, rows.n)
+    choose_directions(e, &draft, s, p)
+    release(memory)
+    return 0
+
+
+# ---- projections -----------------------------------------------------------------------------
+
+cdef uint64_t project_tile(Screen *e, Desk *desk, const void *rows, int64_t stride, int64_t count, void *products,
+                           double *squares) noexcept nogil:
+    """Projections and R of one tile's points (a tile of d + 1 features), and their |y|^2."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t tile = X.kernels.tile, j, i
+    cdef int item = X.kernels.itemsize
+    cdef double left, z
+    cdef uint64_t most = X.kernels.pack(rows, stride, count, X.n, e.origin, desk.tile)
+    if e.d > 0:
+        X.kernels.project(desk.tile, 1, &e.directions, e.d + 1, products)
+    X.kernels.distances(rows, stride, count, X.n, e.zero_labels, e.origin_wide, squares)
+    for i in range(tile):
+        left = 0
+        if i < count:
+            left = squares[i]
+            for j in range(e.d):
+                z = get(products, j * tile + i, item)
+                left -= z * z
+            left = (left if left > 0 else 0) + e.margins.residual * squares[i]
+            left = sqrt(left) * (1 + e.margins.store)
+        put(products, e.d * tile + i, item, left)
+    return most
+
+
+cdef void project_some(Screen *e, Desk *desk, int64_t first, int64_t count, uint64_t *most) noexcept nogil:
+    """The tile of points that starts with row `first`."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t stride, i, item = X.kernels.itemsize
+    cdef double squares[64]
+    cdef const void *rows = read_rows(X, first, count, desk.chosen, &stride)
+    cdef void *products = <char *>e.points + first * (e.d + 1) * item
+    most[0] = max(most[0], project_tile(e, desk, rows, stride, count, products, squares))
+    for i in range(count):
+        put(e.norms, first + i, <int>item, squares[i])
+
+
+cdef int project_points(Screen *e, Poll *p) noexcept nogil:
+    """Nonzero where there is no memory."""
+    cdef const Rows *rows = e.sweep.rows
+    cdef int64_t tile = rows.kernels.tile, t, tiles = tiles_of(rows, rows.m), item = rows.kernels.itemsize
+    cdef int64_t size = tiles * tile * (e.d + 2) * item + 64
+    cdef int threads = threads_for(e.n_desks, <double>rows.m * rows.n * (e.d + 1)), i
+    cdef uint64_t most[1024]
+    e.points = allocate(size)
+    if e.points == NULL:
+        return 1
+    e.engine.bytes += size
+    e.norms = <char *>e.points + tiles * tile * (e.d + 1) * item
+    memset(most, 0, sizeof(most))
+    for t in prange(tiles, schedule="static", num_threads=threads):
+        if not poll(p):
+            project_some(e, &e.desks[threadid()], t * tile, min(tile, rows.m - t * tile), &most[threadid()])
+    for i in range(threads):
+        e.most = max(e.most, most[i])
+    return 0
+
+
+cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
+    """Everything that is made once; nonzero where it was not."""
+    cdef const Rows *rows = e.sweep.rows
+    cdef int64_t l
+    find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, e.origin)
+    for l in range(wide_stride(rows.n)):
+        e.origin_wide[l] = get(e.origin, l, rows.kernels.itemsize) if l < rows.n else 0
+    if find_directions(e, s, p) or p.stopped or e.engine.gives_up or project_points(e, p) or p.stopped:
+        return 1
+    e.ready = True
+    return 0
+
+
+cdef void project_centroids(Screen *e, const Step *s, Desk *desk, int64_t first, int64_t count) noexcept nogil:
+    """A tile of centroids: their projections, norms and margins."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t n = X.n, tile = X.kernels.tile, features = e.d + 1, i, j, k
+    cdef int item = X.kernels.itemsize
+    cdef double squares[64]
+    cdef double square, norm, dense, low
+    project_tile(e, desk, <char *>s.centroids + first * n * item, n, count, desk.products, squares)
+    for i in range(count):
+        k = first + i
+        for j in range(e.d):
+            put(e.projected, k * features + j, item, get(desk.products, j * tile + i, item))
+        put(e.projected, k * features + e.d, item, 0)
+        put(e.left, k, item, get(desk.products, e.d * tile + i, item))
+        square = squares[i]
+        norm = sqrt(square)
+        dense = e.margins.dense * (square + e.far * (4 * norm + 3 * e.far)) + e.margins.least
+        e.dense1[k] = dense
+        e.dense2[k] = 2 * e.margins.dense * norm
+        low = square - dense - (1.1 * e.margins.bound + e.margins.store) * square
+        put(e.screened.norms, k, item, low - e.margins.store * fabs(low))
+
+
+cdef void prepare_step(Screen *e, const Step *s) noexcept nogil:
+    """The panels of this step's centroids."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t n = X.n, tile = X.kernels.tile, t, l, tiles = tiles_of(X, s.K)
+    cdef int item = X.kernels.itemsize
+    cdef int threads = threads_for(e.n_desks, <double>s.K * n * (e.d + 1))
+    cdef double apart, far = 0
+    e.screened.K = e.full.K = s.K
+    find_shift(item, s.K, n, s.wide, e.shift)
+    for l in range(n):
+        apart = get(e.shift, l, item) - e.origin_wide[l]
+        far += apart * apart
+    e.far = sqrt(far) * (1 + n * 1e-15)
+    for t in prange(tiles, schedule="static", num_threads=threads):
+        project_centroids(e, s, &e.desks[threadid()], t * tile, min(tile, s.K - t * tile))
+    pack_screened(e, s)
+    e.in_full = s.fresh and e.first_in_full
+    e.full_packed = e.in_full or e.waived > 0.01
+    if e.full_packed:
+        X.kernels.pack_centroids(s.centroids, e.shift, &e.full)
+
+
+cdef void pack_screened(Screen *e, const Step *s) noexcept nogil:
+    """Packing writes norms of its own: those with the margins take their place."""
+    cdef const Rows *X = e.sweep.rows
+    cdef void *norms = e.screened.norms
+    cdef int64_t k
+    cdef int item = X.kernels.itemsize
+    if s.fresh:
+        e.guessed.K = s.K
+        e.guessed.n = e.d + 1
+        e.guessed.norms = e.full.norms
+        X.kernels.pack_centroids(e.projected, e.zeros, &e.guessed)
+        e.guessed.norms = norms
+    for k in range(s.K):
+        put(e.projected, k * (e.d + 1) + e.d, item, get(e.left, k, item))
+    e.screened.norms = e.full.norms
+    X.kernels.pack_centroids(e.projected, e.zeros, &e.screened)
+    e.screened.norms = norms
+
+
+# ---- one step --------------------------------------------------------------------------------
+
+cdef void settle_subset(Screen *e, const Step *s, Desk *desk, const int32_t *k, int64_t count) noexcept nogil:
+    """Let the dense kernel compare these centroids (rising) with the tile's best ones so far."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t size = X.n * X.kernels.itemsize, i, p
+    cdef int item = X.kernels.itemsize
+    cdef int32_t id
+    for i in range(count):
+        memcpy(<char *>desk.chosen + i * size, <char *>s.centroids + k[i] * size, size)
+    desk.subset.K = count
+    X.kernels.pack_centroids(desk.chosen, e.shift, &desk.subset)
+    X.kernels.assign(desk.tile, 1, &desk.subset, desk.scores, desk.ids, desk.partial)
+    for p in range(X.kernels.tile):
+        if get(desk.scores, p, item) < get(desk.best, p, item):
+            id = <int32_t>((<uint32_t *>desk.ids)[p] if item == 4 else (<uint64_t *>desk.ids)[p])
+            put(desk.best, p, item, get(desk.scores, p, item))
+            desk.winner[p] = k[id]
+
+
+cdef void settle(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride, int64_t count,
+                 const int32_t *k, int64_t candidates) noexcept nogil:
+    """The winners of a tile among some centroids (rising), by the dense kernel."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t p, first
+    cdef int item = X.kernels.itemsize
+    X.kernels.pack(rows, stride, count, X.n, e.shift, desk.tile)
+    part.computed += count * candidates
+    if candidates == s.K and e.full_packed:
+        X.kernels.assign(desk.tile, 1, &e.full, desk.scores, desk.ids, desk.partial)
+        for p in range(count):
+            desk.winner[p] = <int32_t>((<uint32_t *>desk.ids)[p] if item == 4 else (<uint64_t *>desk.ids)[p])
+        return
+    for p in range(X.kernels.tile):
+        put(desk.best, p, item, INFINITY)
+        desk.winner[p] = 0
+    first = 0
+    while first < candidates:
+        settle_subset(e, s, desk, k + first, min(SUBSET, candidates - first))
+        first += SUBSET
+
+
+cdef void guess(Screen *e, Desk *desk, const void *tile, int64_t count, int32_t *labels) noexcept nogil:
+    """The centroids that seem closest."""
+    e.sweep.rows.kernels.assign(tile, 1, &e.guessed, desk.scores, desk.ids, desk.partial)
+    store_labels(desk.ids, e.sweep.rows.kernels.itemsize, count, labels)
+
+
+cdef void set_bounds(Screen *e, const Step *s, Desk *desk, const void *rows, int64_t stride, const void *norms,
+                     const int32_t *labels, int64_t count) noexcept nogil:
+    """What a score must not be above to stay in the race: from the distance to the present centroid."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int item = X.kernels.itemsize
+    cdef int64_t p
+    cdef int32_t k
+    cdef double square, norm, bound
+    for p in range(count):
+        desk.row[p] = <int32_t>p
+        desk.k[p] = labels[p]
+    X.kernels.pairs(rows, stride, X.n, s.centroids, desk.row, desk.k, count, desk.squared)
+    for p in range(X.kernels.tile):
+        if p >= count:
+            put(desk.bounds, p, item, -INFINITY)
+            continue
+        k = desk.k[p]
+        square = get(norms, p, item)
+        norm = sqrt(square)
+        bound = get(desk.squared, p, item) * (1 + e.margins.full) + e.dense1[k] + e.dense2[k] * norm
+        bound += 4 * e.margins.dense * e.far * norm - square + e.margins.store * square + e.margins.least
+        put(desk.bounds, p, item, bound + e.margins.store * fabs(bound))
+
+
+cdef int64_t list_pairs(Screen *e, Desk *desk, int64_t hits, int64_t count, const int32_t *labels) noexcept nogil:
+    """Survivors after the `count` pairs of points and their present centroids; -1 where they are too many."""
+    cdef int64_t at = count, i, p
+    cdef uint32_t points
+    for i in range(hits):
+        points = desk.hits[i].points
+        if at + count > e.pairs:
+            return -1
+        p = 0
+        while points:
+            while not points & 1:
+                points >>= 1
+                p += 1
+            if labels[p] != desk.hits[i].k:
+                desk.row[at] = <int32_t>p
+                desk.k[at] = desk.hits[i].k
+                at += 1
+            points >>= 1
+            p += 1
+    return at
+
+
+# One point's race: the centroid with the lowest upper end, and the lowest lower end of all others.
+cdef struct Race:
+    double norm              # |y|
+    int32_t winner
+    double low               # of the winner
+    double high
+    double others
+
+
+cdef inline double error_of(const Screen *e, const Desk *desk, int64_t i, double norm) noexcept nogil:
+    """Of pair i: how far its squared distance may be from what its dense score stands for."""
+    cdef int32_t k = desk.k[i]
+    cdef double square = get(desk.squared, i, e.sweep.rows.kernels.itemsize)
+    return square * e.margins.full + e.dense1[k] + (e.dense2[k] + 2 * e.margins.dense * e.far) * norm
+
+
+cdef void run_race(Race *race, int32_t k, double low, double high) noexcept nogil:
+    if high < race.high:
+        race.others = min(race.others, race.low)
+        race.winner, race.low, race.high = k, low, high
+    else:
+        race.others = min(race.others, low)
+
+
+cdef uint64_t judge(Screen *e, Desk *desk, int64_t first, int64_t count, int64_t pairs, Race *races) noexcept nogil:
+    """Winners from the distances in full; the points for which those do not decide, one bit each."""
+    cdef int item = e.sweep.rows.kernels.itemsize
+    cdef int64_t i, p
+    cdef double square, error
+    cdef uint64_t undecided = 0
+    for p in range(count):
+        races[p].norm = sqrt(get(e.norms, first + p, item)) * (1 + e.margins.store)
+        races[p].high = races[p].others = races[p].low = INFINITY
+        races[p].winner = desk.k[p]
+    for i in range(pairs):
+        p = desk.row[i]
+        square = get(desk.squared, i, item)
+        error = error_of(e, desk, i, races[p].norm)
+        run_race(&races[p], desk.k[i], square - error, square + error)
+    for p in range(count):
+        desk.winner[p] = races[p].winner
+        if not races[p].others > races[p].high:
+            undecided |= <uint64_t>1 << p
+    return undecided
+
+
+cdef int64_t candidates_of(const Screen *e, const Desk *desk, int64_t pairs, uint64_t points, const Race *races,
+                           int32_t *k) noexcept nogil:
+    """The centroids that may win one of these points, rising, each once; -1 where they are too many."""
+    cdef int64_t i, j, p, count = 0
+    cdef double low
+    for i in range(pairs):
+        p = desk.row[i]
+        if not points >> p & 1:
+            continue
+        low = get(desk.squared, i, e.sweep.rows.kernels.itemsize) - error_of(e, desk, i, races[p].norm)
+        if low > races[p].high:
+            continue
+        j = count
+        while j > 0 and k[j - 1] > desk.k[i]:
+            j -= 1
+        if j > 0 and k[j - 1] == desk.k[i]:
+            continue
+        if count == SUBSET:
+            return -1
+        memmove(k + j + 1, k + j, (count - j) * sizeof(int32_t))
+        k[j] = desk.k[i]
+        count += 1
+    return count
+
+
+cdef void decide(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride, int64_t first,
+                 int64_t count, int64_t pairs) noexcept nogil:
+    """Winners of a tile from its surviving pairs."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int item = X.kernels.itemsize
+    cdef Race races[64]
+    cdef int32_t k[33]
+    cdef int32_t decided[64]
+    cdef uint64_t undecided
+    cdef int64_t candidates, p
+    X.kernels.pairs(rows, stride, X.n, s.centroids, desk.row + count, desk.k + count, pairs - count,
+                    <char *>desk.squared + count * item)
+    part.computed += pairs
+    undecided = judge(e, desk, first, count, pairs, races)
+    if not undecided:
+        return
+    memcpy(decided, desk.winner, count * sizeof(int32_t))
+    candidates = candidates_of(e, desk, pairs, undecided, races, k)
+    if candidates < 0:
+        settle(e, s, part, desk, rows, stride, count, e.everyone, s.K)
+        return
+    settle(e, s, part, desk, rows, stride, count, k, candidates)
+    for p in range(count):
+        if not undecided >> p & 1:
+            desk.winner[p] = decided[p]
+
+
+cdef void score_tile(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
+                     int64_t first, int64_t count) noexcept nogil:
+    cdef const Rows *X = e.sweep.rows
+    cdef const void *tile = <char *>e.points + first * (e.d + 1) * X.kernels.itemsize
+    cdef const void *norms = <char *>e.norms + first * X.kernels.itemsize
+    cdef int32_t *labels = s.labels + first
+    cdef int64_t p, hits, pairs
+    if s.fresh:
+        guess(e, desk, tile, count, labels)
+    for p in range(count):
+        if not 0 <= labels[p] < s.K:
+            labels[p] = 0
+    set_bounds(e, s, desk, rows, stride, norms, labels, count)
+    hits = X.kernels.screen(tile, &e.screened, desk.bounds, desk.hits)
+    pairs = list_pairs(e, desk, hits, count, labels)
+    if pairs < 0:
+        part.waived += 1
+        settle(e, s, part, desk, rows, stride, count, e.everyone, s.K)
+    else:
+        decide(e, s, part, desk, rows, stride, first, count, pairs)
+    for p in range(count):
+        part.changed += labels[p] != desk.winner[p]
+        labels[p] = desk.winner[p]
+
+
+cdef void score_in_full(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
+                        int64_t first, int64_t count) noexcept nogil:
+    cdef const Rows *X = e.sweep.rows
+    X.kernels.pack(rows, stride, count, X.n, e.shift, desk.tile)
+    X.kernels.assign(desk.tile, tiles_of(X, count), &e.full, desk.scores, desk.ids, desk.partial)
+    part.changed += store_labels(desk.ids, X.kernels.itemsize, count, s.labels + first)
+    part.computed += count * s.K
+
+
+cdef void score_block(void *engine, const Step *s, Part *part, int thread, const void *rows, int64_t stride,
+                      int64_t first, int64_t count) noexcept nogil:
+    cdef Screen *e = <Screen *>engine
+    cdef int64_t tile = e.sweep.rows.kernels.tile, item = e.sweep.rows.kernels.itemsize, at = 0
+    if e.in_full:
+        score_in_full(e, s, part, &e.desks[thread], rows, stride, first, count)
+        return
+    while at < count:
+        score_tile(e, s, part, &e.desks[thread], <char *>rows + at * stride * item, stride, first + at,
+                   min(tile, count - at))
+        at += tile
+
+
+cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
+    """Fulfil the contract; nonzero where it was not done."""
+    cdef Screen *e = <Screen *>engine
+    cdef const Rows *rows = e.sweep.rows
+    cdef double computed = 0, waived = 0
+    cdef int64_t i
+    if not e.ready and prepare(e, s, p):
+        return 1
+    if s.K != e.sweep.K:
+        sweep_close(&e.sweep)
+        if sweep_open(&e.sweep, rows, s.K, e.n_desks):
+            return 1
+    if s.score:
+        prepare_step(e, s)
+    if sweep_step(&e.sweep, engine, score_block, s, p):
+        return 1
+    s.most = max(s.most, e.most)
+    for i in range(e.sweep.partials):
+        computed += e.sweep.parts[i].computed
+        waived += e.sweep.parts[i].waived
+    s.computed = <int64_t>computed
+    if s.score:
+        e.waived = waived / tiles_of(rows, rows.m)
+        if e.watchful and not s.fresh and price_of(e, computed / rows.m / s.K) > 1:
+            engine.gives_up = True
+    return 0

@@ -1,0 +1,227 @@
+"""The screening engine gives the dense engine's labels, bit for bit, and its sums."""
+
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ckmeans
+from ckmeans import _validate
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+DTYPES = [np.float32, np.float64]
+
+
+def fit(X, start, algorithm, *, max_iter=5, n_threads=2, **options):
+    return ckmeans.kmeans(
+        X,
+        len(start),
+        init=start,
+        max_iter=max_iter,
+        tol=0,
+        algorithm=algorithm,
+        n_threads=n_threads,
+        **options,
+    )
+
+
+def assert_same(X, start, **options):
+    """A whole fit, so every step of it, is the dense engine's."""
+    dense, screen = fit(X, start, "dense", **options), fit(X, start, "screen", **options)
+    assert screen.algorithm == "screen"
+    np.testing.assert_array_equal(screen.labels, dense.labels)
+    np.testing.assert_allclose(screen.history, dense.history, rtol=1e-12)
+    scale = np.abs(dense.centroids).max() + 1
+    np.testing.assert_allclose(screen.centroids, dense.centroids, rtol=0, atol=1e-6 * scale)
+    np.testing.assert_array_equal(screen.counts, dense.counts)
+    np.testing.assert_array_equal(screen.labels, ckmeans.assign(X, screen.centroids))
+    return screen
+
+
+def spread(m, n, seed=0):
+    """Points with a falling spectrum, about a few centres."""
+    rng = np.random.default_rng(seed)
+    scales = 1 / np.arange(1, n + 1)
+    centres = 4 * scales * rng.standard_normal((7, n))
+    return centres[rng.integers(7, size=m)] + scales * rng.standard_normal((m, n))
+
+
+def drawn(X, K, seed=1):
+    return X[np.random.default_rng(seed).choice(len(X), K, replace=False)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("m", "n", "K"),
+    [(500, 1, 7), (700, 2, 13), (900, 33, 20), (1500, 200, 65), (700, 784, 40), (41, 129, 41)],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_shapes(m, n, K, dtype, weighted):
+    X = spread(m, n).astype(dtype)
+    weights = np.random.default_rng(5).integers(0, 3, m).astype(float) if weighted else None
+    assert_same(X, drawn(X, K), sample_weight=weights)
+
+
+def adversaries():
+    rng = np.random.default_rng(3)
+    base = spread(600, 40, 2)
+    lattice = rng.integers(0, 2, (600, 12)).astype(float)
+    outlier = base.copy()
+    outlier[17] = 1e7
+    return {
+        "all equal": np.full((300, 20), 3.25),
+        "two points": np.where(np.arange(300)[:, None] % 2, np.linspace(0, 1, 20), np.linspace(2, 1, 20)),
+        "line": np.arange(500.0)[:, None] * np.linspace(1, 2, 30),
+        "lattice of ties": lattice,
+        "far outlier": outlier,
+        "offset 1e4": base + 1e4,
+        "offset 1e6": base + 1e6,
+        "mixed scales": base * 10.0 ** rng.integers(-6, 7, 40),
+        "mixed rows": base * 10.0 ** rng.integers(-4, 5, (600, 1)),
+        "zeros but one": np.eye(300, 20),
+        "isotropic": rng.standard_normal((600, 64)),
+        "tiny": base * 1e-14,
+        "huge": base * 1e16,
+        "duplicates": np.repeat(base[:60], 10, axis=0),
+    }
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", adversaries())
+@pytest.mark.parametrize("K", [2, 37])
+def test_adversaries(name, K, dtype):
+    X = adversaries()[name].astype(dtype)
+    assert_same(X, drawn(X, K), empty="farthest")
+    assert_same(X, drawn(X, K, 2), empty="drop")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_as_many_centroids_as_points(dtype):
+    X = spread(150, 50).astype(dtype)
+    r = assert_same(X, X)
+    assert r.distortion == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_far_centroid(dtype):
+    X = spread(400, 30).astype(dtype)
+    start = drawn(X, 12)
+    start[4] = 1e6
+    assert_same(X, start, empty="reinit", seed=0)
+
+
+def test_ties_take_the_lowest_index():
+    X = spread(300, 50).astype(np.float32)
+    start = np.repeat(drawn(X, 5), 4, axis=0)
+    first = fit(X, start, "screen", max_iter=1, empty="farthest", keep_path=True)
+    assert_same(X, start, empty="farthest")
+    assert len(first.path[0]) == 20
+    labels = ckmeans.assign(X, start)
+    assert set(labels) <= {0, 4, 8, 12, 16}
+    np.testing.assert_array_equal(stop_at_once(X, start).labels, labels)
+
+
+def stop_at_once(X, start):
+    """The state after the first assignment."""
+    return ckmeans.kmeans(
+        X, len(start), init=start, algorithm="screen", empty="farthest", callback=lambda *_: True
+    )
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
+def test_threads_give_the_same_bits(n_threads):
+    X = spread(3000, 60).astype(np.float32)
+    start = drawn(X, 50)
+    one, many = fit(X, start, "screen", n_threads=1), fit(X, start, "screen", n_threads=n_threads)
+    np.testing.assert_array_equal(one.labels, many.labels)
+    assert one.centroids.tobytes() == many.centroids.tobytes()
+    assert one.history.tobytes() == many.history.tobytes()
+    assert {**one.stats, "bytes": 0} == {**many.stats, "bytes": 0}
+
+
+def test_layouts():
+    rng = np.random.default_rng(8)
+    pictures = rng.integers(0, 256, (800, 90)).astype(np.uint8)
+    assert_same(pictures, drawn(pictures, 30))
+    X = spread(800, 90).astype(np.float32)
+    for view in (
+        X[::2],
+        X[:, ::3],
+        X[::-1, ::-1],
+        np.asfortranarray(X),
+        X.astype(">f4"),
+        X.astype(np.float16),
+    ):
+        assert_same(view, drawn(view, 30))
+
+
+def test_restarts_share_the_projection():
+    X = spread(1500, 80).astype(np.float32)
+    options = {"n_init": 4, "seed": 3, "max_iter": 6, "n_threads": 2}
+    dense = ckmeans.kmeans(X, 20, algorithm="dense", **options)
+    screen = ckmeans.kmeans(X, 20, algorithm="screen", **options)
+    np.testing.assert_array_equal(screen.labels, dense.labels)
+    np.testing.assert_allclose(screen.distortions, dense.distortions, rtol=1e-12)
+
+
+def test_stats_count_every_pair():
+    X = spread(4000, 128).astype(np.float32)
+    r = assert_same(X, drawn(X, 60), max_iter=4)
+    computed, avoided = r.stats["distances_computed"], r.stats["distances_avoided"]
+    assert computed + avoided == 4000 * 60 * len(r.history)
+    assert computed < 0.5 * avoided
+    dense = fit(X, drawn(X, 60), "dense", max_iter=4)
+    assert dense.stats["distances_avoided"] == 0
+    assert dense.stats["distances_computed"] == 4000 * 60 * len(dense.history)
+
+
+def test_auto_screens_where_it_pays_and_only_there():
+    X = spread(6000, 128).astype(np.float32)
+    start = drawn(X, 100)
+    chosen = fit(X, start, "auto")
+    assert chosen.algorithm == "screen"
+    noise = np.random.default_rng(0).standard_normal((6000, 128), dtype=np.float32)
+    fallen_back = fit(noise, drawn(noise, 100), "auto")
+    assert fallen_back.algorithm == "dense"
+    np.testing.assert_array_equal(fallen_back.labels, fit(noise, drawn(noise, 100), "dense").labels)
+    assert fit(X[:, :40], start[:, :40], "auto").algorithm == "dense"
+
+
+def test_values_out_of_range_are_told():
+    X = spread(500, 40)
+    X[123, 7] = np.nan
+    with pytest.raises(ValueError, match="row 123, column 7"):
+        fit(X, X[:10], "screen")
+    large = spread(500, 40).astype(np.float32)
+    large[9, 9] = 1e30
+    assert fit(large, large[:10], "screen").centroids.dtype == np.float64
+
+
+def test_names_are_listed():
+    assert "screen" in _validate.ALGORITHMS
+
+
+@pytest.mark.parametrize("K", [50, 2000])
+def test_interrupt(K):
+    """A signal is answered inside the setup or a step, and the next fit is right."""
+    X = np.random.default_rng(0).standard_normal((40_000, 300), dtype=np.float32)
+    small = spread(300, 40).astype(np.float32)
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        [fit(X, X[:K], "screen", max_iter=50) for _ in range(1000)]
+    timer.join()
+    assert_same(small, drawn(small, 9))
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="the shared data are not here")
+@pytest.mark.parametrize("K", [50, 300])
+@pytest.mark.parametrize("name", ["fashion", "embeddings"])
+def test_real_sets(name, K):
+    if name == "fashion":
+        X = np.load(DATA / "images_highdim" / "fashion_sample4000.npz")["X"]
+    else:
+        X = np.load(DATA / "embeddings" / "debian_minilm_384_f16.npy").astype(np.float32)
+    assert_same(X, drawn(X, K))
