@@ -82,7 +82,9 @@ def _chosen(table: Table, columns: Sequence[str] | None) -> Table:
 
 
 def _wrong_separator(names: list[str]) -> str:
-    return "; is its separator another one?" if len(names) == 1 and any(c in names[0] for c in _GUESSES) else ""
+    return (
+        "; is its separator another one?" if len(names) == 1 and any(c in names[0] for c in _GUESSES) else ""
+    )
 
 
 # ---- arrays and Parquet --------------------------------------------------------------------------
@@ -141,7 +143,9 @@ def _from_text(path: Path, separator: str | None) -> Table:
         try:
             head = file.read(1 << 16)
             file.seek(0)
-            rows = _rows(csv.reader(file, delimiter=separator or _guess(head), skipinitialspace=True, strict=True))
+            rows = _rows(
+                csv.reader(file, delimiter=separator or _guess(head), skipinitialspace=True, strict=True)
+            )
             first_line, first = next(rows, (0, []))
             if not first:
                 raise ValueError("the file holds no table")

@@ -70,9 +70,10 @@ def kmeans(
         A restart stops when J falls by at most tol times J; 0: when J stays the same.
     empty : {"drop", "reinit", "farthest", "error"}
         What becomes of a cluster whose points weigh 0: "drop" removes it (K - 1 remain), "reinit"
-        puts it on a random point, "farthest" puts it on the point farthest from its centroid,
-        "error" raises. After the last assignment only "drop" and "error" act. A cluster that cannot
-        be filled, since every distance is 0, stays where it is with count 0.
+        puts it on a random point, "farthest" puts it on the point farthest from its centroid (and
+        the cluster which that point leaves moves on without it), "error" raises. After the last
+        assignment only "drop" and "error" act. A cluster that cannot be filled, since every distance
+        is 0, stays where it is with count 0.
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default.
     algorithm : {"auto", "dense", "cells"}
@@ -434,14 +435,17 @@ def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = 
     threads = _threads(n_threads, X.size * len(centroids))
 
     def work(points: Points) -> np.ndarray:
-        rounded = _rounded(centroids, X, points, "centroids")
+        largest = float(np.abs(centroids).max())
+        if not largest <= points.largest:
+            raise _lloyd.OutOfRange(points.bits(largest))
+        rounded = np.ascontiguousarray(centroids, np.float32 if points.itemsize == 4 else np.float64)
         out = np.empty((len(X), len(rounded)), rounded.dtype)
         most = _dense.distances(points, rounded, out, threads)
         if points.out_of_range(most):
             raise _lloyd.OutOfRange(most)
         return out
 
-    return _in_safe_dtype(X, None, work)
+    return _in_safe_dtype(X, None, work, centroids=centroids)
 
 
 # ---- between the checks and the engines ---------------------------------------------------------

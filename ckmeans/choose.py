@@ -156,7 +156,7 @@ def elbow(
         centroids.append(result.centroids)
     ks_, J = np.array(numbers), np.array(distortions)
     total_J = J[0] if numbers[0] == 1 else kmeans(X, 1, sample_weight=weights, n_threads=n_threads).distortion
-    total = len(X) if weights is None else weights.sum()
+    total = float(len(X) if weights is None else weights.sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = ((total_J - J) / (ks_ - 1)) / (J / (total - ks_))
     scores[(ks_ == 1) | (ks_ >= total)] = np.nan
@@ -257,7 +257,7 @@ def _merged(result: Result, K: int) -> np.ndarray:
         cost = between * (counts[:, None] * counts / np.maximum(counts[:, None] + counts, 1))
         np.fill_diagonal(cost, np.inf)
         i, j = np.unravel_index(cost.argmin(), cost.shape)
-        total = max(counts[i] + counts[j], 1)
+        total = max(float(counts[i] + counts[j]), 1.0)
         centroids[i] += (centroids[j] - centroids[i]) * (counts[j] / total)
         counts[i] += counts[j]
         centroids, counts = np.delete(centroids, j, axis=0), np.delete(counts, j)

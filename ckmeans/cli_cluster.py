@@ -28,7 +28,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--columns", metavar="A,B,...", help="use only these columns")
     parser.add_argument("--scale", action="store_true", help="give every column the same variance first")
     parser.add_argument("--out", metavar="LABELS.csv", help="write each row's cluster here (.csv or .npy)")
-    parser.add_argument("--plot", metavar="OUT.png", help="draw the clusters, or the elbow (needs matplotlib)")
+    parser.add_argument(
+        "--plot", metavar="OUT.png", help="draw the clusters, or the elbow (needs matplotlib)"
+    )
     parser.add_argument("--n-init", type=int, default=10, metavar="N", help="restarts (10)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the starts (0)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (as many as allowed)")
@@ -160,16 +162,20 @@ def _report(figures: dict[str, Any]) -> str:
     """What was found, in a few aligned lines."""
     left_out = f" (left out: {', '.join(figures['left_out'])})" if figures["left_out"] else ""
     scaled = ", each scaled to variance 1" if figures["scaled"] else ""
-    lines = [f"table     {figures['table']}: {figures['rows']} rows, {len(figures['columns'])} columns{left_out}{scaled}"]
+    size = f"{figures['rows']} rows, {len(figures['columns'])} columns"
+    lines = [f"table     {figures['table']}: {size}{left_out}{scaled}"]
     if "ks" in figures:
         lines += ["", f"{'K':>5} {'J':>14} {'silhouette':>11}"]
-        for K, J, silhouette in zip(figures["ks"], figures["distortions"], figures["silhouette"], strict=True):
+        for K, J, silhouette in zip(
+            figures["ks"], figures["distortions"], figures["silhouette"], strict=True
+        ):
             mark = "  <- elbow" if figures["knee"] == K else ""
             lines.append(f"{K:>5} {J:>14.6g} {'' if silhouette is None else f'{silhouette:.3f}':>11}{mark}")
         if figures["knee"] is None:
             lines.append("no clear elbow")
     if "k" in figures:
-        lines += ["", f"J         {figures['distortion']:.12g} after {figures['n_iter']} iterations ({figures['stop_reason']})"]
+        ended = f"after {figures['n_iter']} iterations ({figures['stop_reason']})"
+        lines += ["", f"J         {figures['distortion']:.12g} {ended}"]
         lines += ["", *_centroid_table(figures).splitlines()]
     return "\n".join(lines)
 

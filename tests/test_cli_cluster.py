@@ -97,7 +97,9 @@ def test_parquet(capsys, tmp_path, X):
 
 
 def test_columns_without_numbers_are_left_out_and_said(capsys, tmp_path):
-    (tmp_path / "t.csv").write_text('name,x,when,y\n"Smith, J.",1,2024-01-01,1\nB,1.5,,2\n"C",9,2024-01-03,8\n')
+    (tmp_path / "t.csv").write_text(
+        'name,x,when,y\n"Smith, J.",1,2024-01-01,1\nB,1.5,,2\n"C",9,2024-01-03,8\n'
+    )
     status, out, _ = run(capsys, tmp_path / "t.csv", "-k", 2)
     assert status == 0
     assert "3 rows, 2 columns (left out: name, when)" in out
@@ -225,7 +227,10 @@ def test_a_byte_order_mark_and_spaces(capsys, tmp_path):
 def test_as_a_process(tmp_path, X):
     path = write(tmp_path / "t.csv", X)
     done = subprocess.run(
-        [sys.executable, "-m", "ckmeans", "cluster", path, "-k", "3"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "ckmeans", "cluster", path, "-k", "3"],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "120 rows, 3 columns" in done.stdout
@@ -236,7 +241,16 @@ def test_real_tables(capsys, tmp_path, name):
     if not (TABULAR / f"{name}.npz").exists():
         pytest.skip("the shared data are not here")
     X = np.load(TABULAR / f"{name}.npz")["X"]
-    np.savetxt(tmp_path / "t.csv", X, delimiter=",", fmt="%r", header=",".join(f"x{i}" for i in range(X.shape[1])), comments="")
+    np.savetxt(
+        tmp_path / "t.csv",
+        X,
+        delimiter=",",
+        fmt="%r",
+        header=",".join(f"x{i}" for i in range(X.shape[1])),
+        comments="",
+    )
     found = figures(capsys, tmp_path / "t.csv", "-k", 3, "--n-init", 2)
-    assert found["distortion"] == pytest.approx(ckmeans.kmeans(X.astype(float), 3, n_init=2, seed=0).distortion)
+    assert found["distortion"] == pytest.approx(
+        ckmeans.kmeans(X.astype(float), 3, n_init=2, seed=0).distortion
+    )
     assert (found["rows"], len(found["columns"])) == X.shape
