@@ -89,7 +89,8 @@ def _check_version(about: Any) -> None:
         raise ValueError("its format is another one")
     if about["version"] > VERSION:
         raise _Refused(
-            f"was written by a newer ckmeans (format {about['version']}, this one reads {VERSION}): upgrade ckmeans"
+            f"was written by a newer ckmeans (format {about['version']}, this one reads {VERSION}): "
+            "upgrade ckmeans"
         )
 
 

@@ -74,9 +74,7 @@ class CentroidModel(_sklearn.Base):
         -------
         ndarray of shape (n_samples,), int32
         """
-        labels = assign(self._read(X), self.cluster_centers_, n_threads=self.n_threads)
-        assert isinstance(labels, np.ndarray)
-        return labels
+        return self._nearest(self._read(X))
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Distance of each point to each centroid.
@@ -121,6 +119,11 @@ class CentroidModel(_sklearn.Base):
         read = _validate.table(X)
         _sklearn.check_features(self, X, reset=False)
         return read
+
+    def _nearest(self, X: np.ndarray) -> np.ndarray:
+        labels = assign(X, self.cluster_centers_, n_threads=self.n_threads)
+        assert isinstance(labels, np.ndarray)
+        return labels
 
     def _restarts(self, default: int) -> int:
         """How many times to start; `default` where n_init is "auto" and the start is random."""

@@ -376,9 +376,8 @@ class Comparison:
         for option in self.options:
             shares = " ".join(f"{share:.0%}" for share in option.shares)
             mark = "*" if option is self.best else " "
-            lines.append(
-                f"{option.K:>4} {option.distortion:>12.6g} {option.cost:>12.6g} {option.total:>12.6g} {mark} {shares}"
-            )
+            sums = f"{option.distortion:>12.6g} {option.cost:>12.6g} {option.total:>12.6g}"
+            lines.append(f"{option.K:>4} {sums} {mark} {shares}")
         return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ import ckmeans
 scipy_sparse = pytest.importorskip("scipy.sparse")
 sklearn = pytest.importorskip("sklearn", "1.9")
 
-OURS = {"KMeans": ckmeans.KMeans}
+OURS = {"KMeans": ckmeans.KMeans, "MiniBatchKMeans": ckmeans.MiniBatchKMeans}
 CSR_CONTAINERS = [scipy_sparse.csr_matrix, scipy_sparse.csr_array]
 MODULE = "sklearn.cluster.tests.test_k_means"
 
@@ -76,6 +76,7 @@ def global_dtype(request):
 
 def test_the_classes_under_test_are_ours():
     assert _theirs.KMeans is ckmeans.KMeans
+    assert _theirs.MiniBatchKMeans is ckmeans.MiniBatchKMeans
 
 
 def test_every_excuse_is_still_needed_by_a_test_of_theirs():
