@@ -45,7 +45,8 @@ class KMeans(CentroidModel):
     algorithm : {"lloyd", "elkan", "auto", ...}
         The engine, as `algorithm` for `kmeans`; "lloyd" and "elkan" mean "auto".
     empty : {"farthest", "drop", "reinit", "error"}
-        What becomes of a cluster without points, as for `kmeans`.
+        What becomes of a cluster without points, as for `kmeans`; a point that "farthest" puts a
+        cluster on no longer counts for the cluster it leaves.
     n_threads : int, optional
         As for `kmeans`.
 

@@ -245,7 +245,7 @@ def test_real_tables(capsys, tmp_path, name):
         tmp_path / "t.csv",
         X,
         delimiter=",",
-        fmt="%r",
+        fmt="%.17g",
         header=",".join(f"x{i}" for i in range(X.shape[1])),
         comments="",
     )
