@@ -70,10 +70,9 @@ def kmeans(
         A restart stops when J falls by at most tol times J; 0: when J stays the same.
     empty : {"drop", "reinit", "farthest", "error"}
         What becomes of a cluster whose points weigh 0: "drop" removes it (K - 1 remain), "reinit"
-        puts it on a random point, "farthest" puts it on the point farthest from its centroid (and
-        the cluster which that point leaves moves on without it), "error" raises. After the last
-        assignment only "drop" and "error" act. A cluster that cannot be filled, since every distance
-        is 0, stays where it is with count 0.
+        puts it on a random point, "farthest" puts it on the point farthest from its centroid,
+        "error" raises. After the last assignment only "drop" and "error" act. A cluster that cannot
+        be filled, since every distance is 0, stays where it is with count 0.
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default.
     algorithm : {"auto", "dense", "cells"}

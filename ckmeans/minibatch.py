@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ckmeans import _sklearn, _validate
-from ckmeans._model import CentroidModel, mean_variance
+from ckmeans._model import CentroidModel, mean_variance, table
 from ckmeans.api import assign, distortion, init_centroids, update
 
 
@@ -130,7 +130,7 @@ class MiniBatchKMeans(CentroidModel):
         MiniBatchKMeans
             Itself.
         """
-        points = _validate.table(X)
+        points = table(X)
         _sklearn.check_features(self, X, reset=True)
         weights, total = _validate.estimator_weights(sample_weight, len(points))
         random_state = _validate.random_state(self.random_state)
@@ -142,7 +142,7 @@ class MiniBatchKMeans(CentroidModel):
         upto = None if weights is None else np.cumsum(weights)
         self.n_steps_ = 0
         while self.n_steps_ < steps:
-            batch = points[_draw(len(points), upto, self._batch_size, random_state)]
+            batch = _rows(points, _draw(len(points), upto, self._batch_size, random_state))
             before = self.cluster_centers_
             inertia = self._step(batch, None, random_state)
             self.n_steps_ += 1
@@ -173,7 +173,7 @@ class MiniBatchKMeans(CentroidModel):
             Itself.
         """
         first = not hasattr(self, "cluster_centers_")
-        points = _validate.table(X)
+        points = table(X)
         _sklearn.check_features(self, X, reset=first)
         weights, total = _validate.estimator_weights(sample_weight, len(points))
         if first or not hasattr(self, "_random_state"):
@@ -208,9 +208,9 @@ class MiniBatchKMeans(CentroidModel):
             some = None if weights is None else weights[rows]
             seed = int(random_state.randint(1 << 62, dtype=np.int64))
             centers = init_centroids(
-                X[rows], K, start, seed=seed, sample_weight=some, n_threads=self.n_threads
+                _rows(X, rows), K, start, seed=seed, sample_weight=some, n_threads=self.n_threads
             )
-            loss = distortion(X[judges], centers, n_threads=self.n_threads)
+            loss = distortion(_rows(X, judges), centers, n_threads=self.n_threads)
             if loss < best:
                 best, self.cluster_centers_ = loss, centers
         self._seen = np.zeros(K)
@@ -260,7 +260,8 @@ class MiniBatchKMeans(CentroidModel):
         idle = np.flatnonzero(self._seen < self._ratio * self._seen.max())
         idle = idle[np.argsort(self._seen[idle], kind="stable")][: len(X) // 2]
         if len(idle):
-            centers[idle] = X[random_state.choice(len(X), len(idle), replace=False)]
+            rows = _rows(X, random_state.choice(len(X), len(idle), replace=False))
+            centers[idle] = rows if isinstance(rows, np.ndarray) else rows.original.toarray()
             # As much as the least busy of the others: not at once idle again, and quick to learn.
             self._seen[idle] = np.delete(self._seen, idle).min()
 
@@ -304,6 +305,11 @@ class _Watch:
         if self.model.verbose:
             print(f"Converged ({why}) at step {self.model.n_steps_}")
         return True
+
+
+def _rows(X: Any, rows: np.ndarray) -> Any:
+    """Some of the points; sparse ones stay sparse."""
+    return X[rows] if isinstance(X, np.ndarray) else table(X.original.tocsr()[rows])
 
 
 def _draw(m: int, upto: np.ndarray | None, count: int, random_state: np.random.RandomState) -> np.ndarray:

@@ -192,10 +192,22 @@ def test_wrong_data(X, words):
         ckmeans.KMeans(2).fit(X)
 
 
-def test_sparse_data_are_refused_in_words():
+@pytest.mark.parametrize("estimator", [ckmeans.KMeans, ckmeans.MiniBatchKMeans])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sparse_rows_are_as_dense_ones(estimator, dtype):
     sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(TypeError, match="sparse"):
-        ckmeans.KMeans(2).fit(sparse.csr_array(np.eye(4)))
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 20)) * (rng.random((300, 20)) < 0.2)
+    X = (X + np.eye(3, 20)[rng.integers(0, 3, 300)] * 9).astype(dtype)
+    dense = estimator(3, random_state=0).fit(X)
+    found = estimator(3, random_state=0).fit(sparse.csr_array(X))
+    np.testing.assert_array_equal(found.labels_, dense.labels_)
+    assert found.cluster_centers_.dtype == dtype
+    np.testing.assert_allclose(found.cluster_centers_, dense.cluster_centers_, rtol=1e-4, atol=1e-5)
+    other = sparse.csc_matrix(X)
+    np.testing.assert_array_equal(found.predict(other), dense.labels_)
+    np.testing.assert_allclose(found.transform(other), dense.transform(X), rtol=1e-4)
+    assert found.score(other) == pytest.approx(dense.score(X), rel=1e-5)
 
 
 def test_unfitted_and_other_features(blobs):

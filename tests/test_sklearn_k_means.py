@@ -11,11 +11,9 @@ import pytest
 
 import ckmeans
 
-scipy_sparse = pytest.importorskip("scipy.sparse")
 sklearn = pytest.importorskip("sklearn", "1.9")
 
 OURS = {"KMeans": ckmeans.KMeans, "MiniBatchKMeans": ckmeans.MiniBatchKMeans}
-CSR_CONTAINERS = [scipy_sparse.csr_matrix, scipy_sparse.csr_array]
 MODULE = "sklearn.cluster.tests.test_k_means"
 
 # Test -> why ours need not pass it.
@@ -53,15 +51,6 @@ def _load():
 _theirs = _load()
 _tests = {name: test for name, test in vars(_theirs).items() if name.startswith("test_")}
 globals().update({name: test for name, test in _tests.items() if name not in EXCUSED})
-
-
-@pytest.fixture(autouse=True)
-def dense_only(request):
-    """Sparse data are refused (see test_estimator): no kernel reads them yet."""
-    parameters = getattr(request.node, "callspec", None)
-    for value in parameters.params.values() if parameters else ():
-        if scipy_sparse.issparse(value) or any(value is c for c in CSR_CONTAINERS):
-            pytest.skip("sparse data")
 
 
 @pytest.fixture
