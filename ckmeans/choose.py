@@ -212,7 +212,7 @@ class _Search:
 
     def _run_on(self, finalists: list[Result]) -> Result:
         """Of what the sample found, the best on all points, run to its end there."""
-        few = dict(self.options, max_iter=min(_HEAT, self.options["max_iter"]))
+        few = dict(self.options, max_iter=min(_HEAT, self.options["max_iter"]), algorithm="dense")
         heats = [self._run(self.X, self.weights, run.centroids, few) for run in finalists]
         winner = min(heats, key=lambda run: run.distortion)
         finish = dict(self.options, tol=_FINISH * self.options["tol"])
