@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["load", "save"]
+__all__ = ["read", "save"]
 
 FORMAT = "ckmeans.Result"
 VERSION = 1

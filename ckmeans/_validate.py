@@ -345,7 +345,8 @@ def finite(name: str, array_: np.ndarray) -> None:
 def refuse_not_finite(name: str, row: int, column: int, value: float) -> NoReturn:
     """Refuse the NaN or infinity at this place."""
     raise ValueError(
-        f"{name} must be finite, found {value} at row {row}, column {column}: drop or fill NaN and infinity first"
+        f"{name} must be finite, found {value} at row {row}, column {column}: "
+        "drop or fill NaN and infinity first"
     )
 
 

@@ -181,8 +181,7 @@ def _in_the_plane(X: ArrayLike, result: Result) -> tuple[np.ndarray, np.ndarray,
     expected = (len(result.labels), result.centroids.shape[1])
     if points.shape != expected:
         raise ValueError(
-            f"X must be the points of the result, of shape {expected}, "
-            f"found shape {points.shape}"
+            f"X must be the points of the result, of shape {expected}, found shape {points.shape}"
         )
     rows = slice(None)
     if len(points) > _MOST_POINTS:
