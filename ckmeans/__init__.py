@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from ckmeans.choose import compare, elbow
     from ckmeans.estimator import KMeans
     from ckmeans.image import quantize
+    from ckmeans.minibatch import MiniBatchKMeans
 
 __all__ = [
     "KMeans",
+    "MiniBatchKMeans",
     "Result",
     "__version__",
     "assign",
@@ -36,6 +38,7 @@ __all__ = [
 # Names whose modules need an extra, or are not worth importing every time; "": a module itself.
 _LAZY = {
     "KMeans": "ckmeans.estimator",
+    "MiniBatchKMeans": "ckmeans.minibatch",
     "compare": "ckmeans.choose",
     "elbow": "ckmeans.choose",
     "plot": "",

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["load", "save"]
+__all__ = ["read", "save"]
 
 FORMAT = "ckmeans.Result"
 VERSION = 1
@@ -31,7 +31,7 @@ def save(result: Any, path: str | os.PathLike[str]) -> None:
     about = {"format": FORMAT, "version": VERSION, "has_path": result.path is not None}
     about |= {name: getattr(result, name) for name in _SCALARS}
     arrays = {name: getattr(result, name) for name in _ARRAYS}
-    if result.path is not None:
+    if about["has_path"]:
         arrays["path"] = np.concatenate(result.path)
         arrays["path_K"] = np.array([len(centroids) for centroids in result.path], np.int64)
     path = os.path.abspath(os.fspath(path))
@@ -89,7 +89,8 @@ def _check_version(about: Any) -> None:
         raise ValueError("its format is another one")
     if about["version"] > VERSION:
         raise _Refused(
-            f"was written by a newer ckmeans (format {about['version']}, this one reads {VERSION}): upgrade ckmeans"
+            f"was written by a newer ckmeans (format {about['version']}, this one reads {VERSION}): "
+            "upgrade ckmeans"
         )
 
 
@@ -122,7 +123,7 @@ def _fields(about: dict[str, Any], read: dict[str, np.ndarray]) -> dict[str, Any
     if not consistent:
         raise ValueError("its arrays do not agree")
     fields["path"] = None
-    if "path" in read:
+    if about["has_path"]:
         ends = np.cumsum(read["path_K"])
         if ends[-1] != len(read["path"]):
             raise ValueError("its arrays do not agree")

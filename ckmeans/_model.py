@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _sklearn, _validate
+from ckmeans import _sklearn, _sources, _validate
 from ckmeans.api import all_distances, assign, distortion, update
 
 
@@ -61,7 +61,7 @@ class CentroidModel(_sklearn.Base):
         ndarray of shape (n_samples, n_clusters)
         """
         centers = self.fit(X, sample_weight=sample_weight).cluster_centers_
-        return all_distances(_validate.table(X), centers, self.n_threads)
+        return _distances(table(X), centers, self.n_threads)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Index of each point's closest centroid.
@@ -74,9 +74,7 @@ class CentroidModel(_sklearn.Base):
         -------
         ndarray of shape (n_samples,), int32
         """
-        labels = assign(self._read(X), self.cluster_centers_, n_threads=self.n_threads)
-        assert isinstance(labels, np.ndarray)
-        return labels
+        return self._nearest(self._read(X))
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Distance of each point to each centroid.
@@ -89,7 +87,7 @@ class CentroidModel(_sklearn.Base):
         -------
         ndarray of shape (n_samples, n_clusters), float32 or float64
         """
-        return all_distances(self._read(X), self.cluster_centers_, self.n_threads)
+        return _distances(self._read(X), self.cluster_centers_, self.n_threads)
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """The negative of the (weighted) sum of squared distances to the closest centroids.
@@ -118,9 +116,14 @@ class CentroidModel(_sklearn.Base):
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate "
                 "arguments before using this estimator."
             )
-        read = _validate.table(X)
+        read = table(X)
         _sklearn.check_features(self, X, reset=False)
         return read
+
+    def _nearest(self, X: np.ndarray) -> np.ndarray:
+        labels = assign(X, self.cluster_centers_, n_threads=self.n_threads)
+        assert isinstance(labels, np.ndarray)
+        return labels
 
     def _restarts(self, default: int) -> int:
         """How many times to start; `default` where n_init is "auto" and the start is random."""
@@ -152,9 +155,30 @@ class CentroidModel(_sklearn.Base):
 
         return start
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.sparse = True
+        return tags
+
     @property
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
+
+
+def table(X: Any) -> np.ndarray:
+    """Points as an estimator takes them, sparse rows too."""
+    sparse = type(X).__module__.startswith("scipy.sparse")
+    return _sources.points(X) if sparse else _validate.table(X)
+
+
+def _distances(X: np.ndarray, centers: np.ndarray, n_threads: int | None) -> np.ndarray:
+    if isinstance(X, np.ndarray):
+        return all_distances(X, centers, n_threads)
+    out = np.empty((len(X), len(centers)), np.float32 if _validate.itemsize(X) == 4 else np.float64)
+    for k in range(len(centers)):
+        _, squared = assign(X, centers[k : k + 1], return_squared_distance=True, n_threads=n_threads)
+        np.sqrt(squared, out=out[:, k], casting="same_kind")
+    return out
 
 
 def mean_variance(X: np.ndarray, n_threads: int | None) -> float:

@@ -106,6 +106,15 @@ def tolerance(tol: object) -> float:
     return number
 
 
+def ratio(name: str, value: object) -> float:
+    """A real number of at least 0."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number, found {found(value)}")
+    if not float(value) >= 0:
+        raise ValueError(f"{name} must be at least 0, found {value}")
+    return float(value)
+
+
 def choice(name: str, value: object, valid: tuple[str, ...]) -> str:
     """One of a few names."""
     if not isinstance(value, str):
@@ -336,7 +345,8 @@ def finite(name: str, array_: np.ndarray) -> None:
 def refuse_not_finite(name: str, row: int, column: int, value: float) -> NoReturn:
     """Refuse the NaN or infinity at this place."""
     raise ValueError(
-        f"{name} must be finite, found {value} at row {row}, column {column}: drop or fill NaN and infinity first"
+        f"{name} must be finite, found {value} at row {row}, column {column}: "
+        "drop or fill NaN and infinity first"
     )
 
 

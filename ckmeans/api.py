@@ -440,14 +440,17 @@ def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = 
     threads = _threads(n_threads, X.size * len(centroids))
 
     def work(points: Points) -> np.ndarray:
-        rounded = _rounded(centroids, X, points, "centroids")
+        largest = float(np.abs(centroids).max())
+        if not largest <= points.largest:
+            raise _lloyd.OutOfRange(points.bits(largest))
+        rounded = np.ascontiguousarray(centroids, np.float32 if points.itemsize == 4 else np.float64)
         out = np.empty((len(X), len(rounded)), rounded.dtype)
         most = _dense.distances(points, rounded, out, threads)
         if points.out_of_range(most):
             raise _lloyd.OutOfRange(most)
         return out
 
-    return _in_safe_dtype(X, None, work)
+    return _in_safe_dtype(X, None, work, centroids=centroids)
 
 
 # ---- between the checks and the engines ---------------------------------------------------------

@@ -156,7 +156,7 @@ def elbow(
         centroids.append(result.centroids)
     ks_, J = np.array(numbers), np.array(distortions)
     total_J = J[0] if numbers[0] == 1 else kmeans(X, 1, sample_weight=weights, n_threads=n_threads).distortion
-    total = len(X) if weights is None else weights.sum()
+    total = float(len(X) if weights is None else weights.sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = ((total_J - J) / (ks_ - 1)) / (J / (total - ks_))
     scores[(ks_ == 1) | (ks_ >= total)] = np.nan
@@ -212,7 +212,7 @@ class _Search:
 
     def _run_on(self, finalists: list[Result]) -> Result:
         """Of what the sample found, the best on all points, run to its end there."""
-        few = dict(self.options, max_iter=min(_HEAT, self.options["max_iter"]))
+        few = dict(self.options, max_iter=min(_HEAT, self.options["max_iter"]), algorithm="dense")
         heats = [self._run(self.X, self.weights, run.centroids, few) for run in finalists]
         winner = min(heats, key=lambda run: run.distortion)
         finish = dict(self.options, tol=_FINISH * self.options["tol"])
@@ -257,7 +257,7 @@ def _merged(result: Result, K: int) -> np.ndarray:
         cost = between * (counts[:, None] * counts / np.maximum(counts[:, None] + counts, 1))
         np.fill_diagonal(cost, np.inf)
         i, j = np.unravel_index(cost.argmin(), cost.shape)
-        total = max(counts[i] + counts[j], 1)
+        total = max(float(counts[i] + counts[j]), 1.0)
         centroids[i] += (centroids[j] - centroids[i]) * (counts[j] / total)
         counts[i] += counts[j]
         centroids, counts = np.delete(centroids, j, axis=0), np.delete(counts, j)
@@ -376,9 +376,8 @@ class Comparison:
         for option in self.options:
             shares = " ".join(f"{share:.0%}" for share in option.shares)
             mark = "*" if option is self.best else " "
-            lines.append(
-                f"{option.K:>4} {option.distortion:>12.6g} {option.cost:>12.6g} {option.total:>12.6g} {mark} {shares}"
-            )
+            sums = f"{option.distortion:>12.6g} {option.cost:>12.6g} {option.total:>12.6g}"
+            lines.append(f"{option.K:>4} {sums} {mark} {shares}")
         return "\n".join(lines)
 
 

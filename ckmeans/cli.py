@@ -64,7 +64,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> _Parser:
-    from ckmeans import __version__
+    from ckmeans import __version__, cli_cluster
 
     parser = _Parser(prog="ckmeans", description="Exact and fast k-means.")
     parser.add_argument("--version", action="version", version=f"ckmeans {__version__}")
@@ -98,7 +98,9 @@ def _parser() -> _Parser:
     config = commands.add_parser("config", help="print how the package was built and what it uses")
     config.set_defaults(run=_config)
 
-    for command in (quantize, demo, config):
+    cluster = cli_cluster.add_parser(commands)
+
+    for command in (quantize, cluster, demo, config):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 

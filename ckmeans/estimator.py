@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ckmeans import _sklearn, _validate
-from ckmeans._model import CentroidModel, mean_variance
+from ckmeans._model import CentroidModel, mean_variance, table
 from ckmeans._result import Result
 from ckmeans.api import run
 
@@ -45,7 +45,8 @@ class KMeans(CentroidModel):
     algorithm : {"lloyd", "elkan", "auto", ...}
         The engine, as `algorithm` for `kmeans`; "lloyd" and "elkan" mean "auto".
     empty : {"farthest", "drop", "reinit", "error"}
-        What becomes of a cluster without points, as for `kmeans`.
+        What becomes of a cluster without points, as for `kmeans`; a point that "farthest" puts a
+        cluster on no longer counts for the cluster it leaves.
     n_threads : int, optional
         As for `kmeans`.
 
@@ -105,7 +106,7 @@ class KMeans(CentroidModel):
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
-            Points: arrays of any kind, memory maps and data frames.
+            Points: arrays of any kind, memory maps, data frames and sparse rows (CSR).
         y : ignored
         sample_weight : array_like of shape (n_samples,), optional
             Weight of each point; 1 by default.
@@ -115,7 +116,7 @@ class KMeans(CentroidModel):
         KMeans
             Itself.
         """
-        points = _validate.table(X)
+        points = table(X)
         _sklearn.check_features(self, X, reset=True)
         m, n = points.shape
         n_clusters = _validate.n_clusters(self.n_clusters, m)

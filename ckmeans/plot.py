@@ -78,8 +78,8 @@ def clusters(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
     """
     ax = _axes(ax)
     points, labels, onto_plane = _in_the_plane(X, result)
-    ax.scatter(*points.T, c=labels % 20, s=8, cmap=_COLORS, vmin=0, vmax=19, alpha=0.6, linewidths=0)
-    ax.scatter(*onto_plane(result.centroids).T, c="black", marker="x", s=60, label="centroids")
+    ax.scatter(*_xy(points), c=labels % 20, s=8, cmap=_COLORS, vmin=0, vmax=19, alpha=0.6, linewidths=0)
+    ax.scatter(*_xy(onto_plane(result.centroids)), c="black", marker="x", s=60, label="centroids")
     ax.legend()
     return ax
 
@@ -109,14 +109,14 @@ def path(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
         raise ValueError("the result holds no path of its centroids: run kmeans with keep_path=True")
     ax = _axes(ax)
     points, labels, onto_plane = _in_the_plane(X, result)
-    ax.scatter(*points.T, c=labels % 20, s=8, cmap=_COLORS, vmin=0, vmax=19, alpha=0.25, linewidths=0)
+    ax.scatter(*_xy(points), c=labels % 20, s=8, cmap=_COLORS, vmin=0, vmax=19, alpha=0.25, linewidths=0)
     K = len(result.path[-1])
     # Where clusters were dropped the centroids before cannot be told apart.
     steps = np.stack([onto_plane(step) for step in result.path if len(step) == K])
     for k in range(K):
         ax.plot(*steps[:, k].T, ".-", color="black", linewidth=1, markersize=4)
-    ax.scatter(*steps[0].T, facecolors="none", edgecolors="black", s=50, label="start")
-    ax.scatter(*steps[-1].T, c="black", marker="x", s=60, label="end")
+    ax.scatter(*_xy(steps[0]), facecolors="none", edgecolors="black", s=50, label="start")
+    ax.scatter(*_xy(steps[-1]), c="black", marker="x", s=60, label="end")
     ax.legend()
     return ax
 
@@ -171,13 +171,17 @@ def before_after(picture: Any, result: Any, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def _xy(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return points[:, 0], points[:, 1]
+
+
 def _in_the_plane(X: ArrayLike, result: Result) -> tuple[np.ndarray, np.ndarray, Any]:
     """Some of the points in two dimensions, their labels, and how to get others there."""
     points = _validate.points(X)
-    if points.shape != (len(result.labels), result.centroids.shape[1]):
+    expected = (len(result.labels), result.centroids.shape[1])
+    if points.shape != expected:
         raise ValueError(
-            f"X must be the points of the result, of shape {(len(result.labels), result.centroids.shape[1])}, "
-            f"found shape {points.shape}"
+            f"X must be the points of the result, of shape {expected}, found shape {points.shape}"
         )
     rows = slice(None)
     if len(points) > _MOST_POINTS:

@@ -67,7 +67,8 @@ def test_as_good_as_separate_runs_up_to_the_number_of_groups():
     X = groups(6, 3, each=4000, apart=5)  # enough for the restarts to run on a sample
     found = ckmeans.elbow(X, range(1, 7), seed=0)
     for K, J in zip(found.ks, found.distortions, strict=True):
-        assert J <= 1.001 * ckmeans.kmeans(X, K, n_init=5, seed=0).distortion
+        separate = ckmeans.kmeans(X, K, n_init=5, seed=0).distortion
+        assert 1.001 * separate >= J
 
 
 def test_same_seed_same_bits_on_any_number_of_threads():
@@ -165,7 +166,7 @@ def test_the_cost_decides():
 @pytest.mark.parametrize(
     ("cost", "error", "words"),
     [("x", TypeError, "cost must be a real number"), (-1, ValueError, "cost must be finite and at least 0"),
-     (float("nan"), ValueError, "cost must be finite"), (lambda K: None, TypeError, r"cost\(1\) must be a real")],
+     (float("nan"), ValueError, "cost must be finite"), (lambda K: None, TypeError, r"cost\(1\) must be")],
 )  # fmt: skip
 def test_wrong_cost(cost, error, words):
     with pytest.raises(error, match=words):

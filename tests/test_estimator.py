@@ -192,10 +192,22 @@ def test_wrong_data(X, words):
         ckmeans.KMeans(2).fit(X)
 
 
-def test_sparse_data_are_refused_in_words():
+@pytest.mark.parametrize("estimator", [ckmeans.KMeans, ckmeans.MiniBatchKMeans])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sparse_rows_are_as_dense_ones(estimator, dtype):
     sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(TypeError, match="sparse"):
-        ckmeans.KMeans(2).fit(sparse.csr_array(np.eye(4)))
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 20)) * (rng.random((300, 20)) < 0.2)
+    X = (X + np.eye(3, 20)[rng.integers(0, 3, 300)] * 9).astype(dtype)
+    dense = estimator(3, random_state=0).fit(X)
+    found = estimator(3, random_state=0).fit(sparse.csr_array(X))
+    np.testing.assert_array_equal(found.labels_, dense.labels_)
+    assert found.cluster_centers_.dtype == dtype
+    np.testing.assert_allclose(found.cluster_centers_, dense.cluster_centers_, rtol=1e-4, atol=1e-5)
+    other = sparse.csc_matrix(X)
+    np.testing.assert_array_equal(found.predict(other), dense.labels_)
+    np.testing.assert_allclose(found.transform(other), dense.transform(X), rtol=1e-4)
+    assert found.score(other) == pytest.approx(dense.score(X), rel=1e-5)
 
 
 def test_unfitted_and_other_features(blobs):
@@ -220,6 +232,76 @@ def test_pickle(blobs):
     copy = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(copy.predict(blobs), model.labels_)
     assert copy.get_params() == model.get_params()
+
+
+# ---- batches ---------------------------------------------------------------------------------
+
+
+def test_a_centroid_is_the_mean_of_all_it_was_given():
+    rng = np.random.default_rng(0)
+    start = np.array([[0.0, 0], [10, 10]])
+    model = ckmeans.MiniBatchKMeans(2, init=start, reassignment_ratio=0)
+    given, weights = [[], []], [[], []]
+    for _ in range(6):
+        batch = rng.normal(size=(30, 2)) + 10 * rng.integers(0, 2, (30, 1))
+        weight = rng.uniform(0.5, 2, 30)
+        labels = (
+            ((batch[:, None] - (start if not given[0] else model.cluster_centers_)) ** 2).sum(2).argmin(1)
+        )
+        for k in (0, 1):
+            given[k] += batch[labels == k].tolist()
+            weights[k] += weight[labels == k].tolist()
+        model.partial_fit(batch, sample_weight=weight)
+    means = [np.average(given[k], axis=0, weights=weights[k]) for k in (0, 1)]
+    np.testing.assert_allclose(model.cluster_centers_, means)
+    assert model.n_steps_ == 6
+    np.testing.assert_array_equal(model.labels_, model.predict(batch))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_batches_come_close_to_all_points(dtype):
+    rng = np.random.default_rng(1)
+    X = np.concatenate([rng.normal(c, 4, (3000, 3)) for c in (40, 100, 160, 220)]).clip(0, 255).astype(dtype)
+    exact = ckmeans.KMeans(4, n_init=5, random_state=0).fit(X)
+    model = ckmeans.MiniBatchKMeans(4, random_state=0, batch_size=256).fit(X)
+    assert exact.inertia_ * 0.999999 <= model.inertia_ < exact.inertia_ * 1.05
+    assert model.score(X) == pytest.approx(-model.inertia_)
+    np.testing.assert_array_equal(model.labels_, model.predict(X))
+    quick = ckmeans.MiniBatchKMeans(4, random_state=0, batch_size=256, compute_labels=False).fit(X)
+    assert not hasattr(quick, "labels_")
+    assert quick.inertia_ == pytest.approx(model.inertia_, rel=0.2)
+
+
+def test_points_without_weight_are_never_drawn():
+    X = np.concatenate([np.zeros((50, 1)), np.full((50, 1), 1000.0)])
+    X += np.random.default_rng(0).random(X.shape)
+    weights = np.repeat([1.0, 0.0], 50) * np.arange(100)
+    model = ckmeans.MiniBatchKMeans(3, random_state=0, batch_size=20).fit(X, sample_weight=weights)
+    assert model.cluster_centers_.max() < 2
+
+
+def test_idle_centroids_move_to_the_points():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    start = np.concatenate([X[:3], [[500.0, 500]]])
+    model = ckmeans.MiniBatchKMeans(4, init=start, random_state=0).partial_fit(X)
+    assert np.abs(model.cluster_centers_).max() < 10
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"max_no_improvement": -1}, "max_no_improvement must be at least 0"),
+        ({"reassignment_ratio": -0.1}, "reassignment_ratio must be at least 0"),
+        ({"init_size": 0}, "init_size must be at least 1"),
+        ({"n_clusters": 301}, "n_samples=300 should be >= n_clusters=301"),
+    ],
+)
+def test_wrong_parameters_of_batches(blobs, parameters, words):
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match=words):
+            getattr(ckmeans.MiniBatchKMeans(**parameters), method)(blobs)
 
 
 # ---- data frames -----------------------------------------------------------------------------
@@ -247,10 +329,11 @@ EXCUSED_CHECKS = {
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_check_estimator():
+@pytest.mark.parametrize("estimator", [ckmeans.KMeans, ckmeans.MiniBatchKMeans])
+def test_check_estimator(estimator):
     pytest.importorskip("sklearn", "1.9")
     checks = pytest.importorskip("sklearn.utils.estimator_checks")
-    checks.check_estimator(ckmeans.KMeans(), expected_failed_checks=EXCUSED_CHECKS, on_skip=None)
+    checks.check_estimator(estimator(), expected_failed_checks=EXCUSED_CHECKS, on_skip=None)
 
 
 def test_pipeline_and_grid_search(blobs):

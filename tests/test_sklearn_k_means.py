@@ -11,11 +11,9 @@ import pytest
 
 import ckmeans
 
-scipy_sparse = pytest.importorskip("scipy.sparse")
 sklearn = pytest.importorskip("sklearn", "1.9")
 
-OURS = {"KMeans": ckmeans.KMeans}
-CSR_CONTAINERS = [scipy_sparse.csr_matrix, scipy_sparse.csr_array]
+OURS = {"KMeans": ckmeans.KMeans, "MiniBatchKMeans": ckmeans.MiniBatchKMeans}
 MODULE = "sklearn.cluster.tests.test_k_means"
 
 # Test -> why ours need not pass it.
@@ -55,15 +53,6 @@ _tests = {name: test for name, test in vars(_theirs).items() if name.startswith(
 globals().update({name: test for name, test in _tests.items() if name not in EXCUSED})
 
 
-@pytest.fixture(autouse=True)
-def dense_only(request):
-    """Sparse data are refused (see test_estimator): no kernel reads them yet."""
-    parameters = getattr(request.node, "callspec", None)
-    for value in parameters.params.values() if parameters else ():
-        if scipy_sparse.issparse(value) or any(value is c for c in CSR_CONTAINERS):
-            pytest.skip("sparse data")
-
-
 @pytest.fixture
 def global_random_seed():
     return 42
@@ -76,6 +65,7 @@ def global_dtype(request):
 
 def test_the_classes_under_test_are_ours():
     assert _theirs.KMeans is ckmeans.KMeans
+    assert _theirs.MiniBatchKMeans is ckmeans.MiniBatchKMeans
 
 
 def test_every_excuse_is_still_needed_by_a_test_of_theirs():

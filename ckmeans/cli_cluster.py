@@ -1,0 +1,192 @@
+"""``ckmeans cluster``: the rows of a table into clusters, or the elbow over several K."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Add the subcommand to the command line's parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "cluster",
+        help="cluster the rows of a table",
+        description="Cluster the rows of a table (CSV, TSV, .npy, Parquet): K clusters with -k, or the "
+        "distortion of several K with --elbow. Columns that hold no numbers are left out.",
+    )
+    parser.add_argument("table", metavar="TABLE", help="a file of rows of numbers, with or without a header")
+    parser.add_argument("-k", type=int, metavar="K", help="number of clusters")
+    parser.add_argument("--elbow", metavar="LOW:HIGH", help="try these numbers of clusters, such as 1:10")
+    parser.add_argument("--columns", metavar="A,B,...", help="use only these columns")
+    parser.add_argument("--scale", action="store_true", help="give every column the same variance first")
+    parser.add_argument("--out", metavar="LABELS.csv", help="write each row's cluster here (.csv or .npy)")
+    parser.add_argument(
+        "--plot", metavar="OUT.png", help="draw the clusters, or the elbow (needs matplotlib)"
+    )
+    parser.add_argument("--n-init", type=int, default=10, metavar="N", help="restarts (10)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the starts (0)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads (as many as allowed)")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Do it; the text to print."""
+    from ckmeans._read import read_table
+
+    if arguments.k is None and arguments.elbow is None:
+        raise ValueError("give -k K for K clusters, or --elbow LOW:HIGH to look for K")
+    ks = None if arguments.elbow is None else _range(arguments.elbow)
+    _check_outputs(arguments)
+    columns = None if arguments.columns is None else arguments.columns.split(",")
+    table = read_table(arguments.table, columns)
+    figures: dict[str, Any] = {
+        "table": arguments.table,
+        "rows": len(table.X),
+        "columns": table.columns,
+        "left_out": table.left_out,
+        "scaled": arguments.scale,
+    }
+    X, units = _scaled(table.X) if arguments.scale else (table.X, None)
+    if ks is not None:
+        figures |= _elbow(X, ks, arguments)
+        K = arguments.k or figures["knee"]
+    else:
+        K = arguments.k
+    if K is not None:
+        figures |= _clusters(X, K, units, arguments)
+    elif arguments.out is not None:
+        raise ValueError("there is no clear elbow, so nothing to write to --out: choose K with -k")
+    return json.dumps(figures) if arguments.json else _report(figures)
+
+
+def _range(text: str) -> range:
+    low, colon, high = text.partition(":")
+    if not colon or not low.isdecimal() or not high.isdecimal() or not 1 <= int(low) <= int(high):
+        raise ValueError(f"--elbow must be LOW:HIGH, such as 1:10, found {text!r}")
+    return range(int(low), int(high) + 1)
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Before any work is done."""
+    for path in (arguments.out, arguments.plot):
+        folder = os.path.dirname(os.path.abspath(path)) if path else "."
+        if not os.path.isdir(folder):
+            raise ValueError(f"{path}: there is no folder {folder}")
+        if path and os.path.isdir(path):
+            raise ValueError(f"{path}: is a folder")
+        if path and os.path.exists(path) and os.path.samefile(path, arguments.table):
+            raise ValueError(f"{path}: would overwrite the table")
+    if arguments.plot:
+        try:
+            import matplotlib
+        except ImportError:
+            raise ImportError('--plot needs matplotlib: pip install "ckmeans-simd[plot]"') from None
+        matplotlib.use("Agg")
+
+
+def _scaled(X: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Columns of mean 0 and variance 1 (of variance 0 where they are constant), and how to undo it."""
+    mean, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+    deviation[deviation <= 1e-12 * np.abs(mean)] = 1
+    return (X - mean) / deviation, (mean, deviation)
+
+
+def _elbow(X: np.ndarray, ks: range, arguments: argparse.Namespace) -> dict[str, Any]:
+    from ckmeans.choose import elbow
+
+    found = elbow(X, ks, n_init=arguments.n_init, seed=arguments.seed, n_threads=arguments.threads)
+    if arguments.plot:
+        _save_figure(found.plot(), arguments.plot)
+    return {
+        "ks": found.ks.tolist(),
+        "distortions": found.distortions.tolist(),
+        "silhouette": [None if np.isnan(value) else value for value in found.silhouette.tolist()],
+        "knee": found.knee,
+    }
+
+
+def _clusters(
+    X: np.ndarray, K: int, units: tuple[np.ndarray, np.ndarray] | None, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    from ckmeans.api import kmeans
+
+    result = kmeans(X, K, n_init=arguments.n_init, seed=arguments.seed, n_threads=arguments.threads)
+    if arguments.out:
+        _write_labels(result.labels, arguments.out)
+    if arguments.plot and not arguments.elbow:
+        from ckmeans.plot import clusters
+
+        _save_figure(clusters(X, result), arguments.plot)
+    centroids = result.centroids if units is None else result.centroids * units[1] + units[0]
+    return {
+        "k": len(result.centroids),
+        "distortion": result.distortion,
+        "n_iter": result.n_iter,
+        "stop_reason": result.stop_reason,
+        "counts": result.counts.tolist(),
+        "centroids": centroids.tolist(),
+    }
+
+
+def _save_figure(ax: Any, path: str) -> None:
+    from matplotlib import pyplot
+
+    try:
+        ax.figure.savefig(path)
+    finally:
+        pyplot.close(ax.figure)
+
+
+def _write_labels(labels: np.ndarray, path: str) -> None:
+    if path.lower().endswith(".npy"):
+        np.save(path, labels)
+        return
+    with open(path, "w", encoding="ascii", newline="") as file:
+        file.write("label\n")
+        np.savetxt(file, labels, fmt="%d")
+
+
+# ---- words ---------------------------------------------------------------------------------------
+
+
+def _report(figures: dict[str, Any]) -> str:
+    """What was found, in a few aligned lines."""
+    left_out = f" (left out: {', '.join(figures['left_out'])})" if figures["left_out"] else ""
+    scaled = ", each scaled to variance 1" if figures["scaled"] else ""
+    size = f"{figures['rows']} rows, {len(figures['columns'])} columns"
+    lines = [f"table     {figures['table']}: {size}{left_out}{scaled}"]
+    if "ks" in figures:
+        lines += ["", f"{'K':>5} {'J':>14} {'silhouette':>11}"]
+        for K, J, silhouette in zip(
+            figures["ks"], figures["distortions"], figures["silhouette"], strict=True
+        ):
+            mark = "  <- elbow" if figures["knee"] == K else ""
+            lines.append(f"{K:>5} {J:>14.6g} {'' if silhouette is None else f'{silhouette:.3f}':>11}{mark}")
+        if figures["knee"] is None:
+            lines.append("no clear elbow")
+    if "k" in figures:
+        ended = f"after {figures['n_iter']} iterations ({figures['stop_reason']})"
+        lines += ["", f"J         {figures['distortion']:.12g} {ended}"]
+        lines += ["", *_centroid_table(figures).splitlines()]
+    return "\n".join(lines)
+
+
+def _centroid_table(figures: dict[str, Any]) -> str:
+    """A line for each cluster: its size and its centroid, in the table's own units."""
+    shown = figures["columns"][:8]
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    more = ["..."] if len(figures["columns"]) > 8 else []
+    writer.writerow(["cluster", "rows", *shown, *more])
+    for k, (count, centroid) in enumerate(zip(figures["counts"], figures["centroids"], strict=True)):
+        writer.writerow([k, count, *(f"{value:.6g}" for value in centroid[:8]), *more])
+    return text.getvalue().expandtabs(12)
