@@ -42,6 +42,12 @@ def kind(request):
     return request.param
 
 
+@pytest.fixture(params=cases.engines(1000, 2))
+def algorithm(request):
+    """The engines, of which each takes points of few features."""
+    return request.param
+
+
 @pytest.fixture(params=["drop", "reinit", "farthest", "error"])
 def empty(request):
     """The policies for empty clusters."""
