@@ -41,13 +41,11 @@ def check_path(X, r, weights=None, empty="drop"):
         np.testing.assert_allclose(r.history[i], J, rtol=1e-12)
         if i + 1 == len(r.path) or len(r.path[i + 1]) != len(centroids):
             continue
-        taken = {}
-        if empty == "farthest":
-            labels, taken = reference.farthest_given_away(labels, squared, len(centroids), weights)
         means, total = reference.update(X, labels, len(centroids), weights)
-        for k, row in taken.items():
-            np.testing.assert_array_equal(r.path[i + 1][k], X[row])
-        kept = (total > 0) & ~np.isin(np.arange(len(centroids)), list(taken))
+        kept, emptied = total > 0, np.flatnonzero(total == 0)
+        if empty == "farthest":
+            rows = reference.farthest_rows(squared, weights)[: len(emptied)]
+            np.testing.assert_array_equal(r.path[i + 1][emptied[: len(rows)]], X[rows])
         # Sums about the present centroid are rounded to float64, means (here and there) to the dtype.
         slack = 1e-12 * np.sqrt(squared.max()) + 3 * eps * np.abs(means[kept]).max(initial=0)
         np.testing.assert_allclose(r.path[i + 1][kept], means[kept], rtol=0, atol=slack)

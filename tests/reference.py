@@ -102,20 +102,10 @@ def distortion(X, centroids, labels=None, weights=None) -> float:
     return float(np.average(squared, weights=weights))
 
 
-def farthest_given_away(labels, squared, K, weights=None):
-    """Labels after each empty cluster has taken one of the points farthest from their centroids, in
-    order; and which clusters those are. A cluster keeps its point where nothing else has weight."""
-    weights = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
-    labels, total = labels.copy(), np.bincount(labels, weights, K)
-    empty = np.flatnonzero(total == 0)
-    far = np.flatnonzero((weights > 0) & (squared > 0))
-    taken = {}
-    for k, row in zip(empty, far[np.argsort(-squared[far], kind="stable")], strict=False):
-        taken[int(k)] = int(row)
-        if total[labels[row]] - weights[row] > 1e-9 * total[labels[row]]:
-            total[labels[row]] -= weights[row]
-            labels[row] = k
-    return labels, taken
+def farthest_rows(squared, weights=None) -> np.ndarray:
+    """Rows by falling squared distance, those that weigh something and are not on their centroids."""
+    far = np.flatnonzero((squared > 0) & (True if weights is None else np.asarray(weights) > 0))
+    return far[np.argsort(-squared[far], kind="stable")]
 
 
 # ---- Lloyd's algorithm ---------------------------------------------------------------------------
