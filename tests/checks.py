@@ -34,7 +34,8 @@ def check_path(X, r, weights=None, empty="drop"):
         labels, squared = ckmeans.assign(X.astype(dtype), centroids, return_squared_distance=True)
         np.testing.assert_array_equal(labels[certain], best[certain])
         J = reference.distortion(X, centroids, labels, weights)
-        np.testing.assert_allclose(r.history[i], J, rtol=1e-12)
+        # Engines may add up about other points than the centroids.
+        np.testing.assert_allclose(r.history[i], J, rtol=1e-12, atol=(1e-15 * np.abs(X).max()) ** 2)
         if i + 1 == len(r.path) or len(r.path[i + 1]) != len(centroids):
             continue
         means, total = reference.update(X, labels, len(centroids), weights)
