@@ -580,9 +580,9 @@ def _sum_up_again(found: dict[str, Any], points: Points, weights: np.ndarray | N
     _, square, *_ = _step.step(points, centres, found["labels"], None, False, True, n_threads)
     J = square / (len(found["labels"]) if weights is None else np.cumsum(weights)[-1])
     found["distortion"] = J
-    for name in ("history", "distortions"):
+    for name, own in (("history", -1), ("distortions", found["distortions"].argmin())):
         found[name] = np.maximum(found[name], J)
-    found["history"][-1] = J
+        found[name][own] = J
 
 
 class _Bar:

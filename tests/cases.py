@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import textwrap
 
 import numpy as np
+
+from ckmeans import _validate
 
 # Sizes on both sides of every size that something is cut into: vectors, tiles, blocks, chunks.
 ROWS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 127, 129, 511, 512, 513, 1100)
@@ -34,6 +37,15 @@ def make(kind, m, n, dtype=np.float64, seed=0):
     if kind == "outlier":
         X[m // 2] = 1e7
     return X.astype(dtype)
+
+
+def engines(m, n):
+    """Names of the engines that take m points of n features."""
+    names = []
+    for name in _validate.ALGORITHMS:
+        with contextlib.suppress(ValueError):
+            names.append(_validate.algorithm(name, m, n))
+    return [name for name in names if name != "auto"]
 
 
 def some_rows(X, K, seed=0):

@@ -6,6 +6,7 @@ HYPOTHESIS_PROFILE=explore looks for new examples, many of them; the default rep
 
 from __future__ import annotations
 
+import functools
 import os
 
 import cases
@@ -40,6 +41,18 @@ def dtype(request):
 def kind(request):
     """The kinds of data."""
     return request.param
+
+
+@pytest.fixture(params=cases.engines(1000, 2))
+def algorithm(request):
+    """The engines, of which each takes points of few features."""
+    return request.param
+
+
+@pytest.fixture
+def kmeans(algorithm):
+    """`ckmeans.kmeans` by each of the engines."""
+    return functools.partial(ckmeans.kmeans, algorithm=algorithm)
 
 
 @pytest.fixture(params=["drop", "reinit", "farthest", "error"])

@@ -102,6 +102,12 @@ def distortion(X, centroids, labels=None, weights=None) -> float:
     return float(np.average(squared, weights=weights))
 
 
+def farthest_rows(squared, weights=None) -> np.ndarray:
+    """Rows by falling squared distance, those that weigh something and are not on their centroids."""
+    far = np.flatnonzero((squared > 0) & (True if weights is None else np.asarray(weights) > 0))
+    return far[np.argsort(-squared[far], kind="stable")]
+
+
 # ---- Lloyd's algorithm ---------------------------------------------------------------------------
 
 

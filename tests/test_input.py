@@ -23,8 +23,10 @@ def whole_numbers(m, n, dtype):
 def same_everywhere(X, plain, K=5):
     """Every function makes of X what it makes of its plain C-ordered copy."""
     weights = np.random.default_rng(0).random(len(X))
-    for options in ({}, {"sample_weight": weights, "n_threads": 2}):
-        assert_same(ckmeans.kmeans(X, K, seed=1, **options), ckmeans.kmeans(plain, K, seed=1, **options))
+    for algorithm in cases.engines(*X.shape):
+        for options in ({}, {"sample_weight": weights, "n_threads": 2}):
+            options |= {"seed": 1, "algorithm": algorithm}
+            assert_same(ckmeans.kmeans(X, K, **options), ckmeans.kmeans(plain, K, **options))
     labels, squared = ckmeans.assign(X, plain[:K], return_squared_distance=True)
     np.testing.assert_array_equal(squared, ckmeans.assign(plain, plain[:K], return_squared_distance=True)[1])
     for found, expected in zip(ckmeans.update(X, labels, K), ckmeans.update(plain, labels, K), strict=True):

@@ -15,10 +15,10 @@ import ckmeans
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("init", ["random", "k-means++"])
-def test_every_iteration_is_lloyds(kind, init, weighted, dtype):
+def test_every_iteration_is_lloyds(kmeans, kind, init, weighted, dtype):
     X = cases.make(kind, 700, 4, dtype)
     weights = np.random.default_rng(0).random(700) if weighted else None
-    r = ckmeans.kmeans(X, 9, init=init, seed=1, tol=0, keep_path=True, sample_weight=weights)
+    r = kmeans(X, 9, init=init, seed=1, tol=0, keep_path=True, sample_weight=weights)
     check_state(X, r, weights)
     check_path(X, r, weights)
     assert r.n_iter >= 2
@@ -66,19 +66,19 @@ def test_one_far_point_spoils_nothing(dtype):
 
 @pytest.mark.parametrize("init", ["random", "k-means++"])
 @pytest.mark.parametrize("m", [1, 2, 5, 33, 130])
-def test_as_many_clusters_as_points(kind, init, m, dtype):
+def test_as_many_clusters_as_points(kmeans, kind, init, m, dtype):
     X = cases.make(kind, m, 3, dtype)
     X = np.unique(X, axis=0)
-    r = ckmeans.kmeans(X, len(X), init=init, seed=0)
+    r = kmeans(X, len(X), init=init, seed=0)
     assert r.distortion == 0
     assert sorted(r.counts) == [1] * len(X)
     np.testing.assert_array_equal(r.centroids[r.labels], X)
     assert r.stop_reason == "stable"
 
 
-def test_one_cluster(kind, dtype):
+def test_one_cluster(kmeans, kind, dtype):
     X = cases.make(kind, 321, 5, dtype)
-    r = ckmeans.kmeans(X, 1, seed=0, tol=0)
+    r = kmeans(X, 1, seed=0, tol=0)
     mean = reference.update(X, np.zeros(321, int), 1)[0][0]
     slack = 1e-15 * np.abs(X - mean).max()
     np.testing.assert_allclose(r.centroids[0], mean, rtol=2 * np.finfo(dtype).eps, atol=slack)
@@ -87,8 +87,8 @@ def test_one_cluster(kind, dtype):
     check_state(X, r)
 
 
-def test_one_point():
-    r = ckmeans.kmeans([[3, 4]], 1)
+def test_one_point(kmeans):
+    r = kmeans([[3, 4]], 1)
     assert (r.centroids.tolist(), r.labels.tolist(), r.distortion, r.stop_reason) == (
         [[3, 4]],
         [0],

@@ -72,6 +72,7 @@ def problems(draw):
         "n_init": draw(st.sampled_from([1, 1, 4])) if isinstance(init, str) else 1,
         "max_iter": draw(st.sampled_from([1, 2, 5, 300])),
         "tol": draw(st.sampled_from([0.0, 0.0, 1e-4, 0.3])),
+        "algorithm": draw(st.sampled_from(["auto", *cases.engines(*X.shape)])),
         "seed": draw(st.integers(0, 2**40)),
         "n_threads": draw(st.sampled_from([1, 2])),
         "keep_path": draw(st.booleans()),
@@ -108,7 +109,7 @@ def test_a_result_describes_its_state(problem):
     assert r.n_iter <= options["max_iter"]
     assert (r.stop_reason == "max_iter") <= (r.n_iter == options["max_iter"])
     if options["keep_path"]:
-        check_path(X, r, weights)
+        check_path(X, r, weights, options["empty"])
 
 
 @given(problems(), st.sampled_from([1, 2, 3, 8]))
@@ -127,7 +128,12 @@ def test_a_stable_result_is_a_fixed_point(problem):
     r = run(X, K, {**options, "tol": 0.0, "callback": None, "max_iter": 300, "empty": "drop"})
     if r is not None and r.stop_reason == "stable":
         again = ckmeans.kmeans(
-            X, len(r.centroids), init=r.centroids, tol=0, sample_weight=options["sample_weight"]
+            X,
+            len(r.centroids),
+            init=r.centroids,
+            tol=0,
+            sample_weight=options["sample_weight"],
+            algorithm=options["algorithm"],
         )
         assert again.n_iter <= 2
         assert again.distortion <= r.distortion

@@ -65,6 +65,7 @@ BATTERY = """
     import hashlib, json
     import numpy as np
     import ckmeans
+    from ckmeans._validate import ALGORITHMS
 
     def digest(*values):
         return hashlib.sha256(b"".join(np.ascontiguousarray(v).tobytes() for v in values)).hexdigest()
@@ -84,12 +85,17 @@ BATTERY = """
                         digest(*ckmeans.update(X, labels, K, sample_weight=weights)),
                         ckmeans.distortion(X, C), ckmeans.distortion(X, C, sample_weight=weights),
                     ]
-                K = min(m, 9)
-                for init in ("random", "k-means++"):
-                    r = ckmeans.kmeans(X, K, init=init, seed=m, n_init=3, sample_weight=weights, max_iter=20)
-                    found[f"fit {dtype} {m}x{n} {init}"] = [
-                        digest(r.labels), digest(r.centroids), digest(r.history), digest(r.distortions),
-                    ]
+                for algorithm in ALGORITHMS:
+                    if algorithm == "cells" and n > 8:
+                        continue
+                    for init in ("random", "k-means++"):
+                        r = ckmeans.kmeans(
+                            X, min(m, 9), init=init, seed=m, n_init=3, sample_weight=weights, max_iter=20,
+                            algorithm=algorithm,
+                        )
+                        found[f"fit {dtype} {m}x{n} {init} {algorithm}"] = [
+                            digest(r.labels), digest(r.centroids), digest(r.history), digest(r.distortions),
+                        ]
     print(json.dumps(found))
 """
 

@@ -47,9 +47,11 @@ def test_number_of_threads_changes_nothing(problem, weighted, dtype):
         options = {**options, "init": start}
     weights = np.random.default_rng(0).random(m) if weighted else None
     options = {"seed": 3, "tol": 0, "max_iter": 12, "sample_weight": weights, **options}
-    one = ckmeans.kmeans(X, K, n_threads=1, **options)
-    for n_threads in (2, 3, 8, None):
-        assert_same(one, ckmeans.kmeans(X, K, n_threads=n_threads, **options))
+    for algorithm in cases.engines(m, n):
+        options["algorithm"] = algorithm
+        one = ckmeans.kmeans(X, K, n_threads=1, **options)
+        for n_threads in (2, 3, 8, None):
+            assert_same(one, ckmeans.kmeans(X, K, n_threads=n_threads, **options))
 
 
 def test_more_threads_than_there_can_be():
