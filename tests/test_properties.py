@@ -136,7 +136,7 @@ def test_a_stable_result_is_a_fixed_point(problem):
             algorithm=options["algorithm"],
         )
         assert again.n_iter <= 2
-        assert again.distortion <= r.distortion
+        assert again.distortion <= r.distortion * (1 + 1e-12)
 
 
 @given(points(), st.integers(1, 30), st.integers(0, 99))
