@@ -25,10 +25,7 @@ class CentroidModel(_sklearn.Base):
     labels_: np.ndarray
     inertia_: float
     _n_init: int
-
-    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Any:
-        """Find the centroids."""
-        raise NotImplementedError
+    fit: Callable[..., Any]
 
     def fit_predict(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> np.ndarray:
         """Find the centroids and give each point's index.
