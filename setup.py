@@ -51,6 +51,10 @@ def instruction_sets() -> dict:
 class BuildExt(build_ext):
     """Compiles each set's kernels with its own flags into its own folder, as extra objects."""
 
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def build_extensions(self):
         self.msvc = self.compiler.compiler_type == "msvc"
         optimise = OPTIMISE[self.msvc]
