@@ -15,7 +15,8 @@ from setuptools.command.build_ext import build_ext
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 ABI3 = "0x030B0000"
 ROOT = Path(__file__).parent
-HEADERS = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "src" / "simd").glob("*.h"))]
+C_FILES = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "src" / "simd").glob("*.[ch]"))]
+HEADERS = [name for name in C_FILES if name.endswith(".h")]
 
 # Instruction set -> its flags for gcc and clang (clang-cl too), and for MSVC.
 X86_64 = {
@@ -142,7 +143,7 @@ def extensions() -> list:
             [f"src/{name}.pyx"],
             include_dirs=["src"],
             define_macros=macros,
-            depends=HEADERS,
+            depends=C_FILES,  # else an edit of one is compiled, but not linked in
             py_limited_api=not FREE_THREADED,
         )
         for name in MODULES

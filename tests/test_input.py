@@ -16,8 +16,9 @@ DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
 
 
 def whole_numbers(m, n, dtype):
-    """Numbers that every dtype but bool holds."""
-    return np.random.default_rng([m, n]).integers(0, 100, (m, n)).astype(dtype)
+    """Numbers that the dtype holds (of bool, whether they are 0), of both signs where it has them."""
+    numbers = np.random.default_rng([m, n]).integers(0, 100, (m, n))
+    return (numbers - 50 * (np.dtype(dtype).kind in "if")).astype(dtype)
 
 
 def same_everywhere(X, plain, K=5):

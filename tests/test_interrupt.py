@@ -36,24 +36,24 @@ COMMON = """
         return r.centroids.tobytes(), r.labels.tobytes(), r.history.tobytes()
 
     def clusters_for(seconds, rows=300):
-        "So many centroids that to assign X takes that long."
+        "So many centroids that to assign X takes that long, or what memory there is for."
         part, centroids = X[:rows], rng.random((6000, 64), dtype=np.float32)
-        ckmeans.assign(part, centroids)
+        ckmeans.assign(part, centroids, n_threads=2)
         start = time.perf_counter()
-        ckmeans.assign(part, centroids)
+        ckmeans.assign(part, centroids, n_threads=2)
         took = (time.perf_counter() - start) * len(X) / rows
-        return int(6000 * max(seconds / took, 1))
+        return min(int(6000 * max(seconds / took, 1)), 300_000)
 """
 
 # Each is one long step or pass that nothing but a look at signals can cut short.
 WORK = {
-    "assign": "ckmeans.assign(X, rng.random((clusters_for(20), 64), dtype=np.float32))",
+    "assign": "ckmeans.assign(X, rng.random((clusters_for(20), 64), dtype=np.float32), n_threads=2)",
     "a step of kmeans": """
         Y = np.concatenate([X] * 4)
-        ckmeans.kmeans(Y, 50_000, init="random", seed=0, max_iter=1000)
+        ckmeans.kmeans(Y, 50_000, init="random", seed=0, max_iter=1000, n_threads=2)
     """,
-    "k-means++": "ckmeans.init_centroids(X, 20_000, seed=0)",
-    "many restarts": "ckmeans.kmeans(X[:2000], 50, n_init=1_000_000, init='random', seed=0)",
+    "k-means++": "ckmeans.init_centroids(X, 20_000, seed=0, n_threads=2)",
+    "many restarts": "ckmeans.kmeans(X[:2000], 50, n_init=1_000_000, init='random', seed=0, n_threads=2)",
 }
 
 

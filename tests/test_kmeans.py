@@ -147,6 +147,31 @@ def test_stability_goes_before_tolerance_and_max_iter(long_run):
     assert (r.n_iter, r.stop_reason) == (1, "stable")
 
 
+def test_with_tol_0_an_equal_j_is_the_end(kmeans):
+    """The update moves a centroid so little that J stays the same in every bit, and yet the label of
+    a point between the two clusters changes, one that weighs nothing."""
+    delta = 2.0**-34
+    X = np.array([[0.0], [2.0], [10.0], [12.0], [6 + delta / 4]])
+    weights = [1, 1, 1, 1, 0]
+    r = kmeans(X, 2, init=[[1 + delta], [11.0]], tol=0, sample_weight=weights, keep_path=True)
+    assert (r.n_iter, r.stop_reason, r.history.tolist()) == (1, "tolerance", [1, 1])
+    assert [ckmeans.assign(X, centroids)[4] for centroids in r.path] == [0, 1]
+
+
+def test_a_history_that_rounding_would_raise(kmeans):
+    """From a unit in the last place beside a fixed point, the step to it often seems to lead upwards."""
+    held = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        X = rng.integers(0, 20, (rng.integers(2, 9), 1)) / 10
+        fixed = kmeans(X, min(2, len(X)), seed=seed).centroids
+        start = np.nextafter(fixed, fixed + rng.choice([-1, 1], fixed.shape))
+        r = kmeans(X, len(start), init=start, tol=0, keep_path=True)
+        check_state(X, r)
+        held += r.n_iter == 0
+    assert held > 0
+
+
 def test_the_default_tolerance(long_run):
     X, start, _ = long_run
     assert_same(ckmeans.kmeans(X, 20, init=start), ckmeans.kmeans(X, 20, init=start, tol=1e-4, max_iter=300))

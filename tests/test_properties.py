@@ -135,6 +135,7 @@ def test_a_stable_result_is_a_fixed_point(problem):
             sample_weight=options["sample_weight"],
             algorithm=options["algorithm"],
         )
+        check_state(X, again, options["sample_weight"])
         assert again.n_iter <= 2
         assert again.distortion <= r.distortion * (1 + 1e-12)
 
