@@ -154,6 +154,8 @@ class CSR:
 def points(X: Any) -> np.ndarray:
     """Points in a form that an engine takes: a 2-D array, or an object of this file, which has as much
     of an array as is asked for above the engines."""
+    if type(X) is np.ndarray:  # the usual case, first: rows are assigned one by one, too
+        return _validate.points(X)
     given: Any = X
     if isinstance(X, (Chunks, CSR)):
         return given

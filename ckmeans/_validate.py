@@ -179,14 +179,12 @@ def random_state(value: object) -> np.random.RandomState:
 
 def array(name: str, value: object) -> np.ndarray:
     """Real numbers as an array of native or foreign byte order, without a copy where possible."""
-    if type(value) is not np.ndarray:
-        value = _as_ndarray(name, value)
-    assert isinstance(value, np.ndarray)
-    if value.dtype not in _COMPUTED_IN:
-        if value.dtype.kind == "f":  # longer than float64
-            return value.astype(np.float64)
-        raise TypeError(f"{name} must hold real numbers, found dtype {value.dtype}")
-    return value
+    found_: Any = value if type(value) is np.ndarray else _as_ndarray(name, value)
+    if found_.dtype not in _COMPUTED_IN:
+        if found_.dtype.kind == "f":  # longer than float64
+            return found_.astype(np.float64)
+        raise TypeError(f"{name} must hold real numbers, found dtype {found_.dtype}")
+    return found_
 
 
 def _as_ndarray(name: str, value: object) -> np.ndarray:
@@ -203,10 +201,12 @@ def _as_ndarray(name: str, value: object) -> np.ndarray:
 def points(X: object, name: str = "X") -> np.ndarray:
     """Points as a 2-D array."""
     X = array(name, X)
-    if X.ndim != 2:
-        hint = f"; {name}.reshape(-1, 1) makes points of one feature" if X.ndim == 1 else ""
-        raise ValueError(f"{name} must be 2-dimensional (points, features), found shape {X.shape}{hint}")
-    not_without_values(name, X.shape)
+    shape = X.shape
+    if len(shape) != 2:
+        hint = f"; {name}.reshape(-1, 1) makes points of one feature" if len(shape) == 1 else ""
+        raise ValueError(f"{name} must be 2-dimensional (points, features), found shape {shape}{hint}")
+    if 0 in shape:
+        not_without_values(name, shape)
     return X
 
 

@@ -520,7 +520,7 @@ def _one_step(
         most, *sums = _step.step(points, centres, labels, squared, score, add_up, n_threads)
         if points.out_of_range(most):
             raise _lloyd.OutOfRange(most)
-        return tuple(sums)  # type: ignore[return-value]
+        return sums  # type: ignore[return-value]
 
     return _in_safe_dtype(X, weights, work, centroids=centroids)
 

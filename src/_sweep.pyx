@@ -40,7 +40,7 @@ cdef int64_t partial_count(int64_t n, int64_t K) noexcept nogil:
 cdef int64_t block_rows(const Rows *rows, int64_t chunk) noexcept nogil:
     cdef int64_t tile = rows.kernels.tile
     cdef int64_t tiles = BLOCK_BYTES // (tile * rows.n * rows.kernels.itemsize)
-    return min(max(tiles, 1) * tile, chunk)
+    return min(max(tiles, 1) * tile, chunk, (rows.m + tile - 1) // tile * tile)
 
 
 cdef size_t sweep_layout(Sweep *w, char *memory) noexcept nogil:
