@@ -111,8 +111,8 @@ def kmeans(
 
     References
     ----------
-    .. [1] S. P. Lloyd, "Least squares quantization in PCM", IEEE Trans. Information Theory 28, 1982.
-    .. [2] D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+    .. [1] Lloyd, S. P., "Least squares quantization in PCM", IEEE Trans. Information Theory 28, 1982.
+    .. [2] Arthur, D. and Vassilvitskii, S., "k-means++: the advantages of careful seeding", SODA 2007.
 
     Examples
     --------

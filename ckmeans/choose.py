@@ -128,10 +128,10 @@ def elbow(
 
     References
     ----------
-    .. [1] P. S. Bradley and U. M. Fayyad, "Refining initial points for k-means clustering", ICML 1998.
-    .. [2] V. Satopää et al., "Finding a 'kneedle' in a haystack: detecting knee points in system
+    .. [1] Bradley, P. S. and Fayyad, U. M., "Refining initial points for k-means clustering", ICML 1998.
+    .. [2] Satopää, V. et al., "Finding a 'kneedle' in a haystack: detecting knee points in system
        behavior", ICDCS Workshops 2011.
-    .. [3] D. T. Pham, S. S. Dimov and C. D. Nguyen, "Selection of K in K-means clustering", Proc. IMechE
+    .. [3] Pham, D. T., Dimov, S. S. and Nguyen, C. D., "Selection of K in K-means clustering", Proc. IMechE
        Part C 219, 2005. (Their alpha_K; J is divided by m - K here, against small samples.)
 
     Examples

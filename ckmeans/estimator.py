@@ -62,7 +62,7 @@ class KMeans(CentroidModel):
         Number of iterations of the best restart, as scikit-learn counts them.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X had some.
 
     Examples

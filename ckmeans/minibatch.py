@@ -69,7 +69,7 @@ class MiniBatchKMeans(CentroidModel):
         Number of batches.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X had some.
 
     Examples

@@ -1,0 +1,71 @@
+"""Builds the documentation: python docs/build.py
+
+First every snippet of README.md and docs/*.md runs. Python blocks of a page share one namespace, lines
+after ``>>>`` are compared with what they print, blocks of the ``ckmeans`` command go to a shell, and
+the snippets draw the figures. Then Sphinx renders the pages and the reference to build/docs; its
+warnings are errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib
+from matplotlib import pyplot
+from sphinx.cmd.build import main as sphinx
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+LARGEST = 60_000  # bytes of a figure
+
+
+def command(example: Example) -> None:
+    """Run a shell block if it is one of ours; .ci/run runs the others, which install."""
+    if example.parsed.startswith("ckmeans "):
+        subprocess.run(["bash", "-euc", example.parsed], check=True)
+
+
+def run(page: Path) -> None:
+    """Run a page's snippets, in order, in the current folder."""
+    started = time.perf_counter()
+    for example in Sybil([PythonCodeBlockParser(), CodeBlockParser("sh", command)]).parse(page).examples():
+        example.evaluate()
+    pyplot.close("all")
+    print(f"{page.name}: {time.perf_counter() - started:.1f} s", flush=True)
+
+
+def draw(folder: Path) -> None:
+    """Run all pages in an empty folder; take from it the figures that they show."""
+    shutil.copytree(DOCS / "data", folder / "data")
+    shutil.copy(ROOT / "ckmeans" / "data" / "demo.jpg", folder / "photo.jpg")
+    figures = folder / "figures"
+    figures.mkdir()
+    with contextlib.chdir(folder):
+        for page in PAGES:
+            run(page)
+    shown = {name for page in PAGES for name in re.findall(r"\]\((?:docs/)?figures/(.+?)\)", page.read_text())}
+    drawn = {path.name for path in figures.iterdir()}
+    if shown != drawn:
+        sys.exit(f"shown but not drawn: {shown - drawn or 'none'}; drawn but not shown: {drawn - shown or 'none'}")
+    if large := [path.name for path in figures.iterdir() if path.stat().st_size > LARGEST]:
+        sys.exit(f"figures of more than {LARGEST:,} bytes: {', '.join(large)}")
+    shutil.rmtree(DOCS / "figures", ignore_errors=True)
+    shutil.copytree(figures, DOCS / "figures")
+
+
+if __name__ == "__main__":
+    matplotlib.use("Agg")
+    matplotlib.rcParams.update({"figure.figsize": (6, 3.6), "figure.dpi": 90, "font.size": 9})
+    with tempfile.TemporaryDirectory() as scratch:
+        draw(Path(scratch))
+    sys.exit(sphinx(["-W", "--keep-going", "-q", "-E", str(DOCS), str(ROOT / "build" / "docs")]))
