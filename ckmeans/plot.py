@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["before_after", "clusters", "elbow", "path", "restarts"]
 
 _MOST_POINTS = 20_000  # more are drawn as a sample
-_COLORS = "tab20"
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -78,7 +77,7 @@ def clusters(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
     """
     ax = _axes(ax)
     points, labels, onto_plane = _in_the_plane(X, result)
-    ax.scatter(*_xy(points), c=labels % 20, s=8, cmap=_COLORS, vmin=0, vmax=19, alpha=0.6, linewidths=0)
+    _scatter(ax, points, labels, len(result.centroids), alpha=0.6)
     ax.scatter(*_xy(onto_plane(result.centroids)), c="black", marker="x", s=60, label="centroids")
     ax.legend()
     return ax
@@ -109,8 +108,8 @@ def path(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
         raise ValueError("the result holds no path of its centroids: run kmeans with keep_path=True")
     ax = _axes(ax)
     points, labels, onto_plane = _in_the_plane(X, result)
-    ax.scatter(*_xy(points), c=labels % 20, s=8, cmap=_COLORS, vmin=0, vmax=19, alpha=0.25, linewidths=0)
     K = len(result.path[-1])
+    _scatter(ax, points, labels, K, alpha=0.25)
     # Where clusters were dropped the centroids before cannot be told apart.
     steps = np.stack([onto_plane(step) for step in result.path if len(step) == K])
     for k in range(K):
@@ -169,6 +168,21 @@ def before_after(picture: Any, result: Any, *, ax: Axes | None = None) -> Axes:
     ax.set_axis_off()
     ax.set_title(f"{result.colors_before:,} colours, {result.colors_after} colours")
     return ax
+
+
+def _scatter(ax: Axes, points: np.ndarray, labels: np.ndarray, K: int, alpha: float) -> None:
+    """The points in the colours of their clusters; the pale half of the colours only where it is needed."""
+    colors = 10 if K <= 10 else 20
+    ax.scatter(
+        *_xy(points),
+        c=labels % colors,
+        s=8,
+        cmap=f"tab{colors}",
+        vmin=0,
+        vmax=colors - 1,
+        alpha=alpha,
+        linewidths=0,
+    )
 
 
 def _xy(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

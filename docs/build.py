@@ -18,21 +18,26 @@ import time
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib import pyplot
 from sphinx.cmd.build import main as sphinx
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
+from ckmeans import quantize
+
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+FIGURE = r"\]\((?:docs/)?figures/(.+?)\)"  # as Markdown shows it
 LARGEST = 60_000  # bytes of a figure
+COLORS = 64  # of a figure, which makes it three times smaller
 
 
 def command(example: Example) -> None:
     """Run a shell block if it is one of ours; .ci/run runs the others, which install."""
     if example.parsed.startswith("ckmeans "):
-        subprocess.run(["bash", "-euc", example.parsed], check=True)
+        subprocess.run(["bash", "-euc", example.parsed], check=True, stdout=subprocess.DEVNULL)
 
 
 def run(page: Path) -> None:
@@ -45,18 +50,25 @@ def run(page: Path) -> None:
 
 
 def draw(folder: Path) -> None:
-    """Run all pages in an empty folder; take from it the figures that they show."""
+    """Run all pages in a folder with the files that they name; take from it the figures that they show."""
     shutil.copytree(DOCS / "data", folder / "data")
     shutil.copy(ROOT / "ckmeans" / "data" / "demo.jpg", folder / "photo.jpg")
+    np.savetxt(folder / "data.csv", np.random.default_rng(0).random((100, 3)), delimiter=",")
     figures = folder / "figures"
     figures.mkdir()
     with contextlib.chdir(folder):
         for page in PAGES:
             run(page)
-    shown = {name for page in PAGES for name in re.findall(r"\]\((?:docs/)?figures/(.+?)\)", page.read_text())}
+    shown = {
+        name for page in PAGES for name in re.findall(r"\]\((?:docs/)?figures/(.+?)\)", page.read_text())
+    }
     drawn = {path.name for path in figures.iterdir()}
     if shown != drawn:
-        sys.exit(f"shown but not drawn: {shown - drawn or 'none'}; drawn but not shown: {drawn - shown or 'none'}")
+        sys.exit(
+            f"shown but not drawn: {shown - drawn or 'none'}; drawn but not shown: {drawn - shown or 'none'}"
+        )
+    for path in figures.glob("*.png"):
+        quantize(path, COLORS, seed=0).save(path)
     if large := [path.name for path in figures.iterdir() if path.stat().st_size > LARGEST]:
         sys.exit(f"figures of more than {LARGEST:,} bytes: {', '.join(large)}")
     shutil.rmtree(DOCS / "figures", ignore_errors=True)

@@ -128,6 +128,17 @@ def test_public_names_are_documented(name):
     assert all(p.annotation is not inspect.Parameter.empty for p in parameters)
 
 
+@pytest.mark.skipif(not (ROOT / "docs").exists(), reason="needs the documentation")
+def test_public_names_are_in_the_reference():
+    listed = re.findall(r"^\.\. auto\w+:: ([\w.]+)", (ROOT / "docs/api.rst").read_text(), re.M)
+    for name in ckmeans.__all__:
+        value = getattr(ckmeans, name)
+        if isinstance(value, types.ModuleType):
+            assert {f"{value.__name__}.{part}" for part in value.__all__} <= set(listed)
+        elif not name.startswith("_"):
+            assert name in listed
+
+
 # ---- what an import costs ----------------------------------------------------------------------------
 
 
