@@ -56,6 +56,13 @@ def test_clusters(X):
     np.testing.assert_array_equal(ax.collections[1].get_offsets(), result.centroids)
 
 
+@pytest.mark.parametrize("K", [2, 10, 11, 20])
+def test_clusters_have_colours_of_their_own(K):
+    result = ckmeans.kmeans(np.arange(2.0 * K).reshape(K, 2), K, seed=0)
+    colours = drawn(plot.clusters(np.arange(2.0 * K).reshape(K, 2), result)).collections[0].get_facecolors()
+    assert len(np.unique(colours, axis=0)) == K
+
+
 @pytest.mark.parametrize("n", [1, 3, 7])
 def test_clusters_in_other_dimensions(n):
     rng = np.random.default_rng(1)
