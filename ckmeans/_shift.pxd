@@ -1,14 +1,7 @@
-"""What the engines share: where the data are shifted to before they are scored, and one block of memory."""
+"""Where the data are shifted to before they are scored."""
 from libc.stdint cimport int64_t
 
 from ckmeans._runtime cimport wide_stride
-
-
-cdef inline void *take(char *memory, size_t *at, size_t size) noexcept nogil:
-    """The next `size` bytes of a block; with memory NULL they are only counted."""
-    cdef void *start = NULL if memory == NULL else memory + at[0]
-    at[0] += (size + 63) // 64 * 64
-    return start
 
 
 cdef inline double median_of(double *values, int64_t count) noexcept nogil:

@@ -17,12 +17,12 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from ckmeans._arena cimport take
 from ckmeans._collapse cimport Units, collapse, release_units
 from ckmeans._engine cimport Prepared
 from ckmeans._points cimport Rows, out_of_range, read_rows
 from ckmeans._random cimport splitmix
 from ckmeans._runtime cimport LEAF, Poll, allocate, poll, release, threads_for
-from ckmeans._shift cimport take
 
 cdef int64_t BUCKET = 2048        # points that are halved within the cache
 cdef int64_t SAMPLE = 32          # points of the sample that fall into a bucket

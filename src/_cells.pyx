@@ -19,11 +19,12 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
+from ckmeans._arena cimport take
 from ckmeans._boxes cimport Boxes, Node
 from ckmeans._engine cimport Engine, Prepared, Step
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport LEAF, Poll, allocate, leaf, poll, release, sums, threads_for
-from ckmeans._shift cimport find_shift, take
+from ckmeans._shift cimport find_shift
 
 cdef int MIXED = -1
 cdef int64_t CHUNKS = 32               # subtrees shared out, at least, where there are so many

@@ -8,9 +8,9 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from ckmeans._arena cimport take
 from ckmeans._points cimport Rows, read_rows
 from ckmeans._runtime cimport Poll, allocate, poll, release, threads_for
-from ckmeans._shift cimport take
 
 cdef int64_t BLOCK = 4096             # rows read together
 cdef int64_t PARTS = 8                # partial sums of weights, at most

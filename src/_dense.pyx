@@ -4,10 +4,11 @@ from libc.math cimport sqrt, sqrtf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from ckmeans._arena cimport take
 from ckmeans._engine cimport Engine, Prepared, Step
 from ckmeans._points cimport Points, Rows, read_rows
 from ckmeans._runtime cimport Poll, Watch, allocate, panel, poll, release, threads_for
-from ckmeans._shift cimport find_shift, take
+from ckmeans._shift cimport find_shift
 from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step
 
 import numpy as np

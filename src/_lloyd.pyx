@@ -10,6 +10,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
+from ckmeans._arena cimport take
 from ckmeans._boxes cimport boxes_prepare
 from ckmeans._cells cimport cells_open
 from ckmeans._dense cimport dense_open
@@ -112,22 +113,16 @@ cdef struct Fit:
     bint at_rest             # its restarts are done
 
 
-cdef inline char *take(char *memory, size_t *at, size_t size) noexcept nogil:
-    cdef char *start = NULL if memory == NULL else memory + at[0]
-    at[0] += (size + 63) // 64 * 64
-    return start
-
-
 cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
     """Lay everything out after the struct; with memory NULL only count the bytes."""
     cdef int64_t K = f.options.K, n = f.rows.n, stride = wide_stride(n)
     cdef size_t item = f.rows.kernels.itemsize, at = (sizeof(Fit) + 63) // 64 * 64
     cdef int i
     for i in range(2):
-        f.runs[i].centroids = take(memory, &at, K * n * item)
+        f.runs[i].centroids = <char *>take(memory, &at, K * n * item)
         f.runs[i].counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
         f.runs[i].labels = <int32_t *>take(memory, &at, f.engine.room * sizeof(int32_t))
-    f.before = take(memory, &at, K * n * item)
+    f.before = <char *>take(memory, &at, K * n * item)
     f.wide = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.offsets = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.weights = <double *>take(memory, &at, K * sizeof(double))

@@ -27,11 +27,12 @@ from libc.math cimport INFINITY, fabs, isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
+from ckmeans._arena cimport take
 from ckmeans._engine cimport Engine, Prepared, Step
 from ckmeans._points cimport Rows, read_row, read_rows
 from ckmeans._random cimport Stream, next_unit, stream_of
 from ckmeans._runtime cimport Poll, allocate, hit, panel, poll, release, threads_for, wide_stride
-from ckmeans._shift cimport find_shift, take
+from ckmeans._shift cimport find_shift
 from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step
 
 cdef int64_t SAMPLE = 2048         # rows from which the directions come

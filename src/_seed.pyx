@@ -9,6 +9,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove, memset
 
+from ckmeans._arena cimport take
 from ckmeans._points cimport (
     Points, Rows, hold, out_of_range, reach_row, reach_rows, read_row, read_rows,
 )
@@ -57,12 +58,6 @@ cdef struct Full:
     Desk *desks
 
 
-cdef inline char *take(char *memory, size_t *at, size_t size) noexcept nogil:
-    cdef char *start = NULL if memory == NULL else memory + at[0]
-    at[0] += (size + 63) // 64 * 64
-    return start
-
-
 cdef void take_panel(const Rows *rows, panel *centres, int64_t count, char *memory, size_t *at) noexcept nogil:
     cdef int64_t lanes = rows.kernels.sparse.lanes, places = (count + lanes - 1) // lanes * lanes
     cdef size_t item = rows.kernels.itemsize
@@ -82,23 +77,23 @@ cdef size_t seeding_layout(Full *f, char *memory) noexcept nogil:
     f.drawn = <int64_t *>take(memory, &at, f.base.K * sizeof(int64_t))
     if trials == 0:
         return at
-    f.nearest = take(memory, &at, f.chunks * CHUNK * item)
+    f.nearest = <char *>take(memory, &at, f.chunks * CHUNK * item)
     f.sums = <double *>take(memory, &at, trials * f.chunks * sizeof(double))
     f.packed = NULL
     if not sparse and f.chunks * CHUNK * rows.n * item <= <size_t>PACKED_BYTES:
-        f.packed = take(memory, &at, f.chunks * CHUNK * rows.n * item)
-    f.candidates = take(memory, &at, trials * rows.n * item)
+        f.packed = <char *>take(memory, &at, f.chunks * CHUNK * rows.n * item)
+    f.candidates = <char *>take(memory, &at, trials * rows.n * item)
     f.draws = <Draw *>take(memory, &at, trials * sizeof(Draw))
     if sparse:
         take_panel(rows, &f.newest.panel, 1, memory, &at)
         take_panel(rows, &f.others.panel, trials, memory, &at)
-    f.no_shift = take(memory, &at, rows.n * item)
+    f.no_shift = <char *>take(memory, &at, rows.n * item)
     f.most = <uint64_t *>take(memory, &at, f.base.n_threads * sizeof(uint64_t))
     f.desks = <Desk *>take(memory, &at, f.base.n_threads * sizeof(Desk))
     for i in range(f.base.n_threads):
-        desk.rows = take(memory, &at, 0 if sparse else (CHUNK * rows.n + 8) * item)
-        desk.tiles = take(memory, &at, 0 if sparse or f.packed != NULL else CHUNK * rows.n * item)
-        desk.closer = take(memory, &at, trials * CHUNK * item)
+        desk.rows = <char *>take(memory, &at, 0 if sparse else (CHUNK * rows.n + 8) * item)
+        desk.tiles = <char *>take(memory, &at, 0 if sparse or f.packed != NULL else CHUNK * rows.n * item)
+        desk.closer = <char *>take(memory, &at, trials * CHUNK * item)
         if memory != NULL:
             f.desks[i] = desk
     return at

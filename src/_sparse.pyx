@@ -11,10 +11,10 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
+from ckmeans._arena cimport take
 from ckmeans._engine cimport Engine, Prepared, Step
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport Poll, allocate, panel, poll, release, threads_for, wide_stride
-from ckmeans._shift cimport take
 
 cdef int64_t CHUNK_ROWS = 512       # rows that a thread takes at a time
 cdef int64_t NORMS_TOGETHER = 8     # sums that fill the processor's pipeline

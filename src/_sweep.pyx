@@ -8,10 +8,10 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
+from ckmeans._arena cimport take
 from ckmeans._engine cimport Step
 from ckmeans._points cimport Rows, block_at, hold, read_rows
 from ckmeans._runtime cimport Poll, allocate, poll, release, threads_for, wide_stride
-from ckmeans._shift cimport take
 
 # ---- sizes: of n, K and the dtype alone ------------------------------------------------------
 
