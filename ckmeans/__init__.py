@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from ckmeans._config import show_config
 from ckmeans._result import Result, load
+from ckmeans._sources import Prepared
 from ckmeans._version import __version__
-from ckmeans.api import assign, distortion, init_centroids, kmeans, kmeans_chunks, update
+from ckmeans.api import assign, distortion, init_centroids, kmeans, kmeans_chunks, prepare, update
 
 if TYPE_CHECKING:
     from ckmeans import plot
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KMeans",
     "MiniBatchKMeans",
+    "Prepared",
     "Result",
     "__version__",
     "assign",
@@ -30,6 +32,7 @@ __all__ = [
     "kmeans_chunks",
     "load",
     "plot",
+    "prepare",
     "quantize",
     "show_config",
     "update",

@@ -1,8 +1,7 @@
 """The points in a spatial order, and a tree of boxes over them."""
 from libc.stdint cimport int32_t, int64_t
 
-from ckmeans._engine cimport Prepared
-from ckmeans._points cimport Rows
+from ckmeans._engine cimport Prepared, Units
 from ckmeans._runtime cimport Poll
 
 cdef enum:
@@ -19,7 +18,6 @@ cdef struct Node:
 cdef struct Boxes:
     Prepared base
     int itemsize
-    int64_t m
     int64_t n
     int64_t leaves
     int64_t nodes
@@ -35,7 +33,7 @@ cdef struct Boxes:
     int32_t *filled          # points of each leaf
     int64_t items            # distinct points, where equal ones were collapsed, else m
     int32_t *slot_of         # of each item
-    int32_t *unit_of         # the item of each row; NULL: row i is item i
+    const int32_t *unit_of   # the item of each row; NULL: row i is item i
 
 
-cdef Prepared *boxes_prepare(const Rows *rows, int n_threads, Poll *p) noexcept nogil
+cdef Prepared *boxes_prepare(const Units *units, int n_threads, Poll *p) noexcept nogil

@@ -12,6 +12,7 @@ cdef struct Step:
     double *wide            # the same in float64, rows of wide_stride(n)
     bint score              # find the labels; else they are given
     bint sum                # fill the sums
+    bint measure            # fill `square`, of labels that are given (dense engine only), as `sum` does too
     bint fresh              # nothing is known of `labels`: they may hold anything
     # INOUT
     int32_t *labels         # the engine's own: `room` of them; 0 .. K - 1, or negative where unused
@@ -36,16 +37,29 @@ cdef struct Engine:
     int64_t bytes
     bint any_K               # a step may have fewer centroids than it was opened for
     bint gives_up            # it does not pay here: the dense engine is to take over
+    bint in_boxes            # it adds up boxes: its sums equal those of the rows to rounding only
+
+
+# The points, equal ones made one where that was found to pay.
+cdef struct Units:
+    Rows rows                # of the distinct points, or as they came
+    bint collapsed
+    int32_t *unit_of         # of each row; NULL: none was collapsed, or this was not asked for
+    double *numbers          # rows of each unit; NULL: 1
+    uint64_t most            # bits of the largest |value| of the rows, if that can be out of range
+    int64_t bytes
+    void *memory
 
 
 # What an engine makes of the data once, for all K and all restarts; its own struct begins with this.
 cdef struct Prepared:
-    uint64_t most            # bits of the largest |value|: out of range, and no engine can be opened
     int64_t bytes
     void (*discard)(Prepared *prepared) noexcept nogil
 
 
-# NULL results: no memory, or interrupted.
+# NULL results: no memory, or interrupted. The units, traced, outlive what is made of them.
+ctypedef Prepared *(*Preparer)(const Units *units, int n_threads, Poll *poll) noexcept nogil
+
 cdef struct Kind:
-    Prepared *(*prepare)(const Rows *rows, int n_threads, Poll *poll) noexcept nogil  # NULL: nothing to prepare
+    Preparer prepare         # NULL: there is nothing to prepare
     Engine *(*open)(const Rows *rows, Prepared *prepared, int64_t K, int n_threads) noexcept nogil

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import disjoint_base
 
-from ckmeans._points import Points
+from ckmeans._store import Store
 
 STOP_REASONS: tuple[str, ...]
 ALGORITHMS: tuple[str, ...]
@@ -13,11 +13,10 @@ EMPTY_POLICIES: dict[str, int]
 @disjoint_base
 class Fits: ...
 
-class OutOfRange(Exception): ...
 class EmptyCluster(Exception): ...
 
 def fit(
-    points: Points,
+    points: Store,
     *,
     algorithm: int,
     watchful: bool,

@@ -1,5 +1,5 @@
 import numpy as np
 
-from ckmeans._points import Points
+from ckmeans._store import Store
 
-def init(points: Points, K: int, trials: int, seed: int, n_threads: int) -> tuple[np.ndarray, int]: ...
+def init(points: Store, K: int, trials: int, seed: int, n_threads: int) -> tuple[np.ndarray, int]: ...

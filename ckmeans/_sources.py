@@ -1,13 +1,16 @@
-"""What points may come as, besides an array: chunks that are iterated over again, sparse rows."""
+"""What points may come as, besides an array: chunks that are iterated over again, sparse rows, and
+points that were prepared for many calls."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ckmeans import _points, _validate
+from ckmeans._store import Store
 
 
 class Chunks:
@@ -151,13 +154,98 @@ class CSR:
         return row, int(self.indices[bad[0]]), self.data[bad[0]]
 
 
+class Prepared:
+    """Points with what was made of them, for many calls: `prepare` gives it, and it goes wherever X goes.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+        Of X.
+    nbytes : int
+        Bytes held so far beside X and its weights. Everything is made when a call first needs it.
+    """
+
+    def __init__(self, X: Any, weights: np.ndarray | None) -> None:
+        self._X, self._weights = X, weights
+        self.shape: tuple[int, int] = X.shape
+        self.dtype: np.dtype = X.dtype
+        self._stores: dict[int, Store] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def size(self) -> int:
+        """Number of values; of sparse rows those that are stored."""
+        return int(self._X.size)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether they are an array."""
+        return isinstance(self._X, np.ndarray)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held so far beside X and its weights."""
+        return sum(store.bytes for store in list(self._stores.values()))
+
+    def __repr__(self) -> str:
+        m, n = self.shape
+        distinct = [store.distinct for store in list(self._stores.values()) if store.distinct]
+        parts = [f"{m} x {n} {self.dtype}", *(f"{number} distinct" for number in distinct)]
+        if self._weights is not None:
+            parts.append("weighted")
+        return f"<ckmeans.Prepared: {', '.join(parts)}, {self.nbytes / 1e6:.1f} MB>"
+
+    def _store(self, itemsize: int) -> Store:
+        """The points in this computing dtype, and what was made of them so far."""
+        with self._lock:
+            if itemsize not in self._stores:
+                store = Store(self._X, itemsize, self._weights)
+                store.lasting = True
+                self._stores[itemsize] = store
+            return self._stores[itemsize]
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("points that were prepared are not an array: pass the X that they were made of")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("points that were prepared cannot be pickled or copied: prepare them again from X")
+
+
+def original(X: Any) -> Any:
+    """The points as the caller has them."""
+    X = inner(X)
+    return getattr(X, "original", X)
+
+
+def inner(X: Any) -> Any:
+    """Points that were not prepared, or were not yet."""
+    return X._X if isinstance(X, Prepared) else X
+
+
+def store(X: Any, itemsize: int, weights: np.ndarray | None) -> Store:
+    """Points for compiled code, with what is kept of them."""
+    return X._store(itemsize) if isinstance(X, Prepared) else Store(X, itemsize, weights)
+
+
+def weights(X: Any, sample_weight: object) -> np.ndarray | None:
+    """Weights of points in this form."""
+    if isinstance(X, Prepared):
+        _validate.no_other_weights(sample_weight)
+        return X._weights
+    return _validate.weights(sample_weight, len(X))
+
+
 def points(X: Any) -> np.ndarray:
     """Points in a form that an engine takes: a 2-D array, or an object of this file, which has as much
     of an array as is asked for above the engines."""
     if type(X) is np.ndarray:  # the usual case, first: rows are assigned one by one, too
         return _validate.points(X)
     given: Any = X
-    if isinstance(X, (Chunks, CSR)):
+    if isinstance(X, (Prepared, Chunks, CSR)):
         return given
     # By name: SciPy is not imported for the sake of those who do not use it.
     if type(X).__module__.startswith("scipy.sparse"):
@@ -169,7 +257,7 @@ def points(X: Any) -> np.ndarray:
 def engine(X: Any, algorithm: object) -> str:
     """The name of an engine for points in this form, or "auto": chunks and sparse rows have one that
     takes them."""
-    only = getattr(X, "engine", None)
+    only = getattr(inner(X), "engine", None)
     if only is None:
         return _validate.algorithm(algorithm, *X.shape)
     _validate.choice("algorithm", algorithm, ("auto", only))

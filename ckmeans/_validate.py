@@ -307,6 +307,12 @@ def weights(value: object, m: int) -> np.ndarray | None:
     return array_
 
 
+def no_other_weights(value: object) -> None:
+    """Points that were prepared have their weights in what was made of them."""
+    if value is not None:
+        raise ValueError("sample_weight must be given to prepare, whose sums it is part of, and not again")
+
+
 def estimator_weights(value: Any, m: int) -> tuple[np.ndarray | None, float]:
     """Weights of m points, which may be one number for all, and their sum; None where all are equal,
     so that the same numbers are drawn as without weights."""

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ckmeans import _dense, _lloyd, _seed, _sources, _step, _validate
-from ckmeans._config import default_threads
-from ckmeans._points import Points
+from ckmeans import _dense, _lloyd, _run, _seed, _sources, _validate
+from ckmeans._points import OutOfRange
 from ckmeans._result import Result
+from ckmeans._sources import Prepared
+from ckmeans._store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from numpy.typing import ArrayLike
 
-    Init = ArrayLike | Callable[[np.ndarray, int, np.random.Generator], ArrayLike]
-
-# Features -> least K, and least m K, from which cells were measured to beat dense in 20 iterations.
-_CELLS_FROM = ((0, 0), (8, 4e4), (16, 3e5), (32, 1.2e6), (128, 5e6), (512, 2e7), (512, 6e7))
-_PHOTO = 1 << 18  # rows from which cells look whether all values are bytes
-_PIXELS = (np.dtype(np.uint8), np.dtype(np.float32))
-_SMALL_WORK = 1_000_000  # multiply-adds below which no thread is started, so none need be counted
+    from ckmeans._run import Init
 
 
 def kmeans(
-    X: ArrayLike,
+    X: ArrayLike | Prepared,
     K: int,
     *,
     init: Init = "k-means++",
@@ -56,6 +50,8 @@ def kmeans(
         float64. Any strides, byte order and memory map will do; the array is read block by block.
         So will a SciPy sparse matrix or array: CSR is read in place, other formats are converted.
         Values whose squares leave float32 are computed in float64.
+        What `prepare` made of them goes in their place, here and in all that takes X, for the same
+        result.
     K : int
         Number of clusters, 1 to m.
     init : {"k-means++", "random"}, array_like of shape (K, n), or callable
@@ -74,7 +70,7 @@ def kmeans(
         "error" raises. After the last assignment only "drop" and "error" act. A cluster that cannot
         be filled, since every distance is 0, stays where it is with count 0.
     sample_weight : array_like of shape (m,), optional
-        Weight of each point; 1 by default.
+        Weight of each point; 1 by default. Points that were prepared have theirs.
     algorithm : {"auto", "dense", "cells", "screen"}
         The engine; every engine gives the same labels. "dense" computes every distance; "cells", up
         to 8 features, puts the points in a spatial order once and settles whole boxes of them at
@@ -162,7 +158,7 @@ def run(
     cluster is put on no longer counts for the mean of the cluster that it leaves."""
     X = _sources.points(X)
     K = _validate.clusters(K, len(X))
-    weights = _validate.weights(sample_weight, len(X))
+    weights = _sources.weights(X, sample_weight)
     n_init = _validate.integer("n_init", n_init, 1)
     options: dict[str, Any] = {
         "max_iter": _validate.integer("max_iter", max_iter, 1),
@@ -175,20 +171,67 @@ def run(
     algorithm = _sources.engine(X, algorithm)
     options["watchful"] = algorithm == "auto"
     if algorithm == "auto":
-        algorithm = _fastest(X, K, n_init)
+        algorithm = _run.fastest(X, K, n_init)
     options["algorithm"] = _lloyd.ALGORITHMS.index(algorithm)
-    start, trials = _starts(init, X, K, n_init)
+    start, trials = _run.starts(init, X, K, n_init)
     options |= {"K": K, "n_init": n_init, "trials": trials, "seed": _validate.seed(seed)}
-    options["n_threads"] = _threads(n_threads, X.size * K * n_init)
+    options["n_threads"] = _run.threads(n_threads, X.size * K * n_init)
 
-    def work(points: Points) -> dict[str, Any]:
-        found = _fit(points, start, beat, options)
-        if found["algorithm"] == "cells":
-            _sum_up_again(found, points, weights, options["n_threads"])
-        return found
+    def work(points: Store) -> dict[str, Any]:
+        return _run.fit(points, start, beat, options)
 
-    with _Bar(progress, n_init, options["max_iter"]) as beat:
-        return Result(**_in_safe_dtype(X, weights, work))
+    with _run.Bar(progress, n_init, options["max_iter"]) as beat:
+        return Result(**_run.in_safe_dtype(X, weights, work))
+
+
+def prepare(X: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Prepared:
+    """Keep what is made of X, for callers who fit many K or many starts, or assign many times.
+
+    The result goes wherever X goes: `kmeans`, `assign`, `update`, `distortion`, `init_centroids`,
+    `elbow` and `compare` then return the same bits in less time. Nothing is made before it is
+    needed: equal points found and made one (photos: up to three features of bytes, from 262,144
+    points on, where four points or more share a value), which serves "k-means++" too; the spatial
+    order with its boxes, for up to 8 features. With boxes `assign` and `distortion` settle whole
+    boxes of points at once. Engines for more features keep nothing: their projection and packing
+    take less time than a step. Sparse rows are checked and converted once.
+
+    Parameters
+    ----------
+    X : array_like of shape (m, n)
+        Points, as for `kmeans`. They are not copied, and must not change as long as the result is used.
+    sample_weight : array_like of shape (m,), optional
+        Weight of each point; 1 by default. It becomes part of what is kept, so it is not to be given
+        again with the result.
+
+    Returns
+    -------
+    Prepared
+        To be passed on. Any number of threads may use it at once. Its ``nbytes`` tells how much is
+        kept beside X.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument is not as above.
+
+    Notes
+    -----
+    For m points (distinct ones, where equal ones were made one) of n features of s bytes each, boxes
+    take about (n s + 4) m + m (24 + 3 n s + 8 (n + 2)) / 28 bytes, and 8 m with weights; points made
+    one take 4 bytes a row and 16 + 4 n for each distinct one.
+
+    Examples
+    --------
+    >>> import ckmeans, numpy
+    >>> X = numpy.random.default_rng(0).random((10_000, 2))
+    >>> prepared = ckmeans.prepare(X)
+    >>> [len(ckmeans.kmeans(prepared, K, seed=0).centroids) for K in (2, 4, 8)]
+    [2, 4, 8]
+    """
+    points = _sources.points(X)
+    if isinstance(points, Prepared):
+        raise TypeError("X is prepared already")
+    return Prepared(points, _validate.weights(sample_weight, len(points)))
 
 
 def kmeans_chunks(
@@ -239,7 +282,7 @@ def kmeans_chunks(
 
 
 def assign(
-    X: ArrayLike,
+    X: ArrayLike | Prepared,
     centroids: ArrayLike,
     *,
     return_squared_distance: bool = False,
@@ -277,12 +320,13 @@ def assign(
     centroids = _validate.centroids(centroids, n)
     labels = np.empty(m, np.int32) if out is None else _validate.output(out, m)
     squared = np.empty(m) if return_squared_distance else None
-    _one_step(X, None, centroids, labels, squared, True, False, _threads(n_threads, X.size * len(centroids)))
+    threads = _run.threads(n_threads, X.size * len(centroids))
+    _run.one_step(X, None, centroids, labels, threads, squared=squared, score=True)
     return labels if squared is None else (labels, squared)
 
 
 def update(
-    X: ArrayLike,
+    X: ArrayLike | Prepared,
     labels: ArrayLike,
     K: int,
     *,
@@ -318,11 +362,10 @@ def update(
     X = _sources.points(X)
     K = _validate.integer("K", K, 1)
     labels = _validate.labels(labels, len(X), K)
-    weights = _validate.weights(sample_weight, len(X))
+    weights = _sources.weights(X, sample_weight)
     origin = np.zeros((K, X.shape[1]))
-    _, sums, total, counts = _one_step(
-        X, weights, origin, labels, None, False, True, _threads(n_threads, X.size)
-    )
+    threads = _run.threads(n_threads, X.size)
+    _, sums, total, counts = _run.one_step(X, weights, origin, labels, threads, add_up=True)
     filled = total > 0
     means = np.full(sums.shape, np.nan)
     np.divide(sums, total[:, None], out=means, where=filled[:, None])
@@ -330,7 +373,7 @@ def update(
 
 
 def distortion(
-    X: ArrayLike,
+    X: ArrayLike | Prepared,
     centroids: ArrayLike,
     labels: ArrayLike | None = None,
     *,
@@ -364,16 +407,17 @@ def distortion(
     """
     X = _sources.points(X)
     centroids = _validate.centroids(centroids, X.shape[1])
-    weights = _validate.weights(sample_weight, len(X))
+    weights = _sources.weights(X, sample_weight)
     score = labels is None
     labels = np.empty(len(X), np.int32) if score else _validate.labels(labels, len(X), len(centroids))
     work = X.size * len(centroids) if score else X.size
-    square, *_ = _one_step(X, weights, centroids, labels, None, score, True, _threads(n_threads, work))
+    threads = _run.threads(n_threads, work)
+    square, *_ = _run.one_step(X, weights, centroids, labels, threads, score=score, measure=True)
     return square / (len(X) if weights is None else np.cumsum(weights)[-1])
 
 
 def init_centroids(
-    X: ArrayLike,
+    X: ArrayLike | Prepared,
     K: int,
     method: Init = "k-means++",
     *,
@@ -412,200 +456,42 @@ def init_centroids(
     """
     X = _sources.points(X)
     K = _validate.clusters(K, len(X))
-    weights = _validate.weights(sample_weight, len(X))
-    start, default_trials = _starts(method, X, K, 1, "method")
+    weights = _sources.weights(X, sample_weight)
+    start, default_trials = _run.starts(method, X, K, 1, "method")
     number = _validate.seed(seed)
     if trials is not None:
         trials = _validate.integer("trials", trials, 1)
         default_trials = trials if default_trials else 0
-    count = _threads(n_threads, X.size * K * default_trials)
+    count = _run.threads(n_threads, X.size * K * default_trials)
 
-    def draw(points: Points) -> np.ndarray:
+    def draw(points: Store) -> np.ndarray:
         if start is not None:
             return start(0, number, points)
         centroids, most = _seed.init(points, K, default_trials, number, count)
         if points.out_of_range(most):
-            raise _lloyd.OutOfRange(most)
+            raise OutOfRange(most)
         # Of random examples nobody has looked at the values yet.
         largest = float(np.abs(centroids).max())
         if not largest <= points.largest:
-            raise _lloyd.OutOfRange(points.bits(largest))
+            raise OutOfRange(points.bits(largest))
         return centroids
 
-    return _in_safe_dtype(X, weights, draw)
+    return _run.in_safe_dtype(X, weights, draw)
 
 
 def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = None) -> np.ndarray:
     """The (m, K) distances of checked points to centroids, in the computing dtype."""
-    threads = _threads(n_threads, X.size * len(centroids))
+    threads = _run.threads(n_threads, X.size * len(centroids))
 
-    def work(points: Points) -> np.ndarray:
+    def work(points: Store) -> np.ndarray:
         largest = float(np.abs(centroids).max())
         if not largest <= points.largest:
-            raise _lloyd.OutOfRange(points.bits(largest))
+            raise OutOfRange(points.bits(largest))
         rounded = np.ascontiguousarray(centroids, np.float32 if points.itemsize == 4 else np.float64)
         out = np.empty((len(X), len(rounded)), rounded.dtype)
         most = _dense.distances(points, rounded, out, threads)
         if points.out_of_range(most):
-            raise _lloyd.OutOfRange(most)
+            raise OutOfRange(most)
         return out
 
-    return _in_safe_dtype(X, None, work, centroids=centroids)
-
-
-# ---- between the checks and the engines ---------------------------------------------------------
-
-
-def _fastest(X: np.ndarray, K: int, n_init: int) -> str:
-    """The engine of "auto", by shapes, dtype and restarts alone: whether ordering or projecting pays."""
-    m, n = X.shape
-    if _ordering_pays(X, K, n_init):
-        return "cells"
-    projected = m * 131 * _validate.itemsize(X)
-    if n >= 48 and K >= 32 and m >= max(4096, 16 * K) and projected <= max(X.nbytes // 2, 256 << 20):
-        return "screen"
-    return "dense"
-
-
-def _ordering_pays(X: np.ndarray, K: int, n_init: int) -> bool:
-    m, n = X.shape
-    if n >= len(_CELLS_FROM) or m > _validate.CELLS_ROWS:
-        return False
-    least_K, least_pairs = _CELLS_FROM[n]
-    if n <= 3 and m >= _PHOTO and X.dtype in _PIXELS:  # equal points may collapse
-        least_K = 4 if X.dtype == np.uint8 else 16
-    return K * min(n_init, 4) >= least_K and m * K * min(n_init, 4) >= least_pairs
-
-
-def _threads(n_threads: object, work: int) -> int:
-    return _validate.threads(n_threads, (lambda: 1) if work < _SMALL_WORK else default_threads)
-
-
-def _in_safe_dtype(
-    X: np.ndarray, weights: np.ndarray | None, work: Callable[[Points], Any], **others: np.ndarray
-) -> Any:
-    """Do `work` in the computing dtype of X, or in float64 where squares would leave float32.
-    `others` are the small arrays, by name, whose values may be at fault too."""
-    itemsize = _validate.itemsize(X)
-    while True:
-        points = Points(X, itemsize, weights)
-        try:
-            return work(points)
-        except _lloyd.OutOfRange as error:
-            if not math.isfinite(points.magnitude(error.args[0])):
-                if at := getattr(X, "first_not_finite", points.first_not_finite)():
-                    _validate.refuse_not_finite("X", *at)
-                for name, other in others.items():
-                    _validate.finite(name, other)
-        if itemsize == 8:
-            _validate.refuse_beyond_float64(X=X, **others)
-        itemsize = 8
-
-
-def _one_step(
-    X: np.ndarray,
-    weights: np.ndarray | None,
-    centroids: np.ndarray,
-    labels: np.ndarray,
-    squared: np.ndarray | None,
-    score: bool,
-    add_up: bool,
-    n_threads: int,
-) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-    """One step of an engine: (sum of squared distances, sums of x - c, weights, counts)."""
-
-    centres = Points(centroids, 8)
-
-    def work(points: Points) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-        most, *sums = _step.step(points, centres, labels, squared, score, add_up, n_threads)
-        if points.out_of_range(most):
-            raise _lloyd.OutOfRange(most)
-        return sums  # type: ignore[return-value]
-
-    return _in_safe_dtype(X, weights, work, centroids=centroids)
-
-
-def _starts(init: Init, X: np.ndarray, K: int, n_init: int, name: str = "init") -> tuple[Any, int]:
-    """(None or a function that gives a restart's start, trials of k-means++ or 0)."""
-    if isinstance(init, str):
-        method = _validate.choice(name, init, _validate.INITS)
-        return None, 2 + int(math.log(K)) if method == "k-means++" else 0
-    if callable(init):
-        return _called_starts(init, X, K, name), 0
-    given = _validate.start(init, K, X.shape[1], name)
-    if n_init != 1:
-        raise ValueError(f"n_init must be 1 where {name} is an array, found {n_init}")
-    return lambda restart, seed, points: _rounded(given, X, points, name), 0
-
-
-def _called_starts(
-    init: Callable[..., ArrayLike], X: np.ndarray, K: int, name: str
-) -> Callable[..., np.ndarray]:
-    def start(restart: int, seed: int, points: Points) -> np.ndarray:
-        rng = np.random.default_rng([seed, restart])
-        made_by = f"{name}(X, K, rng)"
-        given = init(getattr(X, "original", X), K, rng)
-        return _rounded(_validate.start(given, K, X.shape[1], made_by), X, points, made_by)
-
-    return start
-
-
-def _rounded(centroids: np.ndarray, X: np.ndarray, points: Points, name: str) -> np.ndarray:
-    """Starting centroids in the computing dtype, if they are finite and it holds their squares."""
-    largest = float(np.abs(centroids).max())
-    if not largest <= points.largest:
-        _validate.finite(name, centroids)
-        if points.itemsize == 8:
-            _validate.refuse_beyond_float64(**{name: centroids})
-        if _validate.magnitude(X) <= points.largest:
-            _validate.refuse_start_beyond(points.largest, name, largest)
-        raise _lloyd.OutOfRange(points.bits(largest))
-    return np.ascontiguousarray(centroids, np.float32 if points.itemsize == 4 else np.float64)
-
-
-def _fit(points: Points, start: Any, beat: Any, options: dict[str, Any]) -> dict[str, Any]:
-    def started(restart: int) -> np.ndarray:
-        return start(restart, options["seed"], points)
-
-    try:
-        return _lloyd.fit(points, start=None if start is None else started, beat=beat, **options)
-    except _lloyd.EmptyCluster as error:
-        raise ValueError(_validate.empty_cluster(*error.args)) from None
-
-
-def _sum_up_again(found: dict[str, Any], points: Points, weights: np.ndarray | None, n_threads: int) -> None:
-    """The distortion in exactly the bits of `distortion`, which adds point by point: sums of whole
-    boxes agree with that to rounding only. What was measured in boxes must not lie below it."""
-    centres = Points(found["centroids"], 8)
-    _, square, *_ = _step.step(points, centres, found["labels"], None, False, True, n_threads)
-    J = square / (len(found["labels"]) if weights is None else np.cumsum(weights)[-1])
-    found["distortion"] = J
-    for name, own in (("history", -1), ("distortions", found["distortions"].argmin())):
-        found[name] = np.maximum(found[name], J)
-        found[name][own] = J
-
-
-class _Bar:
-    """A progress bar over restarts, or over the iterations of a single one."""
-
-    def __init__(self, wanted: bool, n_init: int, max_iter: int) -> None:
-        self.bar = None
-        if wanted:
-            try:
-                from tqdm.auto import tqdm
-            except ImportError:
-                raise ImportError('progress=True needs tqdm: pip install "ckmeans-simd[progress]"') from None
-            self.bar = tqdm(
-                total=n_init if n_init > 1 else max_iter, unit="restart" if n_init > 1 else "iteration"
-            )
-
-    def __enter__(self) -> Callable[[int], None] | None:
-        return None if self.bar is None else self.beat
-
-    def beat(self, done: int) -> None:
-        assert self.bar is not None
-        self.bar.update(done - self.bar.n)
-
-    def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
+    return _run.in_safe_dtype(X, None, work, centroids=centroids)

@@ -9,7 +9,7 @@ Nothing here depends on the number of threads: a bucket holds its points in thei
 
 Memory in bytes, for m points (distinct ones, where equal ones were collapsed) of n features of s
 bytes: n s m for the points, 4 m for their slots, 8 m for weights where there are any, and about
-m / 28 nodes of 24 + 3 n s + 8 (n + 2) each; collapsed rows take 4 each. While it is made: 4 m more,
+m / 28 nodes of 24 + 3 n s + 8 (n + 2) each. While it is made: 4 m more,
 and for each thread twice the largest bucket, which is small unless most points are equal.
 """
 from cython.parallel cimport prange, threadid
@@ -18,9 +18,8 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
-from ckmeans._collapse cimport Units, collapse, release_units
-from ckmeans._engine cimport Prepared
-from ckmeans._points cimport Rows, out_of_range, read_rows
+from ckmeans._engine cimport Prepared, Units
+from ckmeans._points cimport Rows, read_rows
 from ckmeans._random cimport splitmix
 from ckmeans._runtime cimport LEAF, Poll, allocate, poll, release, threads_for
 
@@ -530,28 +529,18 @@ cdef void boxes_discard(Prepared *prepared) noexcept nogil:
     release(b.sums)
     release(b.filled)
     release(b.slot_of)
-    release(b.unit_of)
     release(b)
 
 
-cdef Prepared *boxes_prepare(const Rows *rows, int n_threads, Poll *p) noexcept nogil:
+cdef Prepared *boxes_prepare(const Units *units, int n_threads, Poll *p) noexcept nogil:
     cdef Boxes *b = <Boxes *>allocate(sizeof(Boxes))
-    cdef Units units
-    cdef bint made
     if b == NULL:
         return NULL
     memset(b, 0, sizeof(Boxes))
     b.base.discard = boxes_discard
-    b.m, b.n, b.itemsize = rows.m, rows.n, rows.kernels.itemsize
-    made = collapse(rows, n_threads, &units, p)
-    b.base.most = units.most
-    if made and not out_of_range(rows, units.most):
-        b.unit_of = units.unit_of
-        made = make(b, &units.rows, units.numbers, n_threads, p)
-        if b.unit_of != NULL:
-            b.base.bytes += rows.m * sizeof(int32_t)
-    release_units(&units)
-    if not made:
-        boxes_discard(&b.base)
-        return NULL
-    return &b.base
+    b.n, b.itemsize = units.rows.n, units.rows.kernels.itemsize
+    b.unit_of = units.unit_of
+    if make(b, &units.rows, units.numbers, n_threads, p):
+        return &b.base
+    boxes_discard(&b.base)
+    return NULL

@@ -61,6 +61,7 @@ cdef struct Cells:
     int64_t depth            # levels of lists
     size_t list_size
     char *shift
+    int32_t *unit_labels     # where equal points were made one
     Part *parts
     Desk *desks
 
@@ -79,6 +80,7 @@ cdef size_t cells_layout(Cells *c, char *memory) noexcept nogil:
     cdef Part part
     cdef Desk desk
     c.shift = <char *>take(memory, &at, STRIDE * sizeof(double))
+    c.unit_labels = <int32_t *>take(memory, &at, 0 if c.boxes.unit_of == NULL else c.boxes.items * sizeof(int32_t))
     c.parts = <Part *>take(memory, &at, c.partials * sizeof(Part))
     c.desks = <Desk *>take(memory, &at, c.n_threads * sizeof(Desk))
     for i in range(c.partials):
@@ -105,6 +107,7 @@ cdef Engine *cells_open(const Rows *rows, Prepared *prepared, int64_t K, int n_t
     draft.engine.close = cells_close
     draft.engine.room = b.leaves * LEAF + b.nodes
     draft.engine.any_K = draft.engine.gives_up = False
+    draft.engine.in_boxes = True
     draft.rows, draft.boxes, draft.K = rows, b, K
     draft.chunk_level = 0
     while draft.chunk_level < b.levels - 1 and b.level_size[draft.chunk_level] < CHUNKS:
@@ -192,11 +195,13 @@ cdef void cells_finish(Engine *engine, int32_t *own, int32_t *labels) noexcept n
     for i in prange(first, last, schedule="dynamic", num_threads=n_threads):
         finish_node(c, own, marks_of(c, own), i)
     if b.unit_of == NULL:
-        for i in prange(b.m, schedule="static", num_threads=n_threads):
+        for i in prange(c.rows.m, schedule="static", num_threads=n_threads):
             labels[i] = own[b.slot_of[i]]
     else:
-        for i in prange(b.m, schedule="static", num_threads=n_threads):
-            labels[i] = own[b.slot_of[b.unit_of[i]]]
+        for i in prange(b.items, schedule="static", num_threads=n_threads):
+            c.unit_labels[i] = own[b.slot_of[i]]
+        for i in prange(c.rows.m, schedule="static", num_threads=n_threads):
+            labels[i] = c.unit_labels[b.unit_of[i]]
 
 
 # ---- one step --------------------------------------------------------------------------------
@@ -324,7 +329,7 @@ cdef void reduce_parts(Cells *c, Step *s) noexcept nogil:
     """Add the partial sums up in order."""
     cdef int64_t i, k, lane
     s.changed = s.computed = 0
-    s.most = c.boxes.base.most
+    s.most = 0  # the boxes were made of values in range
     s.square = 0
     for i in range(c.partials):
         s.changed += c.parts[i].changed

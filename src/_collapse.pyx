@@ -2,15 +2,21 @@
 
 Only points of up to three features that are bytes (in any dtype computed in float32) are looked
 at: there a bitmap of all the values that may occur tells, in one pass, which do occur, and the
-rank of a value's bit among the set ones is the number of its unit.
+rank of a value's bit among the set ones is the number of its unit. A second pass counts.
+
+Memory in bytes: 4 a row where the unit of each row is kept, and 16 + 4 n a unit (24 + 4 n with
+weights); while it is made, for three features, 1 MiB, 2 MiB a thread and 4 to 32 a unit.
 """
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ckmeans._arena cimport take
-from ckmeans._points cimport Rows, read_rows
+from ckmeans._points cimport Rows, hold, read_rows
 from ckmeans._runtime cimport Poll, allocate, poll, release, threads_for
+
+cdef extern from "simd/source.h":
+    int SOURCE_FLOAT32, SOURCE_UINT8
 
 cdef int64_t BLOCK = 4096             # rows read together
 cdef int64_t PARTS = 8                # partial sums of weights, at most
@@ -20,6 +26,7 @@ cdef int64_t LEAST_SHARED = 4         # rows a unit from which collapsing pays
 # One thread's part of the first pass.
 cdef struct Desk:
     char *rows
+    int32_t *codes           # of a block's points
     uint64_t *seen           # a bit a value
     bint bytes               # nothing but bytes so far
     uint64_t most
@@ -27,6 +34,7 @@ cdef struct Desk:
 cdef struct Collapsing:
     const Rows *rows
     int n_threads
+    bint direct              # the values lie in memory as bytes
     int64_t words            # of a bitmap; 0: do not look for bytes
     int64_t units
     int64_t parts
@@ -40,18 +48,39 @@ cdef struct Collapsing:
 
 # ---- which values occur ----------------------------------------------------------------------
 
-cdef inline int64_t code_of(const float *x, int64_t n) noexcept nogil:
-    """The bytes of a point as one number; -1 where they are no bytes."""
-    cdef int64_t l, code = 0
-    cdef int32_t byte
-    for l in range(n):
-        if not (x[l] >= 0 and x[l] <= 255):
-            return -1
-        byte = <int32_t>x[l]
-        if <float>byte != x[l]:
-            return -1
-        code = code * 256 + byte
-    return code
+cdef void codes_of_bytes(const uint8_t *row, int64_t stride, int64_t count, int64_t n, int32_t *codes) noexcept nogil:
+    """The bytes of each point as one number."""
+    cdef int64_t i, l
+    cdef int32_t code
+    if n == 3:
+        for i in range(count):
+            codes[i] = <int32_t>row[0] << 16 | <int32_t>row[1] << 8 | row[2]
+            row += stride
+        return
+    for i in range(count):
+        code = 0
+        for l in range(n):
+            code = code * 256 + row[l]
+        codes[i] = code
+        row += stride
+
+
+cdef bint codes_of_values(const float *row, int64_t stride, int64_t count, int64_t n, int32_t *codes) noexcept nogil:
+    """The same of values that may be bytes; False where one is not."""
+    cdef int64_t i, l
+    cdef int32_t code, byte
+    for i in range(count):
+        code = 0
+        for l in range(n):
+            if not (row[l] >= 0 and row[l] <= 255):
+                return False
+            byte = <int32_t>row[l]
+            if <float>byte != row[l]:
+                return False
+            code = code * 256 + byte
+        codes[i] = code
+        row += stride
+    return True
 
 
 cdef inline uint64_t most_of(const void *values, int64_t count, int itemsize) noexcept nogil:
@@ -72,46 +101,85 @@ cdef inline uint64_t most_of(const void *values, int64_t count, int itemsize) no
     return most_wide
 
 
-cdef void look_at_block(Collapsing *c, Desk *desk, int64_t block) noexcept nogil:
-    cdef int64_t first = block * BLOCK, count = min(BLOCK, c.rows.m - first), n = c.rows.n, stride, i, code
+cdef uint64_t most_of_rows(const Collapsing *c, const char *rows, int64_t stride, int64_t count) noexcept nogil:
+    cdef int64_t n = c.rows.n, i
     cdef int itemsize = c.rows.kernels.itemsize
-    cdef const char *rows = <const char *>read_rows(c.rows, first, count, desk.rows, &stride)
+    cdef uint64_t most = 0
     if stride == n:
-        desk.most = max(desk.most, most_of(rows, count * n, itemsize))
-    else:
-        for i in range(count):
-            desk.most = max(desk.most, most_of(rows + i * stride * itemsize, n, itemsize))
-    if not desk.bytes:
-        return
+        return most_of(rows, count * n, itemsize)
     for i in range(count):
-        code = code_of(<const float *>rows + i * stride, n)
-        if code < 0:
-            desk.bytes = False
-            return
-        desk.seen[code >> 6] |= <uint64_t>1 << (code & 63)
+        most = max(most, most_of(rows + i * stride * itemsize, n, itemsize))
+    return most
 
 
-cdef bint look_at_all(Collapsing *c, uint64_t *most, Poll *p) noexcept nogil:
-    """The largest magnitude, and where all values are bytes, the ones that occur; whether so."""
-    cdef int64_t block, blocks = (c.rows.m + BLOCK - 1) // BLOCK, word
+cdef bint read_codes(const Collapsing *c, Desk *desk, int64_t first, int64_t count) noexcept nogil:
+    """The codes of some rows; False where they are no bytes. Of all but bytes in memory, which are
+    in range whatever they are, the largest magnitude too."""
+    cdef int64_t n = c.rows.n, step = c.rows.source.row_stride, stride
+    cdef const char *rows
+    if c.direct:
+        codes_of_bytes(<const uint8_t *>c.rows.source.data + first * step, step, count, n, desk.codes)
+        return True
+    rows = <const char *>read_rows(c.rows, first, count, desk.rows, &stride)
+    desk.most = max(desk.most, most_of_rows(c, rows, stride, count))
+    return desk.bytes and codes_of_values(<const float *>rows, stride, count, n, desk.codes)
+
+
+cdef void look_at_block(Collapsing *c, Desk *desk, int64_t block) noexcept nogil:
+    cdef int64_t first = block * BLOCK, count = min(BLOCK, c.rows.m - first), i
+    cdef uint64_t *seen = desk.seen
+    cdef const int32_t *codes = desk.codes
+    desk.bytes = read_codes(c, desk, first, count)
+    if desk.bytes:
+        for i in range(count):
+            seen[codes[i] >> 6] |= <uint64_t>1 << (codes[i] & 63)
+
+
+cdef bint all_are_bytes(const Collapsing *c) noexcept nogil:
     cdef int i
-    cdef bint bytes_ = c.words > 0
+    for i in range(c.n_threads):
+        if not c.desks[i].bytes:
+            return False
+    return True
+
+
+cdef int64_t window_rows(const Rows *rows) noexcept nogil:
+    """Rows to have at hand together, in whole blocks."""
+    return rows.m if rows.feed == NULL else max(rows.feed.room // BLOCK, 1) * BLOCK
+
+
+cdef uint64_t largest(const Collapsing *c) noexcept nogil:
+    """The largest magnitude, if all rows were looked at for it."""
+    cdef uint64_t most = 0
+    cdef int i
+    if c.rows.feed == NULL:
+        for i in range(c.n_threads):
+            most = max(most, c.desks[i].most)
+    return most
+
+
+cdef bint look_at_all(Collapsing *c, Poll *p) noexcept nogil:
+    """Where all values are bytes, the ones that occur; whether so. The largest magnitude too, for
+    whose sake a feed is not read on."""
+    cdef int64_t first = 0, window = window_rows(c.rows), count, block, word
+    cdef int i
     for i in range(c.n_threads):
         c.desks[i].most = 0
-        c.desks[i].bytes = bytes_
+        c.desks[i].bytes = c.words > 0
         memset(c.desks[i].seen, 0, c.words * sizeof(uint64_t))
-    for block in prange(blocks, schedule="static", num_threads=c.n_threads):
-        if not poll(p):
-            look_at_block(c, &c.desks[threadid()], block)
-    most[0] = 0
-    for i in range(c.n_threads):
-        most[0] = max(most[0], c.desks[i].most)
-        bytes_ = bytes_ and c.desks[i].bytes
-    if bytes_:
-        for i in range(1, c.n_threads):
-            for word in range(c.words):
-                c.seen[word] |= c.desks[i].seen[word]
-    return bytes_
+    while first < c.rows.m and (c.rows.feed == NULL or all_are_bytes(c)):
+        count = min(window, c.rows.m - first)
+        if hold(c.rows, first, count, p):
+            break
+        for block in prange(first // BLOCK, (first + count + BLOCK - 1) // BLOCK, schedule="static",
+                            num_threads=c.n_threads):
+            if not poll(p):
+                look_at_block(c, &c.desks[threadid()], block)
+        first += count
+    for i in range(1, c.n_threads):
+        for word in range(c.words):
+            c.seen[word] |= c.desks[i].seen[word]
+    return all_are_bytes(c)
 
 
 # ---- units -----------------------------------------------------------------------------------
@@ -136,22 +204,36 @@ cdef inline int64_t unit_of_code(const Collapsing *c, int64_t code) noexcept nog
     return c.rank[code >> 6] + bits_set(c.seen[code >> 6] & lower)
 
 
-cdef void weigh_part(Collapsing *c, int64_t part, int64_t thread, Poll *p) noexcept nogil:
-    """The units of a part of the rows, and what they add to the units' numbers and weights."""
-    cdef int64_t first = part * c.rows.m // c.parts, end = (part + 1) * c.rows.m // c.parts
-    cdef int64_t count, stride, i, unit
+cdef void weigh_part(Collapsing *c, int64_t part, int64_t thread, int64_t first, int64_t end, Poll *p) noexcept nogil:
+    """The units of those rows first .. end - 1 that belong to a part, and what they add to the units'
+    numbers and weights."""
+    cdef int64_t count, i, unit
     cdef int32_t *numbers = c.numbers + part * c.units
-    cdef const float *rows
+    cdef const int32_t *codes = c.desks[thread].codes
+    first = max(first, part * c.rows.m // c.parts)
+    end = min(end, (part + 1) * c.rows.m // c.parts)
     while first < end and not poll(p):
         count = min(BLOCK, end - first)
-        rows = <const float *>read_rows(c.rows, first, count, c.desks[thread].rows, &stride)
+        read_codes(c, &c.desks[thread], first, count)
         for i in range(count):
-            unit = unit_of_code(c, code_of(rows + i * stride, c.rows.n))
-            c.unit_of[first + i] = <int32_t>unit
+            unit = unit_of_code(c, codes[i])
             numbers[unit] += 1
+            if c.unit_of != NULL:
+                c.unit_of[first + i] = <int32_t>unit
             if c.weights != NULL:
                 c.weights[part * c.units + unit] += c.rows.weights[first + i]
         first += count
+
+
+cdef void weigh_all(Collapsing *c, Poll *p) noexcept nogil:
+    cdef int64_t first = 0, end, window = window_rows(c.rows), part
+    while first < c.rows.m:
+        end = min(first + window, c.rows.m)
+        if hold(c.rows, first, end - first, p):
+            return
+        for part in prange(c.parts, schedule="dynamic", chunksize=1, num_threads=c.n_threads):
+            weigh_part(c, part, threadid(), first, end, p)
+        first = end
 
 
 cdef void fill_values(const Collapsing *c, float *values) noexcept nogil:
@@ -168,48 +250,66 @@ cdef void fill_values(const Collapsing *c, float *values) noexcept nogil:
                 unit += 1
 
 
-cdef void fill_sums(const Collapsing *c, double *numbers, double *weights) noexcept nogil:
-    """Add the parts up in order."""
+cdef void fill_sums(const Collapsing *c, double *numbers, double *weights, double *cumulative) noexcept nogil:
+    """Add the parts up in order; the weights are the numbers where there are none."""
     cdef int64_t unit, part
+    cdef double total = 0
     for unit in range(c.units):
         numbers[unit] = 0
         for part in range(c.parts):
             numbers[unit] += c.numbers[part * c.units + unit]
-        if weights != NULL:
+        if c.weights != NULL:
             weights[unit] = 0
             for part in range(c.parts):
                 weights[unit] += c.weights[part * c.units + unit]
+        total += weights[unit]
+        cumulative[unit] = total
 
 
-cdef bint make_units(Collapsing *c, Units *u, Poll *p) noexcept nogil:
+cdef size_t units_layout(const Collapsing *c, Units *u, char *memory) noexcept nogil:
+    """Lay the units out as points in memory; with memory NULL only count the bytes."""
+    cdef size_t at = 0
+    u.memory = memory
+    u.numbers = <double *>take(memory, &at, c.units * sizeof(double))
+    u.rows.weights = u.numbers
+    if c.rows.weights != NULL:
+        u.rows.weights = <double *>take(memory, &at, c.units * sizeof(double))
+    u.rows.cumulative = <double *>take(memory, &at, c.units * sizeof(double))
+    u.rows.source.data = <char *>take(memory, &at, (c.units * c.rows.n + 8) * sizeof(float))
+    u.rows.source.n = u.rows.n
+    u.rows.source.m = u.rows.m = u.rows.in_place = c.units
+    u.rows.stride = c.rows.n
+    u.rows.source.row_stride = c.rows.n * sizeof(float)
+    u.rows.source.column_stride = sizeof(float)
+    u.rows.source.dtype, u.rows.source.swapped = SOURCE_FLOAT32, 0
+    u.rows.stored = <double>c.units * c.rows.n
+    u.rows.feed = NULL
+    return at
+
+
+cdef bint make_units(Collapsing *c, Units *u, bint trace, Poll *p) noexcept nogil:
     """False: no memory, or interrupted."""
-    cdef int64_t n = c.rows.n, part
-    cdef size_t numbers, weights
     cdef bint weighted = c.rows.weights != NULL
+    cdef Units draft = u[0]
     c.parts = max(1, min(PARTS, c.rows.m // (LEAST_SHARED * c.units)))
-    c.unit_of = <int32_t *>allocate(c.rows.m * sizeof(int32_t))
+    if trace:
+        c.unit_of = u.unit_of = <int32_t *>allocate(c.rows.m * sizeof(int32_t))
     c.numbers = <int32_t *>allocate(c.parts * c.units * sizeof(int32_t))
     c.weights = <double *>allocate(c.parts * c.units * sizeof(double)) if weighted else NULL
-    u.unit_of = c.unit_of
-    numbers = c.units * sizeof(double)
-    weights = 2 * numbers if weighted else numbers
-    u.memory = allocate(weights + (c.units * n + 8) * sizeof(float))
-    if c.unit_of == NULL or c.numbers == NULL or (weighted and c.weights == NULL) or u.memory == NULL:
+    u.bytes = <int64_t>units_layout(c, &draft, NULL)
+    u.memory = allocate(u.bytes)
+    if c.numbers == NULL or (trace and c.unit_of == NULL) or (weighted and c.weights == NULL) or u.memory == NULL:
         return False
+    u.bytes += c.rows.m * sizeof(int32_t) if trace else 0
+    u.collapsed = True
+    units_layout(c, u, <char *>u.memory)
     memset(c.numbers, 0, c.parts * c.units * sizeof(int32_t))
     if weighted:
         memset(c.weights, 0, c.parts * c.units * sizeof(double))
-    for part in prange(c.parts, schedule="dynamic", chunksize=1, num_threads=c.n_threads):
-        weigh_part(c, part, threadid(), p)
-    u.numbers = <double *>u.memory
-    u.rows.weights = u.numbers + c.units if weighted else u.numbers
-    u.rows.cumulative = NULL
-    fill_sums(c, u.numbers, u.numbers + c.units if weighted else NULL)
-    fill_values(c, <float *>(<char *>u.memory + weights))
-    u.rows.source.data = <char *>u.memory + weights
-    u.rows.source.m = u.rows.m = u.rows.in_place = c.units
-    u.rows.stride = n
-    u.rows.source.row_stride = n * sizeof(float)
+    weigh_all(c, p)
+    fill_sums(c, u.numbers, <double *>u.rows.weights, <double *>u.rows.cumulative)
+    fill_values(c, <float *>u.rows.source.data)
+    u.rows.total_weight = u.rows.cumulative[c.units - 1]
     return not p.stopped
 
 
@@ -221,13 +321,19 @@ cdef size_t collapsing_layout(Collapsing *c, char *memory) noexcept nogil:
     c.desks = <Desk *>take(memory, &at, c.n_threads * sizeof(Desk))
     for i in range(c.n_threads):
         desk.rows = <char *>take(memory, &at, (BLOCK * c.rows.n + 8) * c.rows.kernels.itemsize)
+        desk.codes = <int32_t *>take(memory, &at, BLOCK * sizeof(int32_t))
         desk.seen = <uint64_t *>take(memory, &at, c.words * sizeof(uint64_t))
         if memory != NULL:
             c.desks[i] = desk
     return at
 
 
-cdef bint collapse(const Rows *rows, int n_threads, Units *units, Poll *p) noexcept nogil:
+cdef bint may_collapse(const Rows *rows) noexcept nogil:
+    cdef bint dense = rows.source.indptr == NULL
+    return dense and rows.kernels.itemsize == 4 and rows.n <= 3 and rows.m >= LEAST_ROWS
+
+
+cdef bint collapse(const Rows *rows, bint trace, int n_threads, Units *units, Poll *p) noexcept nogil:
     cdef Collapsing c
     cdef char *memory
     cdef bint done = True
@@ -236,17 +342,19 @@ cdef bint collapse(const Rows *rows, int n_threads, Units *units, Poll *p) noexc
     units.rows = rows[0]
     c.rows = rows
     c.n_threads = threads_for(n_threads, <double>rows.m * rows.n)
-    if rows.kernels.itemsize == 4 and rows.n <= 3 and rows.m >= LEAST_ROWS:
+    if may_collapse(rows):
         c.words = max(<int64_t>1, <int64_t>1 << (8 * rows.n - 6))
+        c.direct = rows.feed == NULL and rows.source.dtype == SOURCE_UINT8 and rows.source.column_stride == 1
     memory = <char *>allocate(collapsing_layout(&c, NULL))
     if memory == NULL:
         return False
     collapsing_layout(&c, memory)
     c.seen = c.desks[0].seen
-    if look_at_all(&c, &units.most, p) and not p.stopped:
+    if look_at_all(&c, p) and not p.stopped:
         rank_all(&c)
         if c.units * LEAST_SHARED <= rows.m:
-            done = make_units(&c, units, p)
+            done = make_units(&c, units, trace, p)
+    units.most = largest(&c)
     release(c.numbers)
     release(c.weights)
     release(memory)
@@ -255,3 +363,5 @@ cdef bint collapse(const Rows *rows, int n_threads, Units *units, Poll *p) noexc
 
 cdef void release_units(Units *units) noexcept nogil:
     release(units.memory)
+    release(units.unit_of)
+    memset(units, 0, sizeof(Units))

@@ -15,7 +15,7 @@ from ckmeans._boxes cimport boxes_prepare
 from ckmeans._cells cimport cells_open
 from ckmeans._dense cimport dense_open
 from ckmeans._engine cimport Engine, Kind, Prepared, Step
-from ckmeans._points cimport Points, Rows, out_of_range, reach_row
+from ckmeans._points cimport Rows, out_of_range, reach_row
 from ckmeans._random cimport Stream, next_below, stream_of
 from ckmeans._runtime cimport (
     Poll, Watch, allocate, poll, release, team_size, thread_num, threads_for, wait_a_little, wide_stride,
@@ -25,8 +25,11 @@ from ckmeans._seed cimport (
     Seeding, draw_row, plus_plus, random_examples, seeding_close, seeding_open,
 )
 from ckmeans._sparse cimport sparse_open, squared_norms
+from ckmeans._store cimport Store
 
 import numpy as np
+
+from ckmeans._points import OutOfRange
 
 cdef enum Empty:
     DROP, REINIT, FARTHEST, ERROR
@@ -133,9 +136,9 @@ cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
     return at
 
 
-cdef Fit *fit_open(const Rows *rows, const Options *options, const Kind *kind, Prepared *prepared,
-                   int n_threads) noexcept nogil:
-    """NULL where there is no memory."""
+cdef Fit *fit_open(const Rows *rows, const Rows *seeds, const Options *options, const Kind *kind,
+                   Prepared *prepared, int n_threads) noexcept nogil:
+    """NULL where there is no memory. `seeds`: the points to draw starts from."""
     cdef Fit draft
     memset(&draft, 0, sizeof(draft))
     draft.rows = rows
@@ -157,7 +160,7 @@ cdef Fit *fit_open(const Rows *rows, const Options *options, const Kind *kind, P
     f.best = &f.runs[1]
     f.step.score = f.step.sum = True
     f.step.wide = f.wide
-    f.seeding = seeding_open(rows, options.K, options.trials, n_threads)
+    f.seeding = seeding_open(seeds, options.K, options.trials, n_threads)
     if f.seeding == NULL:
         fit_close(f)
         return NULL
@@ -618,18 +621,14 @@ cdef class Fits:
     cdef Fit *each[1024]
     cdef int count
     cdef int64_t done            # restarts that have come to an answer
-    cdef Prepared *prepared
 
     def __cinit__(self):
         self.count = 0
-        self.prepared = NULL
 
     def __dealloc__(self):
         cdef int i
         for i in range(self.count):
             fit_close(self.each[i])
-        if self.prepared != NULL:
-            self.prepared.discard(self.prepared)
 
 
 cdef int64_t run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distortions, Poll *p) noexcept nogil:
@@ -717,6 +716,42 @@ cdef object labels_of(Fit *f, Run *r):
     return labels
 
 
+cdef int assigned_square(Fit *f, Run *r, int32_t *labels, int n_threads, double *square, Poll *p) noexcept nogil:
+    """The sum of squared distances to centroids that are assigned already, row by row, as the dense
+    engine adds up. Nonzero: no memory."""
+    cdef Engine *engine = KINDS[0].open(f.rows, NULL, r.K, n_threads)
+    cdef Step s = f.step
+    if engine == NULL:
+        return 1
+    f.run = r
+    widen(f)
+    s.K, s.centroids, s.labels, s.counts = r.K, r.centroids, labels, r.counts
+    s.score = s.sum = False
+    s.measure = True
+    engine.step(engine, &s, p)
+    engine.close(engine)
+    square[0] = s.square
+    return 0
+
+
+cdef int add_up_rows(Fit *f, dict result, int n_threads, Watch watch) except -1:
+    """Give the distortion the bits that adding row by row has: sums of whole boxes agree with it to
+    rounding only. What was measured in boxes before must not lie below it."""
+    cdef int32_t[::1] labels = result["labels"]
+    cdef double square = 0
+    cdef bint failed
+    with nogil:
+        failed = assigned_square(f, f.best, &labels[0], n_threads, &square, &watch.poll)
+    watch.check()
+    if failed:
+        raise MemoryError
+    distortion = result["distortion"] = square / f.rows.total_weight
+    for name, own in (("history", -1), ("distortions", result["distortions"].argmin())):
+        result[name] = np.maximum(result[name], distortion)
+        result[name][own] = distortion
+    return 0
+
+
 cdef object answer(Fit *f, Run *r, bint keep_path):
     return {
         "centroids": centroids_of(f, r.centroids, r.K),
@@ -730,17 +765,15 @@ cdef object answer(Fit *f, Run *r, bint keep_path):
     }
 
 
-cdef object stats_of(Fits fits):
+cdef object stats_of(Fits fits, Store points):
     """What all restarts cost."""
     cdef double computed = 0, pairs = 0
-    cdef int64_t bytes_ = 0
+    cdef int64_t bytes_ = points.bytes
     cdef int i
     for i in range(fits.count):
         computed += fits.each[i].computed
         pairs += fits.each[i].pairs
         bytes_ += fits.each[i].engine.bytes
-    if fits.prepared != NULL:
-        bytes_ += fits.prepared.bytes
     return {"distances_computed": int(computed), "distances_avoided": int(pairs - computed), "bytes": bytes_}
 
 
@@ -757,26 +790,8 @@ cdef object best_of(Fits fits):
     return best
 
 
-class OutOfRange(Exception):
-    """The values leave the safe range of the computing dtype; args[0]: bits of the largest."""
-
-
 class EmptyCluster(Exception):
     """Under the policy "error"; args: the cluster and the iteration."""
-
-
-cdef int prepare(Fits fits, const Kind *kind, const Rows *rows, int n_threads, Watch watch) except -1:
-    """What the engine makes of the data once."""
-    if kind.prepare == NULL:
-        return 0
-    with nogil:
-        fits.prepared = kind.prepare(rows, n_threads, &watch.poll)
-    watch.check()
-    if fits.prepared == NULL:
-        raise MemoryError
-    if out_of_range(rows, fits.prepared.most):
-        raise OutOfRange(fits.prepared.most)
-    return 0
 
 
 cdef int raise_ending(const Fit *f) except -1:
@@ -789,7 +804,7 @@ cdef int raise_ending(const Fit *f) except -1:
     return 0
 
 
-def fit(Points points, *, int algorithm, bint watchful, int64_t K, int64_t trials, start, int64_t n_init,
+def fit(Store points, *, int algorithm, bint watchful, int64_t K, int64_t trials, start, int64_t n_init,
         int64_t max_iter, double tol, double tol_shift, int empty, uint64_t seed, int n_threads, callback, beat,
         bint keep_path):
     """All restarts; the best one as a dict, with every restart's distortion.
@@ -811,9 +826,10 @@ def fit(Points points, *, int algorithm, bint watchful, int64_t K, int64_t trial
     distortions_array = np.empty(n_init)
     cdef double[::1] distortions = distortions_array
     cdef const Kind *kind = &KINDS[4 if watchful and algorithm == 2 else algorithm]
-    prepare(fits, kind, rows, n_threads, watch)
+    cdef Prepared *prepared = points.prepared(kind.prepare, n_threads, watch)
+    cdef const Rows *seeds = points.to_seed_from(trials, kind.prepare != NULL, n_threads, watch)
     for i in range(sharing):
-        fits.each[i] = fit_open(rows, &options, kind, fits.prepared, n_threads if sharing == 1 else 1)
+        fits.each[i] = fit_open(rows, seeds, &options, kind, prepared, n_threads if sharing == 1 else 1)
         if fits.each[i] == NULL:
             raise MemoryError
         fits.count += 1
@@ -834,6 +850,8 @@ def fit(Points points, *, int algorithm, bint watchful, int64_t K, int64_t trial
         f.best = f.run
     result = answer(f, f.best, keep_path)
     result["distortions"] = distortions_array[:fits.done]
-    result["stats"] = stats_of(fits)
+    result["stats"] = stats_of(fits, points)
+    if f.engine.in_boxes:
+        add_up_rows(f, result, n_threads, watch)
     result["algorithm"] = "dense" if f.kind == &KINDS[0] else ALGORITHMS[algorithm]
     return result

@@ -113,6 +113,10 @@ cdef void reach_rows(const Rows *rows, const int64_t *wanted, int64_t count, voi
         at = end
 
 
+class OutOfRange(Exception):
+    """The values leave the safe range of the computing dtype; args[0]: bits of the largest."""
+
+
 # ---- opening -----------------------------------------------------------------------------------
 
 

@@ -11,10 +11,11 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 
 from ckmeans._arena cimport take
 from ckmeans._points cimport (
-    Points, Rows, hold, out_of_range, reach_row, reach_rows, read_row, read_rows,
+    Rows, hold, out_of_range, reach_row, reach_rows, read_row, read_rows,
 )
 from ckmeans._random cimport Stream, next_below, next_unit, stream_of
 from ckmeans._runtime cimport Poll, Watch, allocate, panel, poll, release, threads_for
+from ckmeans._store cimport Store
 
 import numpy as np
 
@@ -432,11 +433,11 @@ cdef unsigned long long plus_plus(Seeding *seeding, Stream *random, void *centro
 
 # ---- for init_centroids --------------------------------------------------------------------------
 
-def init(Points points, int64_t K, int64_t trials, uint64_t seed, int n_threads):
+def init(Store points, int64_t K, int64_t trials, uint64_t seed, int n_threads):
     """(centroids in the computing dtype, bits of the largest magnitude read); trials 0: random."""
-    cdef Rows *rows = &points.rows
-    cdef Stream random = stream_of(seed, 0)
     cdef Watch watch = Watch()
+    cdef const Rows *rows = points.to_seed_from(trials, False, n_threads, watch)
+    cdef Stream random = stream_of(seed, 0)
     cdef uint64_t most = 0
     cdef Seeding *seeding
     centroids = np.empty((K, rows.n), np.float32 if rows.kernels.itemsize == 4 else np.float64)

@@ -98,14 +98,17 @@ cdef void work_chunk(Sweep *w, void *engine, Scorer score, const Step *s, Poll *
     cdef const Rows *X = w.rows
     cdef int64_t first = chunk * w.chunk, end = min(first + w.chunk, X.m), count, stride
     cdef const void *rows
+    cdef double *offsets = part.sums.offsets
     while first < end and not poll(p):
         count = block_at(X, first, min(w.block, end - first))
         rows = read_rows(X, first, count, w.scratch[thread], &stride)
         if s.score:
             score(engine, s, part, thread, rows, stride, first, count)
-        if s.sum:
+        if s.sum or s.measure:
+            part.sums.offsets = offsets if s.sum else NULL
             X.kernels.accumulate(rows, stride, count, X.n, s.labels + first,
                                  NULL if X.weights == NULL else X.weights + first, s.wide, &part.sums)
+            part.sums.offsets = offsets
         if s.squared != NULL:
             X.kernels.distances(rows, stride, count, X.n, s.labels + first, s.wide, s.squared + first)
         first += count

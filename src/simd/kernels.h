@@ -100,7 +100,8 @@ struct kernels {
     void (*assign)(const void *tiles, int64_t ntiles, const struct panel *panel, void *scores, void *ids,
                    void *partial);
 
-    /* IN rows, labels, weights (NULL: 1), centroids (wide); INOUT sums. */
+    /* IN rows, labels, weights (NULL: 1), centroids (wide); INOUT sums: where their offsets are NULL,
+     * the squares alone. */
     void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
                        const double *weights, const double *centroids, struct sums *sums);
 

@@ -230,16 +230,16 @@ static void F(assign)(const void *tiles, int64_t ntiles, const struct panel *pan
 
 /* ---- sums about the centroids ----------------------------------------------------------*/
 
-/* One vector of a row: add w (x - c) to the centroid's sums, return w (x - c)^2 + square. */
+/* One vector of a row: add w (x - c) to the centroid's sums (NULL: do not), return w (x - c)^2 + square. */
 static ALWAYS_INLINE wide F(add_offsets)(wide x, const double *c, double *offsets, const double *weight, wide square)
 {
     const wide d = wide_sub(x, wide_load_f64(c));
     const wide wd = weight ? wide_mul(wide_set1(*weight), d) : d;
-    wide_store(offsets, wide_add(wide_load_f64(offsets), wd));
+    if (offsets) wide_store(offsets, wide_add(wide_load_f64(offsets), wd));
     return wide_fma(wd, d, square);
 }
 
-static ALWAYS_INLINE void F(accumulate_rows)(const REAL *row, int64_t stride, int64_t count, int64_t n,
+static ALWAYS_INLINE void F(accumulate_rows)(const int add, const REAL *row, int64_t stride, int64_t count, int64_t n,
                                              const int32_t *labels, const double *weights,
                                              const double *centroids, struct sums *sums)
 {
@@ -251,15 +251,15 @@ static ALWAYS_INLINE void F(accumulate_rows)(const REAL *row, int64_t stride, in
     for (int64_t r = 0; r < count; ++r, row += stride) {
         const int64_t k = labels[r];
         const double *c = centroids + k * padded;
-        double *o = offsets + k * padded;
+        double *o = add ? offsets + k * padded : 0;
         for (int64_t l = 0; l < padded; l += 8) {
             const wide x = l < whole ? WIDE(load)(row + l) : WIDE(load_first)(row + l, rest);
-            const wide used = F(add_offsets)(x, c + l, o + l, weights ? weights + r : 0, even);
+            const wide used = F(add_offsets)(x, c + l, add ? o + l : 0, weights ? weights + r : 0, even);
             even = odd;
             odd = used;
         }
-        counts[k] += 1;
-        if (weights) sums->weights[k] += weights[r];
+        if (add) counts[k] += 1;
+        if (add && weights) sums->weights[k] += weights[r];
     }
     wide_store(sums->square, even);
     wide_store(sums->square + 8, odd);
@@ -268,10 +268,15 @@ static ALWAYS_INLINE void F(accumulate_rows)(const REAL *row, int64_t stride, in
 static void F(accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
                           const double *weights, const double *centroids, struct sums *sums)
 {
-    if (weights)
-        F(accumulate_rows)(rows, stride, count, n, labels, weights, centroids, sums);
+    const int add = sums->offsets != 0;
+    if (weights && add)
+        F(accumulate_rows)(1, rows, stride, count, n, labels, weights, centroids, sums);
+    else if (weights)
+        F(accumulate_rows)(0, rows, stride, count, n, labels, weights, centroids, sums);
+    else if (add)
+        F(accumulate_rows)(1, rows, stride, count, n, labels, 0, centroids, sums);
     else
-        F(accumulate_rows)(rows, stride, count, n, labels, 0, centroids, sums);
+        F(accumulate_rows)(0, rows, stride, count, n, labels, 0, centroids, sums);
 }
 
 /* In one order on every instruction set. */

@@ -1,0 +1,193 @@
+"""Between the checks and compiled code: the engine, the computing dtype, the starts, the bar."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ckmeans import _lloyd, _sources, _step, _validate
+from ckmeans._config import default_threads
+from ckmeans._points import OutOfRange, Points
+from ckmeans._store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    Init = ArrayLike | Callable[[np.ndarray, int, np.random.Generator], ArrayLike]
+
+# Features -> least K, and least m K, from which cells were measured to beat dense in 20 iterations.
+_CELLS_FROM = ((0, 0), (8, 4e4), (16, 3e5), (32, 1.2e6), (128, 5e6), (512, 2e7), (512, 6e7))
+_PHOTO = 1 << 18  # rows from which cells look whether all values are bytes
+_PIXELS = (np.dtype(np.uint8), np.dtype(np.float32))
+_SMALL_WORK = 1_000_000  # multiply-adds below which no thread is started, so none need be counted
+
+
+def fastest(X: np.ndarray, K: int, n_init: int) -> str:
+    """The engine of "auto", by shapes, dtype and restarts alone: whether ordering or projecting pays."""
+    m, n = X.shape
+    if _ordering_pays(X, K, n_init):
+        return "cells"
+    projected = m * 131 * _validate.itemsize(X)
+    if (
+        n >= 48
+        and K >= 32
+        and m >= max(4096, 16 * K)
+        and projected <= max(X.size * X.dtype.itemsize // 2, 256 << 20)
+    ):
+        return "screen"
+    return "dense"
+
+
+def _ordering_pays(X: np.ndarray, K: int, n_init: int) -> bool:
+    m, n = X.shape
+    if n >= len(_CELLS_FROM) or m > _validate.CELLS_ROWS:
+        return False
+    least_K, least_pairs = _CELLS_FROM[n]
+    if n <= 3 and m >= _PHOTO and X.dtype in _PIXELS:  # equal points may collapse
+        least_K = 2 if X.dtype == np.uint8 else 16
+    return K * min(n_init, 4) >= least_K and m * K * min(n_init, 4) >= least_pairs
+
+
+def _boxes_pay(X: Any, K: int) -> bool:
+    """Whether to find labels in boxes, that are there already or will serve again: the same labels."""
+    return isinstance(X, _sources.Prepared) and X.has_rows and _ordering_pays(X, K, 4)
+
+
+def threads(n_threads: object, work: int) -> int:
+    """How many threads to use for so many multiply-adds."""
+    return _validate.threads(n_threads, (lambda: 1) if work < _SMALL_WORK else default_threads)
+
+
+def in_safe_dtype(
+    X: Any, weights: np.ndarray | None, work: Callable[[Store], Any], **others: np.ndarray
+) -> Any:
+    """Do `work` in the computing dtype of X, or in float64 where squares would leave float32.
+    `others` are the small arrays, by name, whose values may be at fault too."""
+    itemsize, given = _validate.itemsize(X), _sources.inner(X)
+    while True:
+        points = _sources.store(X, itemsize, weights)
+        try:
+            return work(points)
+        except OutOfRange as error:
+            if not math.isfinite(points.magnitude(error.args[0])):
+                if at := getattr(given, "first_not_finite", points.first_not_finite)():
+                    _validate.refuse_not_finite("X", *at)
+                for name, other in others.items():
+                    _validate.finite(name, other)
+        if itemsize == 8:
+            _validate.refuse_beyond_float64(X=given, **others)
+        itemsize = 8
+
+
+def one_step(
+    X: np.ndarray,
+    weights: np.ndarray | None,
+    centroids: np.ndarray,
+    labels: np.ndarray,
+    n_threads: int,
+    *,
+    squared: np.ndarray | None = None,
+    score: bool = False,
+    add_up: bool = False,
+    measure: bool = False,
+) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """One step of an engine: (sum of squared distances, sums of x - c, weights, counts), where `add_up`;
+    where `measure` at least the first."""
+    centres = Points(centroids, 8)
+    in_boxes = score and _boxes_pay(X, len(centroids))
+
+    def work(points: Store) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+        if in_boxes:
+            most = _step.assign_in_boxes(points, centres, labels, n_threads)
+            if points.out_of_range(most):
+                raise OutOfRange(most)
+            if squared is None and not measure:
+                return 0.0, *3 * (labels[:0],)
+        most, *sums = _step.step(
+            points, centres, labels, squared, score and not in_boxes, add_up, measure, n_threads
+        )
+        if points.out_of_range(most):
+            raise OutOfRange(most)
+        return sums  # type: ignore[return-value]
+
+    return in_safe_dtype(X, weights, work, centroids=centroids)
+
+
+def starts(init: Init, X: np.ndarray, K: int, n_init: int, name: str = "init") -> tuple[Any, int]:
+    """(None or a function that gives a restart's start, trials of k-means++ or 0)."""
+    if isinstance(init, str):
+        method = _validate.choice(name, init, _validate.INITS)
+        return None, 2 + int(math.log(K)) if method == "k-means++" else 0
+    if callable(init):
+        return _called_starts(init, X, K, name), 0
+    given = _validate.start(init, K, X.shape[1], name)
+    if n_init != 1:
+        raise ValueError(f"n_init must be 1 where {name} is an array, found {n_init}")
+    return lambda restart, seed, points: _rounded(given, X, points, name), 0
+
+
+def _called_starts(
+    init: Callable[..., ArrayLike], X: np.ndarray, K: int, name: str
+) -> Callable[..., np.ndarray]:
+    def start(restart: int, seed: int, points: Points) -> np.ndarray:
+        rng = np.random.default_rng([seed, restart])
+        made_by = f"{name}(X, K, rng)"
+        given = init(_sources.original(X), K, rng)
+        return _rounded(_validate.start(given, K, X.shape[1], made_by), X, points, made_by)
+
+    return start
+
+
+def _rounded(centroids: np.ndarray, X: np.ndarray, points: Points, name: str) -> np.ndarray:
+    """Starting centroids in the computing dtype, if they are finite and it holds their squares."""
+    largest = float(np.abs(centroids).max())
+    if not largest <= points.largest:
+        _validate.finite(name, centroids)
+        if points.itemsize == 8:
+            _validate.refuse_beyond_float64(**{name: centroids})
+        if _validate.magnitude(_sources.inner(X)) <= points.largest:
+            _validate.refuse_start_beyond(points.largest, name, largest)
+        raise OutOfRange(points.bits(largest))
+    return np.ascontiguousarray(centroids, np.float32 if points.itemsize == 4 else np.float64)
+
+
+def fit(points: Store, start: Any, beat: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """All restarts, by the engine that the options name."""
+
+    def started(restart: int) -> np.ndarray:
+        return start(restart, options["seed"], points)
+
+    try:
+        return _lloyd.fit(points, start=None if start is None else started, beat=beat, **options)
+    except _lloyd.EmptyCluster as error:
+        raise ValueError(_validate.empty_cluster(*error.args)) from None
+
+
+class Bar:
+    """A progress bar over restarts, or over the iterations of a single one."""
+
+    def __init__(self, wanted: bool, n_init: int, max_iter: int) -> None:
+        self.bar = None
+        if wanted:
+            try:
+                from tqdm.auto import tqdm
+            except ImportError:
+                raise ImportError('progress=True needs tqdm: pip install "ckmeans-simd[progress]"') from None
+            self.bar = tqdm(
+                total=n_init if n_init > 1 else max_iter, unit="restart" if n_init > 1 else "iteration"
+            )
+
+    def __enter__(self) -> Callable[[int], None] | None:
+        return None if self.bar is None else self.beat
+
+    def beat(self, done: int) -> None:
+        assert self.bar is not None
+        self.bar.update(done - self.bar.n)
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
