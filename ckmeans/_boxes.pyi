@@ -1,1 +1,5 @@
-# Nothing for Python: the points in a spatial order.
+import numpy as np
+
+from ckmeans._store import Store
+
+def box_means(points: Store, most: int, n_threads: int) -> tuple[np.ndarray, np.ndarray]: ...

@@ -23,6 +23,7 @@ def fit(
     K: int,
     trials: int,
     start: Callable[[int], np.ndarray] | None,
+    start_anywhere: bool,
     n_init: int,
     max_iter: int,
     tol: float,

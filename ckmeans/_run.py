@@ -117,11 +117,20 @@ def one_step(
     return in_safe_dtype(X, weights, work, centroids=centroids)
 
 
+class Given:
+    """Starts of several restarts, made beforehand."""
+
+    def __init__(self, arrays: list[np.ndarray]) -> None:
+        self.arrays = arrays
+
+
 def starts(init: Init, X: np.ndarray, K: int, n_init: int, name: str = "init") -> tuple[Any, int]:
     """(None or a function that gives a restart's start, trials of k-means++ or 0)."""
     if isinstance(init, str):
         method = _validate.choice(name, init, _validate.INITS)
         return None, 2 + int(math.log(K)) if method == "k-means++" else 0
+    if isinstance(init, Given):
+        return lambda restart, seed, points: _rounded(init.arrays[restart], X, points, name), 0
     if callable(init):
         return _called_starts(init, X, K, name), 0
     given = _validate.start(init, K, X.shape[1], name)

@@ -167,7 +167,7 @@ class Prepared:
     """
 
     def __init__(self, X: Any, weights: np.ndarray | None) -> None:
-        self._X, self._weights = X, weights
+        self._X, self.weights = X, weights
         self.shape: tuple[int, int] = X.shape
         self.dtype: np.dtype = X.dtype
         self._stores: dict[int, Store] = {}
@@ -195,7 +195,7 @@ class Prepared:
         m, n = self.shape
         distinct = [store.distinct for store in list(self._stores.values()) if store.distinct]
         parts = [f"{m} x {n} {self.dtype}", *(f"{number} distinct" for number in distinct)]
-        if self._weights is not None:
+        if self.weights is not None:
             parts.append("weighted")
         return f"<ckmeans.Prepared: {', '.join(parts)}, {self.nbytes / 1e6:.1f} MB>"
 
@@ -203,7 +203,7 @@ class Prepared:
         """The points in this computing dtype, and what was made of them so far."""
         with self._lock:
             if itemsize not in self._stores:
-                store = Store(self._X, itemsize, self._weights)
+                store = Store(self._X, itemsize, self.weights)
                 store.lasting = True
                 self._stores[itemsize] = store
             return self._stores[itemsize]
@@ -235,7 +235,7 @@ def weights(X: Any, sample_weight: object) -> np.ndarray | None:
     """Weights of points in this form."""
     if isinstance(X, Prepared):
         _validate.no_other_weights(sample_weight)
-        return X._weights
+        return X.weights
     return _validate.weights(sample_weight, len(X))
 
 
@@ -252,6 +252,16 @@ def points(X: Any) -> np.ndarray:
         given = CSR(X)
         return given
     return _validate.points(X)
+
+
+def dense(X: Any, sample_weight: object) -> Prepared:
+    """Points of an array, with their weights, prepared if they are not yet."""
+    if not isinstance(X, Prepared):
+        array = _validate.points(X)
+        return Prepared(array, _validate.weights(sample_weight, len(array)))
+    _validate.no_other_weights(sample_weight)
+    _validate.points(inner(X).original if isinstance(inner(X), CSR) else inner(X))
+    return X
 
 
 def engine(X: Any, algorithm: object) -> str:

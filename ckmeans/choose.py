@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _validate
+from ckmeans import _sources, _validate
 from ckmeans._result import Result
-from ckmeans.api import assign, init_centroids, kmeans
+from ckmeans._search import Search, random_sample
+from ckmeans._sources import Prepared
+from ckmeans.api import assign, kmeans
 
 __all__ = ["Comparison", "Elbow", "Option", "compare", "elbow"]
 
-# Restarts run on a sample of at least so many points, and so many for each cluster.
-_SAMPLE, _SAMPLE_EACH = 8192, 100
-# So many of the restarts' ends on the sample go on for so many updates on all points; the best of them
-# goes on to its end, to this part of the tolerance, since it stands for all restarts.
-_FINALISTS, _HEAT, _FINISH = 4, 2, 0.3
+# The silhouette is that of so many points, where there are more.
+_JUDGED = 4096
 # A knee is clear where the distortion, against that of evenly spread points, lies below the chord by
 # this factor in logarithms. Uniform, normal and exponential noise in 1 to 8 dimensions, 100 to 1000
 # points, reached 0.31 in 576 draws; separate groups start at 0.43.
@@ -77,7 +76,7 @@ class Elbow:
 
 
 def elbow(
-    X: ArrayLike,
+    X: ArrayLike | Prepared,
     ks: Iterable[int],
     *,
     n_init: int = 5,
@@ -142,155 +141,39 @@ def elbow(
     >>> ckmeans.elbow(X, range(1, 8), seed=0)
     <ckmeans.Elbow: K=1..7, elbow at K=3>
     """
-    X = _validate.points(X)
-    numbers = _validate.cluster_counts(ks, len(X))
-    weights = _validate.weights(sample_weight, len(X))
+    points = _sources.dense(X, sample_weight)
+    numbers = _validate.cluster_counts(ks, len(points))
     rng = np.random.default_rng(_validate.seed(seed))
     options = {"max_iter": max_iter, "tol": tol, "empty": "farthest", "n_threads": n_threads}
-    search = _Search(X, weights, numbers, _validate.integer("n_init", n_init, 1), rng, options)
-    distortions, silhouette, centroids = [], [], []
-    for K in numbers:
-        result = search.settle(K)
-        distortions.append(result.distortion)
-        silhouette.append(search.silhouette())
-        centroids.append(result.centroids)
-    ks_, J = np.array(numbers), np.array(distortions)
-    total_J = J[0] if numbers[0] == 1 else kmeans(X, 1, sample_weight=weights, n_threads=n_threads).distortion
-    total = float(len(X) if weights is None else weights.sum())
+    search = Search(points, numbers, _validate.integer("n_init", n_init, 1), rng, options)
+    results = [search.settle(K) for K in numbers]
+    judged = random_sample(points, _JUDGED, rng)
+    silhouette = [simplified_silhouette(judged, r.centroids, judged.weights, n_threads) for r in results]
+    ks_, J = np.array(numbers), np.array([result.distortion for result in results])
+    scores = _calinski_harabasz(points, ks_, J, n_threads)
+    centroids = [result.centroids for result in results]
+    return Elbow(ks_, J, knee(ks_, J, *points.shape), np.array(silhouette), scores, centroids)
+
+
+def _calinski_harabasz(X: Prepared, ks: np.ndarray, J: np.ndarray, n_threads: int | None) -> np.ndarray:
+    """Of each K, from its distortion; NaN where it has no meaning."""
+    total_J = J[0] if ks[0] == 1 else kmeans(X, 1, n_threads=n_threads).distortion
+    total = float(len(X) if X.weights is None else X.weights.sum())
     with np.errstate(divide="ignore", invalid="ignore"):
-        scores = ((total_J - J) / (ks_ - 1)) / (J / (total - ks_))
-    scores[(ks_ == 1) | (ks_ >= total)] = np.nan
-    return Elbow(ks_, J, knee(ks_, J, *X.shape), np.array(silhouette), scores, centroids)
-
-
-class _Search:
-    """The best centroids for each K: found on a sample, going up and down, then run on all points."""
-
-    def __init__(
-        self,
-        X: np.ndarray,
-        weights: np.ndarray | None,
-        ks: list[int],
-        n_init: int,
-        rng: np.random.Generator,
-        options: dict[str, Any],
-    ) -> None:
-        self.X, self.weights, self.rng, self.options = X, weights, rng, options
-        self.sample, self.sample_weights = _sample(X, weights, max(_SAMPLE, _SAMPLE_EACH * ks[-1]), rng)
-        self.best: Result | None = None
-        self.found: dict[int, list[Result]] = {}
-        starts = [
-            init_centroids(self.sample, ks[-1], seed=rng, sample_weight=self.sample_weights)
-            for _ in range(n_init)
-        ]
-        for K in ks:
-            self._try(K, [start[:K] for start in starts])
-        for K, fewer in zip(ks[1:], ks, strict=False):
-            best = self.found[fewer][0].centroids
-            extend = lambda: self._extended(self.sample, self.sample_weights, best, K)  # noqa: B023, E731
-            self._try(K, [extend() for _ in range(n_init)])
-        for K, more in zip(ks[-2::-1], ks[::-1], strict=False):
-            self._try(K, [_merged(self.found[more][0], K)])
-
-    def _try(self, K: int, starts: list[np.ndarray]) -> None:
-        """Run these starts on the sample; found[K] keeps everything, the best first."""
-        runs = [self._run(self.sample, self.sample_weights, start, self.options) for start in starts]
-        self.found[K] = sorted(self.found.get(K, []) + runs, key=lambda run: run.distortion)
-
-    def settle(self, K: int) -> Result:
-        """The best result on all points; its distortion is not above that of the K before."""
-        best = self.found[K][0]
-        if self.sample is not self.X:
-            best = self._run_on(_different(self.found[K])[:_FINALISTS])
-        before = self.best
-        if before is not None and best.distortion > before.distortion:
-            start = self._extended(self.X, self.weights, before.centroids, K)
-            more = self._run(self.X, self.weights, start, self.options)
-            best = min(more, best, before, key=lambda run: run.distortion)
-        self.best = best
-        return best
-
-    def _run_on(self, finalists: list[Result]) -> Result:
-        """Of what the sample found, the best on all points, run to its end there."""
-        few = dict(self.options, max_iter=min(_HEAT, self.options["max_iter"]), algorithm="dense")
-        heats = [self._run(self.X, self.weights, run.centroids, few) for run in finalists]
-        winner = min(heats, key=lambda run: run.distortion)
-        finish = dict(self.options, tol=_FINISH * self.options["tol"])
-        return self._run(self.X, self.weights, winner.centroids, finish)
-
-    def silhouette(self) -> float:
-        """The simplified silhouette of the best result."""
-        assert self.best is not None
-        return simplified_silhouette(
-            self.sample, self.best.centroids, self.sample_weights, self.options["n_threads"]
-        )
-
-    def _run(
-        self,
-        X: np.ndarray,
-        weights: np.ndarray | None,
-        start: np.ndarray,
-        options: dict[str, Any],
-    ) -> Result:
-        return kmeans(X, len(start), init=start, sample_weight=weights, seed=0, **options)
-
-    def _extended(
-        self, X: np.ndarray, weights: np.ndarray | None, centroids: np.ndarray, K: int
-    ) -> np.ndarray:
-        """K centroids: the given ones, and points far from them, drawn as k-means++ draws."""
-        _, squared = assign(X, centroids, return_squared_distance=True, n_threads=self.options["n_threads"])
-        while len(centroids) < K:
-            far = np.cumsum(squared if weights is None else squared * weights)
-            row = min(int(np.searchsorted(far, self.rng.random() * far[-1], side="right")), len(X) - 1)
-            added = X[row : row + 1].astype(centroids.dtype)
-            centroids = np.concatenate([centroids, added])
-            _, closer = assign(X, added, return_squared_distance=True, n_threads=self.options["n_threads"])
-            squared = np.minimum(squared, closer)
-        return centroids
-
-
-def _merged(result: Result, K: int) -> np.ndarray:
-    """K centroids from more: the two whose union costs least (J. H. Ward, 1963) become one, and again."""
-    centroids, counts = result.centroids.astype(np.float64), result.counts.astype(np.float64)
-    while len(centroids) > K:
-        between = ((centroids[:, None] - centroids) ** 2).sum(axis=2)
-        cost = between * (counts[:, None] * counts / np.maximum(counts[:, None] + counts, 1))
-        np.fill_diagonal(cost, np.inf)
-        i, j = np.unravel_index(cost.argmin(), cost.shape)
-        total = max(float(counts[i] + counts[j]), 1.0)
-        centroids[i] += (centroids[j] - centroids[i]) * (counts[j] / total)
-        counts[i] += counts[j]
-        centroids, counts = np.delete(centroids, j, axis=0), np.delete(counts, j)
-    return centroids.astype(result.centroids.dtype)
-
-
-def _different(runs: list[Result]) -> list[Result]:
-    """Of sorted runs those that did not end where the one before ended."""
-    return [
-        run for i, run in enumerate(runs) if i == 0 or run.distortion > runs[i - 1].distortion * (1 + 1e-4)
-    ]
-
-
-def _sample(
-    X: np.ndarray, weights: np.ndarray | None, size: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """About `size` points that weigh something, and their weights; all points where they are few."""
-    if len(X) < 2 * size:
-        return X, weights
-    rows = np.arange(len(X)) if weights is None else np.flatnonzero(weights)
-    if len(rows) > size:
-        rows = rows[np.unique(rng.integers(len(rows), size=size))]
-    return X[rows], None if weights is None else weights[rows]
+        scores = ((total_J - J) / (ks - 1)) / (J / (total - ks))
+    scores[(ks == 1) | (ks >= total)] = np.nan
+    return scores
 
 
 def simplified_silhouette(
-    X: np.ndarray, centroids: np.ndarray, weights: np.ndarray | None = None, n_threads: int | None = None
+    X: Any, centroids: np.ndarray, weights: np.ndarray | None = None, n_threads: int | None = None
 ) -> float:
     """Mean of (b - a) / b over the points, a and b the distances to the closest and the second closest
     centroid (E. R. Hruschka, R. Campello and L. de Castro, 2004); NaN for one centroid."""
     K = len(centroids)
     if K == 1:
         return math.nan
+    points = _sources.inner(X)
     labels, squared = assign(X, centroids, return_squared_distance=True, n_threads=n_threads)
     second = np.empty_like(squared)
     order = np.argsort(labels, kind="stable")
@@ -298,7 +181,7 @@ def simplified_silhouette(
     for k, rows in enumerate(np.split(order, ends[:-1])):
         if len(rows):
             others = np.delete(centroids, k, axis=0)
-            second[rows] = assign(X[rows], others, return_squared_distance=True, n_threads=n_threads)[1]
+            second[rows] = assign(points[rows], others, return_squared_distance=True, n_threads=n_threads)[1]
     nearness = np.ones_like(squared)
     np.divide(squared, second, out=nearness, where=second > 0)
     return float(np.average(1 - np.sqrt(nearness), weights=weights))
@@ -382,7 +265,7 @@ class Comparison:
 
 
 def compare(
-    X: ArrayLike,
+    X: ArrayLike | Prepared,
     ks: Iterable[int],
     *,
     cost: float | Callable[[int], float] | None = None,
@@ -431,15 +314,14 @@ def compare(
     >>> ckmeans.compare(heights, [2, 3, 4], cost=5.0, seed=0).best.K
     3
     """
-    X = _validate.points(X)
-    numbers = _validate.cluster_counts(ks, len(X))
-    weights = _validate.weights(sample_weight, len(X))
+    points = _sources.dense(X, sample_weight)
+    numbers = _validate.cluster_counts(ks, len(points))
     seed = np.random.default_rng(_validate.seed(seed))
     costs = [_validate.cost_of(cost, K) for K in numbers]
     options = []
     for K, spent in zip(numbers, costs, strict=True):
-        result = kmeans(X, K, n_init=n_init, sample_weight=weights, seed=seed, n_threads=n_threads)
-        options.append(_option(X, weights, result, spent))
+        result = kmeans(points, K, n_init=n_init, seed=seed, n_threads=n_threads)
+        options.append(_option(_sources.inner(points), points.weights, result, spent))
     best = None if cost is None else min(options, key=lambda option: option.total)
     return Comparison(options, best)
 

@@ -21,7 +21,10 @@ from ckmeans._arena cimport take
 from ckmeans._engine cimport Prepared, Units
 from ckmeans._points cimport Rows, read_rows
 from ckmeans._random cimport splitmix
-from ckmeans._runtime cimport LEAF, Poll, allocate, poll, release, threads_for
+from ckmeans._runtime cimport LEAF, Poll, Watch, allocate, poll, release, threads_for
+from ckmeans._store cimport Store
+
+import numpy as np
 
 cdef int64_t BUCKET = 2048        # points that are halved within the cache
 cdef int64_t SAMPLE = 32          # points of the sample that fall into a bucket
@@ -544,3 +547,36 @@ cdef Prepared *boxes_prepare(const Units *units, int n_threads, Poll *p) noexcep
         return &b.base
     boxes_discard(&b.base)
     return NULL
+
+
+# ---- boxes as points -------------------------------------------------------------------------
+
+cdef int64_t gather(const Boxes *b, int64_t node, int64_t most, int64_t at, double *means, double *weights) noexcept nogil:
+    """The largest boxes below a node that hold up to `most` rows, or leaves, as numbers from `at` on;
+    with means NULL they are only counted. Those that weigh nothing are left out."""
+    cdef const Node *box = &b.node[node]
+    cdef int64_t i, l, n = b.n
+    cdef const double *sums = b.sums + node * (n + 2)
+    if box.number == 0 or sums[n + 1] == 0:
+        return at
+    if box.children > 0 and box.number > most:
+        for i in range(box.children):
+            at = gather(b, box.child + i, most, at, means, weights)
+        return at
+    if means != NULL:
+        weights[at] = sums[n + 1]
+        for l in range(n):
+            means[at * n + l] = value_at(b.edges + node * 3 * n * b.itemsize, 2 * n + l, b.itemsize) + sums[l] / sums[n + 1]
+    return at + 1
+
+
+def box_means(Store points, int64_t most, int n_threads):
+    """(means, weights) of boxes of up to `most` rows, or of leaves where those hold more."""
+    cdef Watch watch = Watch()
+    cdef Boxes *b = <Boxes *>points.prepared(boxes_prepare, n_threads, watch)
+    cdef int64_t count = gather(b, 0, most, 0, NULL, NULL)
+    means_array, weights_array = np.empty((count, b.n)), np.empty(count)
+    cdef double[:, ::1] means = means_array
+    cdef double[::1] weights = weights_array
+    gather(b, 0, most, 0, &means[0, 0], &weights[0])
+    return means_array, weights_array

@@ -68,6 +68,7 @@ cdef struct Options:
     int64_t trials           # k-means++; 0: random examples
     uint64_t seed
     PyObject *start          # None, or called for each restart's start
+    bint start_anywhere      # it may be called out of order, by any thread
     PyObject *callback       # None, or called after each assignment
 
 # What a restart came to.
@@ -609,7 +610,7 @@ cdef int sharing_threads(const Rows *rows, const Options *o, int n_threads) noex
     """On how many threads to run whole restarts; 1: one after another, a step on all threads."""
     cdef double work = rows.stored * o.K
     cdef size_t bytes_each = rows.m * 24 + 8 * o.K * (rows.n + 8) * 24
-    if o.n_init < n_threads or o.start != NULL or o.callback != NULL or rows.feed != NULL:
+    if o.n_init < n_threads or (o.start != NULL and not o.start_anywhere) or o.callback != NULL or rows.feed != NULL:
         return 1
     if work > SHARED_WORK or bytes_each * n_threads > SHARED_BYTES:
         return 1
@@ -804,19 +805,20 @@ cdef int raise_ending(const Fit *f) except -1:
     return 0
 
 
-def fit(Store points, *, int algorithm, bint watchful, int64_t K, int64_t trials, start, int64_t n_init,
+def fit(Store points, *, int algorithm, bint watchful, int64_t K, int64_t trials, start, bint start_anywhere, int64_t n_init,
         int64_t max_iter, double tol, double tol_shift, int empty, uint64_t seed, int n_threads, callback, beat,
         bint keep_path):
     """All restarts; the best one as a dict, with every restart's distortion.
 
     `algorithm`: its place in ALGORITHMS; `watchful`: the dense engine may take over from it.
-    `start(restart)` gives a C-contiguous (K, n) array of the computing dtype; None: seed with
-    `trials` candidates a centre, 0 for random examples. `beat(done)` is called now and then.
+    `start(restart)` gives a C-contiguous (K, n) array of the computing dtype (`start_anywhere`: to any
+    thread, in any order); None: seed with `trials` candidates a centre, 0 for random examples. `beat(done)` is called now and then.
     """
     cdef Options options
     options.K, options.n_init, options.max_iter, options.tol = K, n_init, max_iter, tol
     options.trials, options.tol_shift = trials, tol_shift
     options.empty, options.seed = empty, seed
+    options.start_anywhere = start_anywhere
     options.start = NULL if start is None else <PyObject *>start
     options.callback = NULL if callback is None else <PyObject *>callback
     cdef Rows *rows = &points.rows
