@@ -26,7 +26,7 @@ _PIXELS = (np.dtype(np.uint8), np.dtype(np.float32))
 _SMALL_WORK = 1_000_000  # multiply-adds below which no thread is started, so none need be counted
 
 
-def fastest(X: np.ndarray, K: int, n_init: int) -> str:
+def fastest(X: Any, K: int, n_init: int) -> str:
     """The engine of "auto", by shapes, dtype and restarts alone: whether ordering or projecting pays."""
     m, n = X.shape
     if _ordering_pays(X, K, n_init):
@@ -42,7 +42,7 @@ def fastest(X: np.ndarray, K: int, n_init: int) -> str:
     return "dense"
 
 
-def _ordering_pays(X: np.ndarray, K: int, n_init: int) -> bool:
+def _ordering_pays(X: Any, K: int, n_init: int) -> bool:
     m, n = X.shape
     if n >= len(_CELLS_FROM) or m > _validate.CELLS_ROWS:
         return False
