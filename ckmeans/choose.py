@@ -88,10 +88,11 @@ def elbow(
 ) -> Elbow:
     """The distortion for each K, and the knee of the curve where it has one.
 
-    The restarts are nested: a k-means++ start for the largest K serves every K by its first K
-    centroids, and the best centroids for one K, with some added or merged, are more starts for its
-    neighbours. Where there are many points the restarts run on a sample [1]_, and the best of them
-    to their end on all points.
+    Beside k-means++ starts for each K, the best centroids for one K, with some added or merged, are
+    starts for its neighbours, and with one of them moved for the same K [4]_, so that J is seldom
+    above what restarts alone find. Where there are many points the restarts run on a sample [1]_ (of
+    up to three features: on the means of small boxes of points), and the best of them to its end on
+    all points. X is ordered once for all of it; a prepared X is ordered already.
 
     The knee is the K that lies farthest below the chord of the curve [2]_, on a logarithmic scale
     and against the distortion that evenly spread points would have [3]_; if that is not far, there
@@ -132,6 +133,7 @@ def elbow(
        behavior", ICDCS Workshops 2011.
     .. [3] Pham, D. T., Dimov, S. S. and Nguyen, C. D., "Selection of K in K-means clustering", Proc. IMechE
        Part C 219, 2005. (Their alpha_K; J is divided by m - K here, against small samples.)
+    .. [4] P. Fränti, "Efficiency of random swap clustering", Journal of Big Data 5, 2018.
 
     Examples
     --------

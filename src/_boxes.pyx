@@ -551,7 +551,8 @@ cdef Prepared *boxes_prepare(const Units *units, int n_threads, Poll *p) noexcep
 
 # ---- boxes as points -------------------------------------------------------------------------
 
-cdef int64_t gather(const Boxes *b, int64_t node, int64_t most, int64_t at, double *means, double *weights) noexcept nogil:
+cdef int64_t gather(const Boxes *b, int64_t node, int64_t most, int64_t at, double *means,
+                    double *weights) noexcept nogil:
     """The largest boxes below a node that hold up to `most` rows, or leaves, as numbers from `at` on;
     with means NULL they are only counted. Those that weigh nothing are left out."""
     cdef const Node *box = &b.node[node]
@@ -566,7 +567,7 @@ cdef int64_t gather(const Boxes *b, int64_t node, int64_t most, int64_t at, doub
     if means != NULL:
         weights[at] = sums[n + 1]
         for l in range(n):
-            means[at * n + l] = value_at(b.edges + node * 3 * n * b.itemsize, 2 * n + l, b.itemsize) + sums[l] / sums[n + 1]
+            means[at * n + l] = value_at(b.edges, (3 * node + 2) * n + l, b.itemsize) + sums[l] / sums[n + 1]
     return at + 1
 
 

@@ -805,14 +805,15 @@ cdef int raise_ending(const Fit *f) except -1:
     return 0
 
 
-def fit(Store points, *, int algorithm, bint watchful, int64_t K, int64_t trials, start, bint start_anywhere, int64_t n_init,
-        int64_t max_iter, double tol, double tol_shift, int empty, uint64_t seed, int n_threads, callback, beat,
-        bint keep_path):
+def fit(Store points, *, int algorithm, bint watchful, int64_t K, int64_t trials, start, bint start_anywhere,
+        int64_t n_init, int64_t max_iter, double tol, double tol_shift, int empty, uint64_t seed, int n_threads,
+        callback, beat, bint keep_path):
     """All restarts; the best one as a dict, with every restart's distortion.
 
     `algorithm`: its place in ALGORITHMS; `watchful`: the dense engine may take over from it.
     `start(restart)` gives a C-contiguous (K, n) array of the computing dtype (`start_anywhere`: to any
-    thread, in any order); None: seed with `trials` candidates a centre, 0 for random examples. `beat(done)` is called now and then.
+    thread, in any order); None: seed with `trials` candidates a centre, 0 for random examples.
+    `beat(done)` is called now and then.
     """
     cdef Options options
     options.K, options.n_init, options.max_iter, options.tol = K, n_init, max_iter, tol

@@ -73,8 +73,9 @@ def step(Points points, Points centroids, int32_t[::1] labels, double[::1] squar
 
     `centroids`: opened to be read in float64; they are rounded to the computing dtype first.
     `labels` are filled if `score`, else read; `squared` (or None) is filled. The last three are
-    None unless `sum`, and the second means nothing unless `sum` or `measure`. `most` holds the bits of the largest magnitude of X and the centroids, or of
-    infinity where labels were given and the sum of squares is not finite.
+    None unless `sum`, and the second means nothing unless `sum` or `measure`. `most` holds the bits of
+    the largest magnitude of X and the centroids, or of infinity where labels were given and the sum of
+    squares is not finite.
     """
     cdef int64_t K = centroids.rows.m, n = points.rows.n
     cdef Step s
