@@ -47,9 +47,7 @@ class Search:
         if fewer:
             starts = self._grown(self.sample, self.found[fewer][0].centroids, K, _GROWN)
             self._try(K, _run.Given(starts), _GROWN)
-        if (
-            K > 1
-        ):  # one centroid leaves, another comes: P. Fränti, "Efficiency of random swap clustering", 2018
+        if K > 1:  # one centroid goes, another comes
             starts = self._grown(self.sample, _merged(self.found[K][0], K - 1), K, _SWAPPED)
             self._try(K, _run.Given(starts), _SWAPPED)
 

@@ -270,7 +270,7 @@ def kmeans_chunks(
     Notes
     -----
     An assignment takes one pass, ``init="random"`` one or two in all, and "k-means++" two a
-    centroid.
+    centroid, of the pixels of photos (see `prepare`) two in all.
 
     Examples
     --------
