@@ -20,7 +20,7 @@ _BOXED = 3
 _ROUNDS, _GROWN, _SWAPPED = 2, 3, 4
 # Of random points so many of the ends go on for so many updates on all points. The best goes on to its
 # end, to this part of the tolerance, since it stands for all restarts.
-_FINALISTS, _HEAT, _FINISH = 4, 2, 0.3
+_FINALISTS, _HEAT, _FINISH = 4, 2, 0.1
 
 
 class Search:
