@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import cases
 import numpy as np
 import pytest
 
 import ckmeans
+from ckmeans import _boxes
+from ckmeans._store import Store
 from ckmeans.choose import knee, simplified_silhouette
 
 
@@ -171,3 +174,38 @@ def test_the_cost_decides():
 def test_wrong_cost(cost, error, words):
     with pytest.raises(error, match=words):
         ckmeans.compare(np.zeros((4, 1)), [1], cost=cost)
+
+
+# ---- on many points ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_many_points_are_clustered_as_well_as_by_fits(n, weighted):
+    """The sample (means of boxes, or random points) is a detour: it loses next to nothing."""
+    X = cases.make("blobs", 40_000, n, np.float32)
+    weights = np.random.default_rng(0).integers(0, 3, len(X)) if weighted else None
+    found = ckmeans.elbow(X, [1, 2, 4, 6, 9], n_init=3, seed=0, sample_weight=weights)
+    fits = [ckmeans.kmeans(X, K, n_init=3, seed=0, sample_weight=weights).distortion for K in found.ks]
+    assert (found.distortions <= np.array(fits) * 1.005).all()
+    assert (np.diff(found.distortions) <= 0).all()
+    for J, centroids in zip(found.distortions, found.centroids, strict=True):
+        assert ckmeans.distortion(X, centroids, sample_weight=weights) == J
+
+
+@pytest.mark.parametrize("kind", ["blobs", "duplicates", "outlier", "offset 1e6"])
+@pytest.mark.parametrize("most", [1, 300, 10**6])
+def test_the_means_of_boxes_stand_for_all_points(kind, most):
+    X = cases.make(kind, 20_000, 2)
+    weights = np.random.default_rng(0).integers(0, 3, len(X)).astype(float)
+    means, of_boxes = _boxes.box_means(Store(X, 8, weights), most, 2)
+    assert of_boxes.min() > 0
+    assert of_boxes.sum() == weights.sum()
+    assert {1: 600, 300: 60, 10**6: 1}[most] <= len(means) <= {1: 2000, 300: 800, 10**6: 1}[most]
+    center = np.average(X, axis=0, weights=weights)
+    scale = np.abs(X).max()
+    np.testing.assert_allclose(
+        np.average(means, axis=0, weights=of_boxes), center, rtol=0, atol=1e-12 * scale
+    )
+    assert (means >= X.min(axis=0) - 1e-12 * scale).all()
+    assert (means <= X.max(axis=0) + 1e-12 * scale).all()
