@@ -21,7 +21,7 @@ Image = pytest.importorskip("PIL.Image")
 from PIL import ImageCms, ImageOps, features  # noqa: E402
 
 import ckmeans  # noqa: E402
-from ckmeans import image as image_module  # noqa: E402
+from ckmeans import _pixels  # noqa: E402
 from ckmeans.image import before_after, check_output, quantize, read_pixels  # noqa: E402
 
 
@@ -333,9 +333,9 @@ def test_large_pictures_take_another_way_to_the_same_result(monkeypatch):
     """A table of colours and many strips must count and paint as sorting and one strip do."""
     array = make_rgb(50, 70)
     expected = quantize(array, 16, seed=0)
-    monkeypatch.setattr(image_module, "_STRIP", 3 * 70 + 1)
+    monkeypatch.setattr(_pixels, "STRIP", 3 * 70 + 1)
     strips = quantize(array, 16, seed=0)
-    monkeypatch.setattr(image_module, "_TABLE_FROM", 1)
+    monkeypatch.setattr(_pixels, "TABLE_FROM", 1)
     table = quantize(array, 16, seed=0)
     for result in (strips, table):
         np.testing.assert_array_equal(result.indices, expected.indices)
