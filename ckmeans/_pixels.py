@@ -174,9 +174,7 @@ def count_colors(pixels: Bytes) -> tuple[Integers, Integers]:
             np.add.at(table, _codes(pixels[rows]).ravel(), one)
         found = np.flatnonzero(table).astype(np.int64, copy=False)
         return found, table[found]
-    parts = [
-        np.unique(_codes(pixels[rows]).astype(np.uint32), return_counts=True) for rows in strips(pixels)
-    ]
+    parts = [np.unique(_codes(pixels[rows]).astype(np.uint32), return_counts=True) for rows in strips(pixels)]
     found, where = np.unique(np.concatenate([part[0] for part in parts]), return_inverse=True)
     counts = np.zeros(found.size, dtype=np.int64)
     np.add.at(counts, where, np.concatenate([part[1] for part in parts]).astype(np.int64))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +18,8 @@ __all__ = ["Table", "read_table"]
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _GUESSES = ",\t;|"
+_STDIN = Path("-")
+_NO_NAME = "(no name)"
 _MISSING = ("", "na", "nan", "null", "none", "n/a", "?")
 
 
@@ -37,7 +41,8 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
     Parameters
     ----------
     path : str or path
-        .csv, .tsv, .npy or .parquet; anything else is read as text whose separator is guessed.
+        .csv, .tsv, .npy or .parquet; anything else is read as text whose separator is guessed, and - is
+        such a text from the standard input.
     columns : sequence of str, optional
         The columns to take; by default all that hold numbers.
 
@@ -139,23 +144,26 @@ def _from_parquet(path: Path) -> Table:
 
 
 def _from_text(path: Path, separator: str | None) -> Table:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        try:
-            head = file.read(1 << 16)
-            file.seek(0)
-            rows = _rows(
-                csv.reader(file, delimiter=separator or _guess(head), skipinitialspace=True, strict=True)
-            )
-            first_line, first = next(rows, (0, []))
-            if not first:
-                raise ValueError("the file holds no table")
-            header = not any(_is_number(field) for field in first)
-            names = [field.strip() for field in first] if header else [str(i) for i in range(len(first))]
-            fields = _columns(rows, len(first), [] if header else [(first_line, first)])
-        except UnicodeDecodeError:
-            raise ValueError("not text in UTF-8") from None
-        except csv.Error as error:
-            raise ValueError(f"not a readable table ({error})") from None
+    try:
+        text = (sys.stdin.buffer.read() if path == _STDIN else path.read_bytes()).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("not text in UTF-8") from None
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=separator or _guess(text[: 1 << 16]),
+        skipinitialspace=True,
+        strict=True,
+    )
+    rows = _rows(reader)
+    try:
+        first_line, first = next(rows, (0, []))
+        if not first:
+            raise ValueError("the file holds no table")
+        header = not any(_is_number(field) for field in first)
+        names = [field.strip() for field in first] if header else [str(i) for i in range(len(first))]
+        fields = _columns(rows, len(first), [] if header else [(first_line, first)])
+    except csv.Error as error:
+        raise ValueError(f"not a readable table ({error})") from None
     return _numbers(names, *fields)
 
 
@@ -188,29 +196,35 @@ def _columns(
 
 
 def _numbers(names: list[str], lines: list[int], rows: list[list[str]]) -> Table:
-    """The columns whose first value is a number; then all of its values must be."""
+    """The columns that hold numbers, which are those with a name and numbers in half of their fields or
+    more; then all of their fields must be."""
     columns: dict[str, np.ndarray] = {}
     left_out = []
     for i, name in enumerate(names):
         values = [row[i].strip() for row in rows]
-        known = [value for value in values if value.lower() not in _MISSING]
-        if not known or not _is_number(known[0]):
-            left_out.append(name)
-            continue
-        if name in columns:
+        # A column without a name holds the rows' own numbers or names, as spreadsheets write them.
+        column = _floats(name, values, lines) if name else None
+        if column is None:
+            left_out.append(name or _NO_NAME)
+        elif name in columns:
             raise ValueError(f"two columns are named {name!r}")
-        columns[name] = _floats(name, values, lines)
+        else:
+            columns[name] = column
     X = np.column_stack(list(columns.values())) if columns else np.empty((len(rows), 0))
     return Table(X, list(columns), left_out)
 
 
-def _floats(name: str, values: list[str], lines: list[int]) -> np.ndarray:
+def _floats(name: str, values: list[str], lines: list[int]) -> np.ndarray | None:
+    """A column's numbers, None where it does not hold numbers."""
     try:
         column = np.array(values, dtype=np.float64)
         if np.isfinite(column).all():
             return column
     except ValueError:
         pass
+    known = [value for value in values if value.lower() not in _MISSING]
+    if 2 * sum(map(_is_number, known)) < max(len(known), 1):
+        return None
     for line, value in zip(lines, values, strict=True):
         if value.lower() in _MISSING:
             raise ValueError(f"a value is missing in line {line}, column {name!r} (found {value!r})")

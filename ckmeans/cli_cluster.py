@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ckmeans._write import check_output, replacing
+
 __all__ = ["add_parser", "run"]
 
 
@@ -22,18 +24,23 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         description="Cluster the rows of a table (CSV, TSV, .npy, Parquet): K clusters with -k, or the "
         "distortion of several K with --elbow. Columns that hold no numbers are left out.",
     )
-    parser.add_argument("table", metavar="TABLE", help="a file of rows of numbers, with or without a header")
+    parser.add_argument(
+        "table", metavar="TABLE", help="a file of rows of numbers, with or without a header; - for stdin"
+    )
     parser.add_argument("-k", type=int, metavar="K", help="number of clusters")
     parser.add_argument("--elbow", metavar="LOW:HIGH", help="try these numbers of clusters, such as 1:10")
-    parser.add_argument("--columns", metavar="A,B,...", help="use only these columns")
+    parser.add_argument("--columns", metavar="A,B,...", help="use only these columns, by name")
     parser.add_argument("--scale", action="store_true", help="give every column the same variance first")
-    parser.add_argument("--out", metavar="LABELS.csv", help="write each row's cluster here (.csv or .npy)")
+    parser.add_argument("--out", metavar="LABELS.csv", help="write each row's cluster here (CSV, or .npy)")
     parser.add_argument(
-        "--plot", metavar="OUT.png", help="draw the clusters, or the elbow (needs matplotlib)"
+        "--plot",
+        metavar="OUT.png",
+        help="draw the clusters, or the elbow (.png, .svg, .pdf; needs matplotlib)",
     )
     parser.add_argument("--n-init", type=int, default=10, metavar="N", help="restarts (10)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the starts (0)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (as many as allowed)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no report, no progress")
     parser.set_defaults(run=run)
     return parser
 
@@ -77,20 +84,27 @@ def _range(text: str) -> range:
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Before any work is done."""
-    for path in (arguments.out, arguments.plot):
-        folder = os.path.dirname(os.path.abspath(path)) if path else "."
-        if not os.path.isdir(folder):
-            raise ValueError(f"{path}: there is no folder {folder}")
-        if path and os.path.isdir(path):
-            raise ValueError(f"{path}: is a folder")
-        if path and os.path.exists(path) and os.path.samefile(path, arguments.table):
+    paths = [path for path in (arguments.out, arguments.plot) if path is not None]
+    for path in paths:
+        target = check_output(path)
+        if target.exists() and os.path.exists(arguments.table) and target.samefile(arguments.table):
             raise ValueError(f"{path}: would overwrite the table")
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
+        raise ValueError(f"{arguments.plot}: both --out and --plot would be written there")
     if arguments.plot:
         try:
             import matplotlib
         except ImportError:
             raise ImportError('--plot needs matplotlib: pip install "ckmeans-simd[plot]"') from None
         matplotlib.use("Agg")
+        from matplotlib.backend_bases import FigureCanvasBase
+
+        if _suffix(arguments.plot) not in FigureCanvasBase.get_supported_filetypes():
+            raise ValueError(f"{arguments.plot}: the name of a plot must end in .png, .svg or .pdf")
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower().removeprefix(".")
 
 
 def _scaled(X: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
@@ -119,7 +133,14 @@ def _clusters(
 ) -> dict[str, Any]:
     from ckmeans.api import kmeans
 
-    result = kmeans(X, K, n_init=arguments.n_init, seed=arguments.seed, n_threads=arguments.threads)
+    result = kmeans(
+        X,
+        K,
+        n_init=arguments.n_init,
+        seed=arguments.seed,
+        n_threads=arguments.threads,
+        progress=arguments.progress,
+    )
     if arguments.out:
         _write_labels(result.labels, arguments.out)
     if arguments.plot and not arguments.elbow:
@@ -141,18 +162,18 @@ def _save_figure(ax: Any, path: str) -> None:
     from matplotlib import pyplot
 
     try:
-        ax.figure.savefig(path)
+        with replacing(path) as file:
+            ax.figure.savefig(file, format=_suffix(path))
     finally:
         pyplot.close(ax.figure)
 
 
 def _write_labels(labels: np.ndarray, path: str) -> None:
-    if path.lower().endswith(".npy"):
-        np.save(path, labels)
-        return
-    with open(path, "w", encoding="ascii", newline="") as file:
-        file.write("label\n")
-        np.savetxt(file, labels, fmt="%d")
+    with replacing(path) as file:
+        if _suffix(path) == "npy":
+            np.save(file, labels)
+        else:
+            np.savetxt(file, labels, fmt="%d", header="label", comments="")
 
 
 # ---- words ---------------------------------------------------------------------------------------

@@ -238,7 +238,7 @@ def quantize_sizes(image: Picture, Ks: Iterable[int], **options: Any) -> list[Qu
     ImportError, OSError, TypeError, ValueError
         As in `quantize`.
     """
-    sizes = [_validate.integer("each of Ks", K, 1, MAX_COLORS, _MOST) for K in Ks]
+    sizes = [_validate.integer("K", K, 1, MAX_COLORS, _MOST) for K in Ks]
     counted: Any = _count(image)
     return [quantize(counted, K, **options) for K in sizes]
 
