@@ -161,16 +161,17 @@ def _from_text(path: Path, separator: str | None) -> Table:
             raise ValueError("the file holds no table")
         header = not any(_is_number(field) for field in first)
         names = [field.strip() for field in first] if header else [str(i) for i in range(len(first))]
-        fields = _columns(rows, len(first), [] if header else [(first_line, first)])
+        fields = _columns(rows, names, [] if header else [(first_line, first)])
     except csv.Error as error:
         raise ValueError(f"not a readable table ({error})") from None
     return _numbers(names, *fields)
 
 
 def _guess(head: str) -> str:
-    """The separator that comes most often in the first line."""
+    """The separator that comes most often in the first line; blanks, where there is no other."""
     line = next((line for line in head.splitlines() if line.strip()), "")
-    return max(_GUESSES, key=line.count)
+    guess = max(_GUESSES, key=line.count)
+    return guess if guess in line else " "
 
 
 def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
@@ -181,13 +182,14 @@ def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _columns(
-    rows: Iterator[tuple[int, list[str]]], width: int, first: list[tuple[int, list[str]]]
+    rows: Iterator[tuple[int, list[str]]], names: list[str], first: list[tuple[int, list[str]]]
 ) -> tuple[list[int], list[list[str]]]:
     """The lines' numbers, and the rows, all equally wide."""
     lines, kept = [line for line, _ in first], [row for _, row in first]
     for line, row in rows:
-        if len(row) != width:
-            raise ValueError(f"line {line} has {len(row)} fields, the first one has {width}")
+        if len(row) != len(names):
+            ragged = f"line {line} has {len(row)} fields, the first one has {len(names)}"
+            raise ValueError(ragged + _wrong_separator(names))
         lines.append(line)
         kept.append(row)
     if not kept:

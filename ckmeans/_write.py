@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,7 +35,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
         raise IsADirectoryError(f"cannot write {shown}: it is a folder")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {shown}: there is no folder {target.parent}")
-    if target.exists() and not target.is_file():
+    if target.exists() and (not target.is_file() or _is_a_stream(target)):
         raise OSError(f"cannot write {shown}: it is not a regular file")
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(f"cannot write {shown}: the file there is read-only")
@@ -45,6 +45,15 @@ def check_output(path: str | os.PathLike[str]) -> Path:
         os.close(handle)
         probe.unlink()
     return target
+
+
+def _is_a_stream(target: Path) -> bool:
+    """Whether this file is where our own output goes, as /dev/stdout may be: not to be replaced."""
+    for stream in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(stream), target.stat()):
+                return True
+    return False
 
 
 @contextmanager

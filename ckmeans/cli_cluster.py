@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> str:
         raise ValueError("give -k K for K clusters, or --elbow LOW:HIGH to look for K")
     ks = None if arguments.elbow is None else _range(arguments.elbow)
     _check_outputs(arguments)
-    columns = None if arguments.columns is None else arguments.columns.split(",")
+    columns = None if arguments.columns is None else [name.strip() for name in arguments.columns.split(",")]
     table = read_table(arguments.table, columns)
     figures: dict[str, Any] = {
         "table": arguments.table,
@@ -150,6 +150,7 @@ def _clusters(
     centroids = result.centroids if units is None else result.centroids * units[1] + units[0]
     return {
         "k": len(result.centroids),
+        "k_asked": K,
         "distortion": result.distortion,
         "n_iter": result.n_iter,
         "stop_reason": result.stop_reason,
@@ -196,6 +197,8 @@ def _report(figures: dict[str, Any]) -> str:
             lines.append("no clear elbow")
     if "k" in figures:
         ended = f"after {figures['n_iter']} iterations ({figures['stop_reason']})"
+        if figures["k"] < figures["k_asked"]:
+            ended += f"; {figures['k']} clusters, since some of {figures['k_asked']} had no rows"
         lines += ["", f"J         {figures['distortion']:.12g} {ended}"]
         lines += ["", *_centroid_table(figures).splitlines()]
     return "\n".join(lines)
