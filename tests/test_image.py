@@ -11,6 +11,7 @@ import stat
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -633,6 +634,29 @@ def test_deep_pictures_are_refused(mode, tmp_path):
     for source in (path, Image.new(mode, (5, 4))):
         with pytest.raises(ValueError, match=f"more than 8 bits.*{mode}.*reduce it first"):
             quantize(source, 4)
+
+
+def deep_png(values, color_type):
+    """A PNG of 16 bits a channel, which Pillow does not write."""
+    height, width = values.shape[:2]
+
+    def chunk(name, content):
+        check = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + check
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_deep_colour_counts_as_its_eight_bits_and_deep_grey_is_refused(tmp_path):
+    array = make_rgb()
+    (tmp_path / "deep.png").write_bytes(deep_png(257 * array.astype(int), 2))
+    check_written(quantize(tmp_path / "deep.png", 8, seed=0), array, tmp_path / "out.png")
+    (tmp_path / "grey.png").write_bytes(deep_png(257 * array[..., 0].astype(int), 0))
+    with pytest.raises(ValueError, match=r"grey\.png has pixels of more than 8 bits"):
+        quantize(tmp_path / "grey.png", 8)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "tiff"])
