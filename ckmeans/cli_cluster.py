@@ -109,9 +109,16 @@ def _suffix(path: str) -> str:
 
 def _scaled(X: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Columns of mean 0 and variance 1 (of variance 0 where they are constant), and how to undo it."""
-    mean, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+    # By a power of 2 to below 2 first, which costs no digits: the squares of what float64 can just hold
+    # would be infinite.
+    largest = np.maximum(X.max(axis=0).astype(np.float64), -X.min(axis=0).astype(np.float64))
+    unit = np.ldexp(1.0, np.frexp(largest)[1] - 1)
+    scaled = X / unit
+    mean, deviation = scaled.mean(axis=0), scaled.std(axis=0)
     deviation[deviation <= 1e-12 * np.abs(mean)] = 1
-    return (X - mean) / deviation, (mean, deviation)
+    scaled -= mean
+    scaled /= deviation
+    return scaled, (mean * unit, deviation * unit)
 
 
 def _elbow(X: np.ndarray, ks: range, arguments: argparse.Namespace) -> dict[str, Any]:

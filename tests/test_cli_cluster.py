@@ -127,6 +127,24 @@ def test_scale(capsys, tmp_path, X):
     np.testing.assert_allclose(sorted(found["centroids"]), means)
 
 
+@pytest.mark.parametrize("factor", [1e-250, 1e-30, 1.0, 1e160, 1e300])
+def test_scale_of_any_size(capsys, tmp_path, X, factor):
+    np.save(tmp_path / "t.npy", X)
+    expected = figures(capsys, tmp_path / "t.npy", "-k", 3, "--scale")
+    np.save(tmp_path / "t.npy", X * factor)
+    found = figures(capsys, tmp_path / "t.npy", "-k", 3, "--scale")
+    assert found["distortion"] == pytest.approx(expected["distortion"], rel=1e-9)
+    centroids = np.array(sorted(found["centroids"])) / factor
+    np.testing.assert_allclose(centroids, sorted(expected["centroids"]), rtol=1e-9)
+
+
+def test_scale_of_small_integers(capsys, tmp_path):
+    """Whose smallest value has no positive counterpart in its dtype."""
+    np.save(tmp_path / "t.npy", np.array([[-128, 3], [-1, 3], [-128, 3]], np.int8))
+    found = figures(capsys, tmp_path / "t.npy", "-k", 2, "--scale")
+    np.testing.assert_allclose(sorted(found["centroids"]), [[-128, 3], [-1, 3]])
+
+
 def test_elbow(capsys, tmp_path, X):
     path = write(tmp_path / "t.csv", X)
     found = figures(capsys, path, "--elbow", "1:7")
