@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
-import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ __all__ = ["Table", "read_table"]
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _GUESSES = ",\t;|"
+_BLOCK = 1 << 14  # rows held as text at a time
 _STDIN = Path("-")
 _NO_NAME = "(no name)"
 _MISSING = ("", "na", "nan", "null", "none", "n/a", "?")
@@ -144,32 +144,43 @@ def _from_parquet(path: Path) -> Table:
 
 
 def _from_text(path: Path, separator: str | None) -> Table:
-    try:
-        text = (sys.stdin.buffer.read() if path == _STDIN else path.read_bytes()).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError("not text in UTF-8") from None
+    stdin = path == _STDIN
+    with open(0 if stdin else path, newline="", encoding="utf-8-sig", closefd=not stdin) as file:
+        try:
+            return _parsed(file, separator)
+        except UnicodeDecodeError:
+            raise ValueError("not text in UTF-8") from None
+        except csv.Error as error:
+            raise ValueError(f"not a readable table ({error})") from None
+
+
+def _parsed(text: Iterator[str], separator: str | None) -> Table:
+    start = [""]
+    while not start[-1].strip() and (line := next(text, "")):
+        start.append(line)
     reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=separator or _guess(text[: 1 << 16]),
-        skipinitialspace=True,
-        strict=True,
+        chain(start[1:], text), delimiter=separator or _guess(start[-1]), skipinitialspace=True, strict=True
     )
     rows = _rows(reader)
-    try:
-        first_line, first = next(rows, (0, []))
-        if not first:
-            raise ValueError("the file holds no table")
-        header = not any(_is_number(field) for field in first)
-        names = [field.strip() for field in first] if header else [str(i) for i in range(len(first))]
-        fields = _columns(rows, names, [] if header else [(first_line, first)])
-    except csv.Error as error:
-        raise ValueError(f"not a readable table ({error})") from None
-    return _numbers(names, *fields)
+    first = next(rows, None)
+    if first is None:
+        raise ValueError("the file holds no table")
+    header = not any(_is_number(field) for field in first[1])
+    names = [field.strip() for field in first[1]] if header else [str(i) for i in range(len(first[1]))]
+    columns = [_Column(name) for name in names]
+    if not header:
+        rows = chain([first], rows)
+    count = 0
+    while block := list(islice(rows, _BLOCK)):
+        count += len(block)
+        _add(block, columns)
+    if count == 0:
+        raise ValueError("there is a header, but no rows")
+    return _table(columns, count)
 
 
-def _guess(head: str) -> str:
-    """The separator that comes most often in the first line; blanks, where there is no other."""
-    line = next((line for line in head.splitlines() if line.strip()), "")
+def _guess(line: str) -> str:
+    """The separator that comes most often in a line; blanks, where there is no other."""
     guess = max(_GUESSES, key=line.count)
     return guess if guess in line else " "
 
@@ -181,58 +192,78 @@ def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, row  # type: ignore[attr-defined]
 
 
-def _columns(
-    rows: Iterator[tuple[int, list[str]]], names: list[str], first: list[tuple[int, list[str]]]
-) -> tuple[list[int], list[list[str]]]:
-    """The lines' numbers, and the rows, all equally wide."""
-    lines, kept = [line for line, _ in first], [row for _, row in first]
-    for line, row in rows:
-        if len(row) != len(names):
-            ragged = f"line {line} has {len(row)} fields, the first one has {len(names)}"
-            raise ValueError(ragged + _wrong_separator(names))
-        lines.append(line)
-        kept.append(row)
-    if not kept:
-        raise ValueError("there is a header, but no rows")
-    return lines, kept
+def _add(block: list[tuple[int, list[str]]], columns: list[_Column]) -> None:
+    """Add rows, all as wide as the first one, to the columns."""
+    for line, row in block:
+        if len(row) != len(columns):
+            ragged = f"line {line} has {len(row)} fields, the first one has {len(columns)}"
+            raise ValueError(ragged + _wrong_separator([column.name for column in columns]))
+    for i, column in enumerate(columns):
+        column.add([line for line, _ in block], [row[i].strip() for _, row in block])
 
 
-def _numbers(names: list[str], lines: list[int], rows: list[list[str]]) -> Table:
-    """The columns that hold numbers, which are those with a name and numbers in half of their fields or
-    more; then all of their fields must be."""
-    columns: dict[str, np.ndarray] = {}
+def _table(columns: list[_Column], rows: int) -> Table:
+    numbers: dict[str, np.ndarray] = {}
     left_out = []
-    for i, name in enumerate(names):
-        values = [row[i].strip() for row in rows]
-        # A column without a name holds the rows' own numbers or names, as spreadsheets write them.
-        column = _floats(name, values, lines) if name else None
-        if column is None:
-            left_out.append(name or _NO_NAME)
-        elif name in columns:
-            raise ValueError(f"two columns are named {name!r}")
+    for column in columns:
+        if not column.holds_numbers:
+            left_out.append(column.name or _NO_NAME)
+        elif column.fault is not None:
+            raise ValueError(column.fault)
+        elif column.name in numbers:
+            raise ValueError(f"two columns are named {column.name!r}")
         else:
-            columns[name] = column
-    X = np.column_stack(list(columns.values())) if columns else np.empty((len(rows), 0))
-    return Table(X, list(columns), left_out)
+            numbers[column.name] = np.concatenate(column.parts)
+    X = np.column_stack(list(numbers.values())) if numbers else np.empty((rows, 0))
+    return Table(X, list(numbers), left_out)
 
 
-def _floats(name: str, values: list[str], lines: list[int]) -> np.ndarray | None:
-    """A column's numbers, None where it does not hold numbers."""
+class _Column:
+    """A column as it is read: what is a number so far, and the first field that is not."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.parts: list[np.ndarray] = []
+        self.fault: str | None = None
+        self._numbers = self._known = 0
+
+    @property
+    def holds_numbers(self) -> bool:
+        """Whether half of its fields or more are numbers; then all must be. A column without a name
+        holds the rows' own numbers or names, as spreadsheets write them."""
+        return self.name != "" and 2 * self._numbers >= max(self._known, 1)
+
+    def add(self, lines: list[int], values: list[str]) -> None:
+        """Add fields, which stood in these lines."""
+        part = _floats(values)
+        if part is None:
+            for line, value in zip(lines, values, strict=True):
+                self._look_at(line, value)
+        else:
+            self.parts.append(part)
+            self._numbers += len(values)
+            self._known += len(values)
+
+    def _look_at(self, line: int, value: str) -> None:
+        missing, number = value.lower() in _MISSING, _is_number(value)
+        self._known += not missing
+        self._numbers += number and not missing
+        if self.fault is not None:
+            return
+        if missing:
+            self.fault = f"a value is missing in line {line}, column {self.name!r} (found {value!r})"
+        elif not number or not np.isfinite(float(value)):
+            found = _validate.found(value)
+            self.fault = f"line {line}, column {self.name!r}: {found} is no finite number"
+
+
+def _floats(values: list[str]) -> np.ndarray | None:
+    """Finite numbers, None where one is something else."""
     try:
         column = np.array(values, dtype=np.float64)
-        if np.isfinite(column).all():
-            return column
     except ValueError:
-        pass
-    known = [value for value in values if value.lower() not in _MISSING]
-    if 2 * sum(map(_is_number, known)) < max(len(known), 1):
         return None
-    for line, value in zip(lines, values, strict=True):
-        if value.lower() in _MISSING:
-            raise ValueError(f"a value is missing in line {line}, column {name!r} (found {value!r})")
-        if not _is_number(value) or not np.isfinite(float(value)):
-            raise ValueError(f"line {line}, column {name!r}: {_validate.found(value)} is no finite number")
-    raise AssertionError("one of the values is at fault")
+    return column if np.isfinite(column).all() else None
 
 
 def _is_number(field: str) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import ckmeans
+from ckmeans import _read
 from ckmeans.cli import main
 
 TABULAR = Path(__file__).parents[1] / ".." / "shared" / "data" / "tabular"
@@ -182,6 +183,7 @@ TEXT_FAULTS = {
     "a,b\n": "there is a header, but no rows",
     "a,b\n1,2\n3\n4,5\n": "line 3 has 1 fields, the first one has 2",
     "a,b\n1,2\n3,4,5\n": "line 3 has 3 fields, the first one has 2",
+    "\n \r\na,b\n1,2\n\n3\n": "line 6 has 1 fields, the first one has 2",
     "a,b\n1,2\nnan,4\n": "a value is missing in line 3, column 'a' (found 'nan')",
     "a,b\n1,2\n3,\n": "a value is missing in line 3, column 'b' (found '')",
     "a,b\n1,2\n3,inf\n": "line 3, column 'b': 'inf' is no finite number",
@@ -203,7 +205,9 @@ TEXT_FAULTS = {
 
 
 @pytest.mark.parametrize("text", TEXT_FAULTS)
-def test_broken_text(capsys, tmp_path, text):
+@pytest.mark.parametrize("block", [1, _read._BLOCK])
+def test_broken_text(capsys, tmp_path, text, block, monkeypatch):
+    monkeypatch.setattr(_read, "_BLOCK", block)
     (tmp_path / "t.csv").write_text(text)
     line = refused(capsys, tmp_path / "t.csv", "-k", 1)
     assert TEXT_FAULTS[text] in line
@@ -374,7 +378,9 @@ def read_labels(path):
     return np.array(labels, int)
 
 
-def test_the_result_is_right(capsys, tmp_path):
+@pytest.mark.parametrize("block", [7, _read._BLOCK])
+def test_the_result_is_right(capsys, tmp_path, block, monkeypatch):
+    monkeypatch.setattr(_read, "_BLOCK", block)
     X = np.random.default_rng(3).normal(size=(400, 5)).round(4) * [1, 2, 3, 4, 5]
     np.savetxt(tmp_path / "t.csv", X, delimiter=",", fmt="%.17g")
     found = figures(capsys, tmp_path / "t.csv", "-k", 7, "--out", tmp_path / "l.csv")
