@@ -1,6 +1,6 @@
 """OKLab, a space in which equal distances look about equally far apart.
 
-B. Ottosson, "A perceptual color space for image processing", 2020, with its matrices of 2021 for
+Ottosson, B., "A perceptual color space for image processing", 2020, with its matrices of 2021 for
 linear sRGB; the curve between bytes and linear light is that of IEC 61966-2-1.
 """
 

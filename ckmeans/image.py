@@ -189,8 +189,8 @@ def quantize(
 
     References
     ----------
-    .. [1] B. Ottosson, "A perceptual color space for image processing", 2020.
-    .. [2] R. W. Floyd and L. Steinberg, "An adaptive algorithm for spatial greyscale", Proc. SID 17,
+    .. [1] Ottosson, B., "A perceptual color space for image processing", 2020.
+    .. [2] Floyd, R. W. and Steinberg, L., "An adaptive algorithm for spatial greyscale", Proc. SID 17,
        1976.
     """
     K = _validate.integer("K", K, 1, MAX_COLORS, _MOST)
