@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from typing import Any
 
 import numpy as np
+
+from ckmeans import _write
 
 __all__ = ["read", "save"]
 
@@ -34,23 +34,8 @@ def save(result: Any, path: str | os.PathLike[str]) -> None:
     if about["has_path"]:
         arrays["path"] = np.concatenate(result.path)
         arrays["path_K"] = np.array([len(centroids) for centroids in result.path], np.int64)
-    path = os.path.abspath(os.fspath(path))
-    handle, unfinished = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".ckmeans-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
-        os.chmod(unfinished, 0o666 & ~_umask())
-        os.replace(unfinished, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(unfinished)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with _write.replacing(path) as file:
+        np.savez_compressed(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:

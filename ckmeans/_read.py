@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ __all__ = ["Table", "read_table"]
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _GUESSES = ",\t;|"
+_BLOCK = 1 << 14  # rows held as text at a time
+_STDIN = Path("-")
+_NO_NAME = "(no name)"
 _MISSING = ("", "na", "nan", "null", "none", "n/a", "?")
 
 
@@ -37,7 +41,8 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
     Parameters
     ----------
     path : str or path
-        .csv, .tsv, .npy or .parquet; anything else is read as text whose separator is guessed.
+        .csv, .tsv, .npy or .parquet; anything else is read as text whose separator is guessed, and - is
+        such a text from the standard input.
     columns : sequence of str, optional
         The columns to take; by default all that hold numbers.
 
@@ -139,30 +144,45 @@ def _from_parquet(path: Path) -> Table:
 
 
 def _from_text(path: Path, separator: str | None) -> Table:
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    stdin = path == _STDIN
+    with open(0 if stdin else path, newline="", encoding="utf-8-sig", closefd=not stdin) as file:
         try:
-            head = file.read(1 << 16)
-            file.seek(0)
-            rows = _rows(
-                csv.reader(file, delimiter=separator or _guess(head), skipinitialspace=True, strict=True)
-            )
-            first_line, first = next(rows, (0, []))
-            if not first:
-                raise ValueError("the file holds no table")
-            header = not any(_is_number(field) for field in first)
-            names = [field.strip() for field in first] if header else [str(i) for i in range(len(first))]
-            fields = _columns(rows, len(first), [] if header else [(first_line, first)])
+            return _parsed(file, separator)
         except UnicodeDecodeError:
             raise ValueError("not text in UTF-8") from None
         except csv.Error as error:
             raise ValueError(f"not a readable table ({error})") from None
-    return _numbers(names, *fields)
 
 
-def _guess(head: str) -> str:
-    """The separator that comes most often in the first line."""
-    line = next((line for line in head.splitlines() if line.strip()), "")
-    return max(_GUESSES, key=line.count)
+def _parsed(text: Iterator[str], separator: str | None) -> Table:
+    start = [""]
+    while not start[-1].strip() and (line := next(text, "")):
+        start.append(line)
+    reader = csv.reader(
+        chain(start[1:], text), delimiter=separator or _guess(start[-1]), skipinitialspace=True, strict=True
+    )
+    rows = _rows(reader)
+    first = next(rows, None)
+    if first is None:
+        raise ValueError("the file holds no table")
+    header = not any(_is_number(field) for field in first[1])
+    names = [field.strip() for field in first[1]] if header else [str(i) for i in range(len(first[1]))]
+    columns = [_Column(name) for name in names]
+    if not header:
+        rows = chain([first], rows)
+    count = 0
+    while block := list(islice(rows, _BLOCK)):
+        count += len(block)
+        _add(block, columns)
+    if count == 0:
+        raise ValueError("there is a header, but no rows")
+    return _table(columns, count)
+
+
+def _guess(line: str) -> str:
+    """The separator that comes most often in a line; blanks, where there is no other."""
+    guess = max(_GUESSES, key=line.count)
+    return guess if guess in line else " "
 
 
 def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
@@ -172,51 +192,78 @@ def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, row  # type: ignore[attr-defined]
 
 
-def _columns(
-    rows: Iterator[tuple[int, list[str]]], width: int, first: list[tuple[int, list[str]]]
-) -> tuple[list[int], list[list[str]]]:
-    """The lines' numbers, and the rows, all equally wide."""
-    lines, kept = [line for line, _ in first], [row for _, row in first]
-    for line, row in rows:
-        if len(row) != width:
-            raise ValueError(f"line {line} has {len(row)} fields, the first one has {width}")
-        lines.append(line)
-        kept.append(row)
-    if not kept:
-        raise ValueError("there is a header, but no rows")
-    return lines, kept
+def _add(block: list[tuple[int, list[str]]], columns: list[_Column]) -> None:
+    """Add rows, all as wide as the first one, to the columns."""
+    for line, row in block:
+        if len(row) != len(columns):
+            ragged = f"line {line} has {len(row)} fields, the first one has {len(columns)}"
+            raise ValueError(ragged + _wrong_separator([column.name for column in columns]))
+    for i, column in enumerate(columns):
+        column.add([line for line, _ in block], [row[i].strip() for _, row in block])
 
 
-def _numbers(names: list[str], lines: list[int], rows: list[list[str]]) -> Table:
-    """The columns whose first value is a number; then all of its values must be."""
-    columns: dict[str, np.ndarray] = {}
+def _table(columns: list[_Column], rows: int) -> Table:
+    numbers: dict[str, np.ndarray] = {}
     left_out = []
-    for i, name in enumerate(names):
-        values = [row[i].strip() for row in rows]
-        known = [value for value in values if value.lower() not in _MISSING]
-        if not known or not _is_number(known[0]):
-            left_out.append(name)
-            continue
-        if name in columns:
-            raise ValueError(f"two columns are named {name!r}")
-        columns[name] = _floats(name, values, lines)
-    X = np.column_stack(list(columns.values())) if columns else np.empty((len(rows), 0))
-    return Table(X, list(columns), left_out)
+    for column in columns:
+        if not column.holds_numbers:
+            left_out.append(column.name or _NO_NAME)
+        elif column.fault is not None:
+            raise ValueError(column.fault)
+        elif column.name in numbers:
+            raise ValueError(f"two columns are named {column.name!r}")
+        else:
+            numbers[column.name] = np.concatenate(column.parts)
+    X = np.column_stack(list(numbers.values())) if numbers else np.empty((rows, 0))
+    return Table(X, list(numbers), left_out)
 
 
-def _floats(name: str, values: list[str], lines: list[int]) -> np.ndarray:
+class _Column:
+    """A column as it is read: what is a number so far, and the first field that is not."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.parts: list[np.ndarray] = []
+        self.fault: str | None = None
+        self._numbers = self._known = 0
+
+    @property
+    def holds_numbers(self) -> bool:
+        """Whether half of its fields or more are numbers; then all must be. A column without a name
+        holds the rows' own numbers or names, as spreadsheets write them."""
+        return self.name != "" and 2 * self._numbers >= max(self._known, 1)
+
+    def add(self, lines: list[int], values: list[str]) -> None:
+        """Add fields, which stood in these lines."""
+        part = _floats(values)
+        if part is None:
+            for line, value in zip(lines, values, strict=True):
+                self._look_at(line, value)
+        else:
+            self.parts.append(part)
+            self._numbers += len(values)
+            self._known += len(values)
+
+    def _look_at(self, line: int, value: str) -> None:
+        missing, number = value.lower() in _MISSING, _is_number(value)
+        self._known += not missing
+        self._numbers += number and not missing
+        if self.fault is not None:
+            return
+        if missing:
+            self.fault = f"a value is missing in line {line}, column {self.name!r} (found {value!r})"
+        elif not number or not np.isfinite(float(value)):
+            found = _validate.found(value)
+            self.fault = f"line {line}, column {self.name!r}: {found} is no finite number"
+
+
+def _floats(values: list[str]) -> np.ndarray | None:
+    """Finite numbers, None where one is something else."""
     try:
         column = np.array(values, dtype=np.float64)
-        if np.isfinite(column).all():
-            return column
     except ValueError:
-        pass
-    for line, value in zip(lines, values, strict=True):
-        if value.lower() in _MISSING:
-            raise ValueError(f"a value is missing in line {line}, column {name!r} (found {value!r})")
-        if not _is_number(value) or not np.isfinite(float(value)):
-            raise ValueError(f"line {line}, column {name!r}: {_validate.found(value)} is no finite number")
-    raise AssertionError("one of the values is at fault")
+        return None
+    return column if np.isfinite(column).all() else None
 
 
 def _is_number(field: str) -> bool:

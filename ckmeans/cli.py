@@ -1,4 +1,4 @@
-"""The ``ckmeans`` command: one function a subcommand, each returning the lines it has to say.
+"""The ``ckmeans`` command: each subcommand is a function that returns the lines it has to say.
 
 Whatever a user can do wrong is one line on stderr, starting with ``ckmeans: ``, and exit status 2.
 Pillow and the rest of the package are imported by the subcommand that needs them, so that
@@ -8,14 +8,13 @@ Pillow and the rest of the package are imported by the subcommand that needs the
 from __future__ import annotations
 
 import argparse
-import importlib.resources
 import importlib.util
 import json
 import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 __all__ = ["main"]
 
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             # Pillow warns of odd files that it reads all the same, and of very large ones.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            text = arguments.run(arguments)
+            text = _run(arguments)
         _say(text)
     except SystemExit as stop:  # --help and --version
         return stop.code if isinstance(stop.code, int) else OK
@@ -64,88 +63,30 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> _Parser:
-    from ckmeans import __version__, cli_cluster
+    from ckmeans import __version__, cli_cluster, cli_quantize
 
     parser = _Parser(prog="ckmeans", description="Exact and fast k-means.")
     parser.add_argument("--version", action="version", version=f"ckmeans {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    quantize = commands.add_parser(
-        "quantize",
-        help="reduce a picture to a few colours",
-        description="Reduce a picture to at most K colours and write it as an indexed PNG.",
-    )
-    quantize.add_argument("photo", metavar="PHOTO", help="any picture that Pillow reads")
-    quantize.add_argument("-k", type=int, default=16, metavar="K", help="colours, 1 to 256 (16)")
-    quantize.add_argument("-o", "--output", required=True, metavar="OUT.png", help="where to write")
-    quantize.add_argument("--seed", type=int, default=0, metavar="N", help="of the start (0)")
-    quantize.add_argument("--n-init", type=int, default=1, metavar="N", help="restarts (1)")
-    quantize.add_argument("--threads", type=int, metavar="N", help="threads (as many as allowed)")
-    quantize.add_argument("-q", "--quiet", action="store_true", help="no report, no progress")
-    quantize.set_defaults(run=_quantize)
-
-    demo = commands.add_parser(
-        "demo",
-        help="reduce a photo that comes with the package to 16 colours",
-        description="Reduce a photo that comes with the package to 16 colours and draw it before "
-        "and after, with the palette below.",
-    )
-    demo.add_argument(
-        "-o", "--output", default="ckmeans-demo.png", metavar="FILE.png", help="(ckmeans-demo.png)"
-    )
-    demo.set_defaults(run=_demo)
-
-    config = commands.add_parser("config", help="print how the package was built and what it uses")
-    config.set_defaults(run=_config)
-
+    quantize, demo = cli_quantize.add_parsers(commands)
     cluster = cli_cluster.add_parser(commands)
-
-    for command in (quantize, cluster, demo, config):
+    config = commands.add_parser(
+        "config",
+        help="print how the package was built and what it uses",
+        description="Print how the package was built and what it uses.",
+    )
+    config.set_defaults(run=_config, quiet=False)
+    for command in (quantize, demo, cluster, config):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
-# ---------------------------------------------------------------- subcommands
-
-
-def _quantize(arguments: argparse.Namespace) -> str:
-    from ckmeans import image
-
-    image.check_output(arguments.output)
-    result = image.quantize(
-        arguments.photo,
-        arguments.k,
-        seed=arguments.seed,
-        n_init=arguments.n_init,
-        n_threads=arguments.threads,
-        progress=_wants_progress(arguments),
-    )
-    result.save(arguments.output)
-    figures = {"photo": arguments.photo, "output": arguments.output, **result.report()}
-    if arguments.json:
-        return json.dumps(figures)
-    return "" if arguments.quiet else _report(figures)
-
-
-def _wants_progress(arguments: argparse.Namespace) -> bool:
-    """One run over a photo's colours is too short for a bar; many are shown to whoever watches."""
-    watched = sys.stderr.isatty() and not arguments.quiet
-    return watched and arguments.n_init > 1 and importlib.util.find_spec("tqdm") is not None
-
-
-def _demo(arguments: argparse.Namespace) -> str:
-    from ckmeans import image
-
-    image.check_output(arguments.output)
-    shipped = importlib.resources.files("ckmeans").joinpath("data", "demo.jpg")
-    with importlib.resources.as_file(shipped) as photo:
-        result = image.quantize(photo, 16, seed=0)
-        image.save_png(image.before_after(photo, result), arguments.output)
-    output = os.path.abspath(arguments.output)
-    figures = {"photo": "demo.jpg", "output": output, **result.report()}
-    if arguments.json:
-        return json.dumps(figures)
-    return f"{_report(figures)}\nThe picture before and after, with its palette: {output}"
+def _run(arguments: argparse.Namespace) -> str:
+    """Run the subcommand; the text to print."""
+    watched = sys.stderr is not None and sys.stderr.isatty() and not arguments.quiet
+    arguments.progress = watched and importlib.util.find_spec("tqdm") is not None
+    text: str = arguments.run(arguments)
+    return text if arguments.json or not arguments.quiet else ""
 
 
 def _config(arguments: argparse.Namespace) -> str:
@@ -153,25 +94,6 @@ def _config(arguments: argparse.Namespace) -> str:
 
     config = ckmeans.show_config()
     return json.dumps(config, default=str) if arguments.json else str(config)
-
-
-def _report(figures: dict[str, Any]) -> str:
-    """Say in a few aligned lines what `Quantized.report` counted."""
-    pixels = figures["width"] * figures["height"]
-    palette_bits = figures["colors_after"] * 8 * figures["channels"]
-    index_bits = (figures["bits_after"] - palette_bits) // pixels
-    psnr = "nothing lost" if figures["psnr"] is None else f"{figures['psnr']:.2f} dB"
-    sums = f"{figures['colors_after']} x {8 * figures['channels']} + {pixels} x {index_bits}"
-    lines = {
-        "picture": f"{figures['photo']}, {figures['width']} x {figures['height']} pixels",
-        "colours": f"{figures['colors_before']:,} -> {figures['colors_after']:,}",
-        "J": f"{figures['distortion']:.12g} (mean squared distance to the written palette)",
-        "PSNR": psnr,
-        "bits": f"{figures['bits_before']:,} -> {figures['bits_after']:,} = {sums}",
-        "bytes": f"{figures['bytes_before']:,} -> {figures['bytes_after']:,} "
-        f"(PNG, {figures['bit_depth']} bits a pixel)",
-    }
-    return "\n".join(f"{name:<8} {value}" for name, value in lines.items())
 
 
 # ---------------------------------------------------------------- words

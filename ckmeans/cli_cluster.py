@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ckmeans._write import check_output, replacing
+
 __all__ = ["add_parser", "run"]
 
 
@@ -22,18 +24,23 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         description="Cluster the rows of a table (CSV, TSV, .npy, Parquet): K clusters with -k, or the "
         "distortion of several K with --elbow. Columns that hold no numbers are left out.",
     )
-    parser.add_argument("table", metavar="TABLE", help="a file of rows of numbers, with or without a header")
+    parser.add_argument(
+        "table", metavar="TABLE", help="a file of rows of numbers, with or without a header; - for stdin"
+    )
     parser.add_argument("-k", type=int, metavar="K", help="number of clusters")
     parser.add_argument("--elbow", metavar="LOW:HIGH", help="try these numbers of clusters, such as 1:10")
-    parser.add_argument("--columns", metavar="A,B,...", help="use only these columns")
+    parser.add_argument("--columns", metavar="A,B,...", help="use only these columns, by name")
     parser.add_argument("--scale", action="store_true", help="give every column the same variance first")
-    parser.add_argument("--out", metavar="LABELS.csv", help="write each row's cluster here (.csv or .npy)")
+    parser.add_argument("--out", metavar="LABELS.csv", help="write each row's cluster here (CSV, or .npy)")
     parser.add_argument(
-        "--plot", metavar="OUT.png", help="draw the clusters, or the elbow (needs matplotlib)"
+        "--plot",
+        metavar="OUT.png",
+        help="draw the clusters, or the elbow (.png, .svg, .pdf; needs matplotlib)",
     )
     parser.add_argument("--n-init", type=int, default=10, metavar="N", help="restarts (10)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the starts (0)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (as many as allowed)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no report, no progress")
     parser.set_defaults(run=run)
     return parser
 
@@ -46,7 +53,7 @@ def run(arguments: argparse.Namespace) -> str:
         raise ValueError("give -k K for K clusters, or --elbow LOW:HIGH to look for K")
     ks = None if arguments.elbow is None else _range(arguments.elbow)
     _check_outputs(arguments)
-    columns = None if arguments.columns is None else arguments.columns.split(",")
+    columns = None if arguments.columns is None else [name.strip() for name in arguments.columns.split(",")]
     table = read_table(arguments.table, columns)
     figures: dict[str, Any] = {
         "table": arguments.table,
@@ -77,27 +84,41 @@ def _range(text: str) -> range:
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Before any work is done."""
-    for path in (arguments.out, arguments.plot):
-        folder = os.path.dirname(os.path.abspath(path)) if path else "."
-        if not os.path.isdir(folder):
-            raise ValueError(f"{path}: there is no folder {folder}")
-        if path and os.path.isdir(path):
-            raise ValueError(f"{path}: is a folder")
-        if path and os.path.exists(path) and os.path.samefile(path, arguments.table):
+    paths = [path for path in (arguments.out, arguments.plot) if path is not None]
+    for path in paths:
+        target = check_output(path)
+        if target.exists() and os.path.exists(arguments.table) and target.samefile(arguments.table):
             raise ValueError(f"{path}: would overwrite the table")
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
+        raise ValueError(f"{arguments.plot}: both --out and --plot would be written there")
     if arguments.plot:
         try:
             import matplotlib
         except ImportError:
             raise ImportError('--plot needs matplotlib: pip install "ckmeans-simd[plot]"') from None
         matplotlib.use("Agg")
+        from matplotlib.backend_bases import FigureCanvasBase
+
+        if _suffix(arguments.plot) not in FigureCanvasBase.get_supported_filetypes():
+            raise ValueError(f"{arguments.plot}: the name of a plot must end in .png, .svg or .pdf")
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower().removeprefix(".")
 
 
 def _scaled(X: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Columns of mean 0 and variance 1 (of variance 0 where they are constant), and how to undo it."""
-    mean, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+    # By a power of 2 to below 2 first, which costs no digits: the squares of what float64 can just hold
+    # would be infinite.
+    largest = np.maximum(X.max(axis=0).astype(np.float64), -X.min(axis=0).astype(np.float64))
+    unit = np.ldexp(1.0, np.frexp(largest)[1] - 1)
+    scaled = X / unit
+    mean, deviation = scaled.mean(axis=0), scaled.std(axis=0)
     deviation[deviation <= 1e-12 * np.abs(mean)] = 1
-    return (X - mean) / deviation, (mean, deviation)
+    scaled -= mean
+    scaled /= deviation
+    return scaled, (mean * unit, deviation * unit)
 
 
 def _elbow(X: np.ndarray, ks: range, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -119,7 +140,14 @@ def _clusters(
 ) -> dict[str, Any]:
     from ckmeans.api import kmeans
 
-    result = kmeans(X, K, n_init=arguments.n_init, seed=arguments.seed, n_threads=arguments.threads)
+    result = kmeans(
+        X,
+        K,
+        n_init=arguments.n_init,
+        seed=arguments.seed,
+        n_threads=arguments.threads,
+        progress=arguments.progress,
+    )
     if arguments.out:
         _write_labels(result.labels, arguments.out)
     if arguments.plot and not arguments.elbow:
@@ -129,6 +157,7 @@ def _clusters(
     centroids = result.centroids if units is None else result.centroids * units[1] + units[0]
     return {
         "k": len(result.centroids),
+        "k_asked": K,
         "distortion": result.distortion,
         "n_iter": result.n_iter,
         "stop_reason": result.stop_reason,
@@ -141,18 +170,18 @@ def _save_figure(ax: Any, path: str) -> None:
     from matplotlib import pyplot
 
     try:
-        ax.figure.savefig(path)
+        with replacing(path) as file:
+            ax.figure.savefig(file, format=_suffix(path))
     finally:
         pyplot.close(ax.figure)
 
 
 def _write_labels(labels: np.ndarray, path: str) -> None:
-    if path.lower().endswith(".npy"):
-        np.save(path, labels)
-        return
-    with open(path, "w", encoding="ascii", newline="") as file:
-        file.write("label\n")
-        np.savetxt(file, labels, fmt="%d")
+    with replacing(path) as file:
+        if _suffix(path) == "npy":
+            np.save(file, labels)
+        else:
+            np.savetxt(file, labels, fmt="%d", header="label", comments="")
 
 
 # ---- words ---------------------------------------------------------------------------------------
@@ -175,6 +204,8 @@ def _report(figures: dict[str, Any]) -> str:
             lines.append("no clear elbow")
     if "k" in figures:
         ended = f"after {figures['n_iter']} iterations ({figures['stop_reason']})"
+        if figures["k"] < figures["k_asked"]:
+            ended += f"; {figures['k']} clusters, since some of {figures['k_asked']} had no rows"
         lines += ["", f"J         {figures['distortion']:.12g} {ended}"]
         lines += ["", *_centroid_table(figures).splitlines()]
     return "\n".join(lines)

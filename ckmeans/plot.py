@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _validate
+from ckmeans import _sources
 from ckmeans._result import Result
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["before_after", "clusters", "elbow", "path", "restarts"]
 
 _MOST_POINTS = 20_000  # more are drawn as a sample
+_DENSE = 1 << 24  # sparse points with no more places are made dense
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -64,7 +67,7 @@ def clusters(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    X : array_like of shape (m, n)
+    X : array_like or SciPy sparse of shape (m, n)
         The points of the result.
     result : Result
         What `kmeans` found.
@@ -75,9 +78,7 @@ def clusters(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    ax = _axes(ax)
-    points, labels, onto_plane = _in_the_plane(X, result)
-    _scatter(ax, points, labels, len(result.centroids), alpha=0.6)
+    ax, onto_plane = _with_points(X, result, ax, alpha=0.6)
     ax.scatter(*_xy(onto_plane(result.centroids)), c="black", marker="x", s=60, label="centroids")
     ax.legend()
     return ax
@@ -88,7 +89,7 @@ def path(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    X : array_like of shape (m, n)
+    X : array_like or SciPy sparse of shape (m, n)
         The points of the result.
     result : Result
         What `kmeans` found with ``keep_path=True``.
@@ -106,10 +107,8 @@ def path(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
     """
     if result.path is None:
         raise ValueError("the result holds no path of its centroids: run kmeans with keep_path=True")
-    ax = _axes(ax)
-    points, labels, onto_plane = _in_the_plane(X, result)
+    ax, onto_plane = _with_points(X, result, ax, alpha=0.25)
     K = len(result.path[-1])
-    _scatter(ax, points, labels, K, alpha=0.25)
     # Where clusters were dropped the centroids before cannot be told apart.
     steps = np.stack([onto_plane(step) for step in result.path if len(step) == K])
     for k in range(K):
@@ -170,11 +169,33 @@ def before_after(picture: Any, result: Any, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _scatter(ax: Axes, points: np.ndarray, labels: np.ndarray, K: int, alpha: float) -> None:
-    """The points in the colours of their clusters; the pale half of the colours only where it is needed."""
-    colors = 10 if K <= 10 else 20
+def _xy(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return points[:, 0], points[:, 1]
+
+
+def _with_points(X: ArrayLike, result: Result, ax: Axes | None, alpha: float) -> tuple[Axes, Any]:
+    """Axes with the points, or some of them, in the colours of their clusters, and how to get others
+    into that plane."""
+    points = _sources.points(X)
+    expected = (len(result.labels), result.centroids.shape[1])
+    if points.shape != expected:
+        raise ValueError(
+            f"X must be the points of the result, of shape {expected}, found shape {points.shape}"
+        )
+    some = points.original.tocsr() if isinstance(points, _sources.CSR) else points
+    labels = result.labels
+    if len(labels) > _MOST_POINTS:
+        rows = np.random.default_rng(0).choice(len(labels), _MOST_POINTS, replace=False)
+        some, labels = some[rows], labels[rows]
+    some = some.astype(np.float64)
+    if not isinstance(some, np.ndarray) and math.prod(some.shape) <= _DENSE:
+        some = some.toarray()
+    onto_plane = _plane(some)
+    ax = _axes(ax)
+    # The pale half of the colours only where it is needed.
+    colors = 10 if len(result.centroids) <= 10 else 20
     ax.scatter(
-        *_xy(points),
+        *_xy(onto_plane(some)),
         c=labels % colors,
         s=8,
         cmap=f"tab{colors}",
@@ -183,29 +204,31 @@ def _scatter(ax: Axes, points: np.ndarray, labels: np.ndarray, K: int, alpha: fl
         alpha=alpha,
         linewidths=0,
     )
+    return ax, onto_plane
 
 
-def _xy(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return points[:, 0], points[:, 1]
-
-
-def _in_the_plane(X: ArrayLike, result: Result) -> tuple[np.ndarray, np.ndarray, Any]:
-    """Some of the points in two dimensions, their labels, and how to get others there."""
-    points = _validate.points(X)
-    expected = (len(result.labels), result.centroids.shape[1])
-    if points.shape != expected:
-        raise ValueError(
-            f"X must be the points of the result, of shape {expected}, found shape {points.shape}"
-        )
-    rows = slice(None)
-    if len(points) > _MOST_POINTS:
-        rows = np.random.default_rng(0).choice(len(points), _MOST_POINTS, replace=False)  # type: ignore[assignment]
-    some = points[rows].astype(np.float64)
+def _plane(some: Any) -> Callable[[Any], np.ndarray]:
+    """How to get points into two dimensions: the first two principal components, where there are more."""
     n = some.shape[1]
     if n <= 2:
-        onto_plane = lambda values: np.pad(values, ((0, 0), (0, 2 - n)))  # noqa: E731
-    else:
-        middle = some.mean(axis=0)
-        axes = np.linalg.svd(some - middle, full_matrices=False)[2][:2]
-        onto_plane = lambda values: (values - middle) @ axes.T  # noqa: E731
-    return onto_plane(some), result.labels[rows], onto_plane
+        return lambda values: np.pad(values, ((0, 0), (0, 2 - n)))
+    middle = np.asarray(some.mean(axis=0)).ravel()
+    axes = _leading(some, middle)
+    return lambda values: values @ axes.T - middle @ axes.T
+
+
+def _leading(some: Any, middle: np.ndarray) -> np.ndarray:
+    """The two principal directions; sparse points are not made dense for them."""
+    if isinstance(some, np.ndarray):
+        directions: np.ndarray = np.linalg.svd(some - middle, full_matrices=False)[2][:2]
+        return directions
+    from scipy.sparse.linalg import LinearOperator, svds
+
+    centred = LinearOperator(
+        some.shape,
+        matvec=lambda v: some @ v - middle @ v,
+        rmatvec=lambda u: some.T @ u - middle * u.sum(),
+        dtype=np.float64,
+    )
+    directions = svds(centred, k=2, v0=np.ones(min(some.shape)), return_singular_vectors="vh")[2]
+    return directions[::-1]

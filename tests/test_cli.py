@@ -103,6 +103,44 @@ def test_quantize_onto_its_own_input(folder):
         assert len(written.getcolors()) == 2
 
 
+def test_several_sizes_side_by_side(folder):
+    process = run("quantize", "photo.png", "--sizes", "4,16, 4", "-o", "out.v2.png", cwd=folder)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert sorted(os.listdir(folder)) == ["out.v2-16.png", "out.v2-4.png", "photo.png", "text.jpg"]
+    picture, header, *sizes = process.stdout.splitlines()
+    assert picture.startswith("picture  photo.png, 64 x 48 pixels")
+    assert len({len(line.rsplit("  ", 1)[0]) for line in (header, *sizes)}) == 1
+    for line, K in zip(sizes, (4, 16), strict=True):
+        name = f"out.v2-{K}.png"
+        assert line.split()[0] == str(K)
+        assert line.endswith(f"  {name}")
+        assert f" {(folder / name).stat().st_size:,} " in line
+        with Image.open(folder / name) as written:
+            alone = ckmeans.quantize(folder / "photo.png", K, seed=0)
+            np.testing.assert_array_equal(np.asarray(written), alone.indices)
+
+
+def test_several_sizes_as_json(folder):
+    process = run("quantize", "photo.png", "--sizes", "16,4", "-o", "out.png", "--json", cwd=folder)
+    sizes = json.loads(process.stdout)["sizes"]
+    assert [size["k"] for size in sizes] == [16, 4]
+    assert [size["output"] for size in sizes] == ["out-16.png", "out-4.png"]
+    for size in sizes:
+        run("quantize", "photo.png", "-k", size["k"], "-o", "alone.png", cwd=folder)
+        assert (folder / "alone.png").read_bytes() == (folder / size["output"]).read_bytes()
+        assert size["bytes_after"] == (folder / size["output"]).stat().st_size
+
+
+def test_space_and_dithering(folder):
+    options = {"--space oklab": {"space": "oklab"}, "--dither": {"dither": True}}
+    for words, keywords in options.items():
+        process = run("quantize", "photo.png", "-k", 8, "-o", "out.png", *words.split(), cwd=folder)
+        assert process.returncode == 0
+        expected = ckmeans.quantize(folder / "photo.png", 8, seed=0, **keywords)
+        with Image.open(folder / "out.png") as written:
+            np.testing.assert_array_equal(np.asarray(written), expected.indices)
+
+
 def test_a_picture_without_loss(folder):
     Image.new("RGB", (4, 4), "red").save(folder / "red.png")
     process = run("quantize", "red.png", "-o", "out.png", cwd=folder)
@@ -125,6 +163,12 @@ def test_a_picture_without_loss(folder):
         ("quantize photo.png --seed -1 -o out.png", ["seed", "-1"]),
         ("quantize photo.png -o nowhere/out.png", ["no folder", "nowhere"]),
         ("quantize photo.png -o .", ["it is a folder"]),
+        ("quantize photo.png -k 4 --sizes 4,8 -o out.png", ["-k", "not allowed with", "--sizes"]),
+        ("quantize photo.png --sizes 4,many -o out.png", ["--sizes must be", "4,16,64", "'4,many'"]),
+        ("quantize photo.png --sizes 4, -o out.png", ["--sizes must be", "'4,'"]),
+        ("quantize photo.png --sizes 4,257 -o out.png", ["K must be at most 256", "found 257"]),
+        ("quantize photo.png --sizes 4,8 -o nowhere/out.png", ["nowhere/out-4.png", "no folder"]),
+        ("quantize photo.png --space hsv -o out.png", ["--space", "'hsv'", "oklab"]),
         ("quantize photo.png -o out.jpg", ["out.jpg", "must end in .png"]),
         ("quantize photo.png", ["-o"]),
         ("quantize", ["PHOTO"]),
@@ -247,19 +291,53 @@ def test_ctrl_c_is_status_130_without_a_traceback(folder):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
-def test_nobody_reads_the_output(folder):
+@pytest.mark.parametrize("arguments", ["quantize photo.png -o out.png", "--help", "config --json"])
+def test_nobody_reads_the_output(arguments, folder):
     reader, writer = os.pipe()
     os.close(reader)
     process = subprocess.run(
-        [sys.executable, "-m", "ckmeans", "quantize", "photo.png", "-o", "out.png"],
+        [sys.executable, "-m", "ckmeans", *arguments.split()],
         cwd=folder,
         stdout=writer,
         stderr=subprocess.PIPE,
         timeout=120,
     )
     os.close(writer)
-    assert (process.returncode, process.stderr) == (141, b"")
-    assert (folder / "out.png").exists()
+    assert (process.returncode, process.stderr) == (0 if arguments == "--help" else 141, b"")
+    assert (folder / "out.png").exists() == arguments.startswith("quantize")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_a_bar_is_shown_to_a_terminal_only(quiet, folder):
+    pytest.importorskip("tqdm")
+    import pty
+    import termios
+
+    np.savetxt(folder / "t.csv", np.random.default_rng(0).random((50, 2)), delimiter=",")
+    for arguments in (
+        ["cluster", "t.csv", "-k", "3"],
+        ["quantize", "photo.png", "-o", "out.png", "--n-init", "3"],
+    ):
+        master, terminal = pty.openpty()
+        termios.tcsetwinsize(terminal, (24, 80))
+        process = subprocess.run(
+            [sys.executable, "-m", "ckmeans", *arguments, *quiet],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            timeout=120,
+        )
+        os.set_blocking(master, False)
+        try:
+            shown = os.read(master, 1 << 16)
+        except BlockingIOError:
+            shown = b""
+        os.close(master)
+        os.close(terminal)
+        assert process.returncode == 0
+        assert (b"restart" in shown) == (not quiet)
+        assert (process.stdout == b"") == bool(quiet)
 
 
 def test_main_returns_the_exit_status(folder, capsys):

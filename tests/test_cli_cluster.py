@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import ckmeans
+from ckmeans import _read
 from ckmeans.cli import main
 
 TABULAR = Path(__file__).parents[1] / ".." / "shared" / "data" / "tabular"
@@ -126,6 +128,24 @@ def test_scale(capsys, tmp_path, X):
     np.testing.assert_allclose(sorted(found["centroids"]), means)
 
 
+@pytest.mark.parametrize("factor", [1e-250, 1e-30, 1.0, 1e160, 1e300])
+def test_scale_of_any_size(capsys, tmp_path, X, factor):
+    np.save(tmp_path / "t.npy", X)
+    expected = figures(capsys, tmp_path / "t.npy", "-k", 3, "--scale")
+    np.save(tmp_path / "t.npy", X * factor)
+    found = figures(capsys, tmp_path / "t.npy", "-k", 3, "--scale")
+    assert found["distortion"] == pytest.approx(expected["distortion"], rel=1e-9)
+    centroids = np.array(sorted(found["centroids"])) / factor
+    np.testing.assert_allclose(centroids, sorted(expected["centroids"]), rtol=1e-9)
+
+
+def test_scale_of_small_integers(capsys, tmp_path):
+    """Whose smallest value has no positive counterpart in its dtype."""
+    np.save(tmp_path / "t.npy", np.array([[-128, 3], [-1, 3], [-128, 3]], np.int8))
+    found = figures(capsys, tmp_path / "t.npy", "-k", 2, "--scale")
+    np.testing.assert_allclose(sorted(found["centroids"]), [[-128, 3], [-1, 3]])
+
+
 def test_elbow(capsys, tmp_path, X):
     path = write(tmp_path / "t.csv", X)
     found = figures(capsys, path, "--elbow", "1:7")
@@ -163,6 +183,7 @@ TEXT_FAULTS = {
     "a,b\n": "there is a header, but no rows",
     "a,b\n1,2\n3\n4,5\n": "line 3 has 1 fields, the first one has 2",
     "a,b\n1,2\n3,4,5\n": "line 3 has 3 fields, the first one has 2",
+    "\n \r\na,b\n1,2\n\n3\n": "line 6 has 1 fields, the first one has 2",
     "a,b\n1,2\nnan,4\n": "a value is missing in line 3, column 'a' (found 'nan')",
     "a,b\n1,2\n3,\n": "a value is missing in line 3, column 'b' (found '')",
     "a,b\n1,2\n3,inf\n": "line 3, column 'b': 'inf' is no finite number",
@@ -171,13 +192,22 @@ TEXT_FAULTS = {
     "once upon a time\nthere was\n": "no column holds numbers",
     "a;b\n1;2\n3;4\n": "no column holds numbers; is its separator another one?",
     "1;2\n3;4\n": "is its separator another one?",
+    "a;b\n1,5;2,5\n": "line 2 has 3 fields, the first one has 1; is its separator another one?",
+    "a\tb\n1\t2\n": "is its separator another one?",
+    # Numbers with a fault, not a column of text: in the first row too.
+    "a,b\nx,2\n3,4\n5,6\n": "line 2, column 'a': 'x' is no finite number",
+    "a,b\n1 000,2\n3,4\n": "line 2, column 'a': '1 000' is no finite number",
+    "a,b\n1e999,2\n": "line 2, column 'a': '1e999' is no finite number",
+    ",a\n0,x\n1,y\n": "no column holds numbers",
     "a,a\n1,2\n": "two columns are named 'a'",
     'a,b\n1,"2\n': "not a readable table",
 }
 
 
 @pytest.mark.parametrize("text", TEXT_FAULTS)
-def test_broken_text(capsys, tmp_path, text):
+@pytest.mark.parametrize("block", [1, _read._BLOCK])
+def test_broken_text(capsys, tmp_path, text, block, monkeypatch):
+    monkeypatch.setattr(_read, "_BLOCK", block)
     (tmp_path / "t.csv").write_text(text)
     line = refused(capsys, tmp_path / "t.csv", "-k", 1)
     assert TEXT_FAULTS[text] in line
@@ -216,6 +246,81 @@ def test_wrong_arguments(capsys, tmp_path, X):
     assert "there is no folder" in refused(capsys, path, "-k", 2, "--out", tmp_path / "no" / "l.csv")
     assert "is a folder" in refused(capsys, path, "-k", 2, "--out", tmp_path)
     assert "would overwrite the table" in refused(capsys, path, "-k", 2, "--out", path)
+    assert "n_threads" in refused(capsys, path, "-k", 2, "--threads", 0)
+    assert "seed" in refused(capsys, path, "-k", 2, "--seed", -1)
+    assert "n_init" in refused(capsys, path, "-k", 2, "--n-init", 0)
+
+
+def test_outputs_are_checked_before_the_table_is_read(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    broken = tmp_path / "broken.csv"
+    broken.touch()
+    for option in ("--out", "--plot"):
+        words = "no folder" if option == "--out" else "must end in .png, .svg or .pdf"
+        where = tmp_path / ("no/l.csv" if option == "--out" else "p.csv")
+        assert words in refused(capsys, broken, "-k", 2, option, where)
+    both = tmp_path / "p.png"
+    line = refused(capsys, broken, "-k", 2, "--out", both, "--plot", both)
+    assert "both --out and --plot" in line
+    assert list(tmp_path.iterdir()) == [broken]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_no_file_is_not_replaced(capsys, tmp_path, X):
+    os.mkfifo(tmp_path / "pipe")
+    path = write(tmp_path / "t.csv", X)
+    assert "not a regular file" in refused(capsys, path, "-k", 2, "--out", tmp_path / "pipe")
+    with open(tmp_path / "own", "w") as own:
+        done = run_process(path, "-k", "2", "--out", "/dev/stdout", stdout=own)
+    assert done.returncode == 2
+    assert "not a regular file" in done.stderr
+    assert (tmp_path / "own").read_text() == ""
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs permissions that bind")
+def test_what_may_not_be_read_or_written(capsys, tmp_path, X):
+    path = write(tmp_path / "t.csv", X)
+    (tmp_path / "closed").mkdir(mode=0o500)
+    line = refused(capsys, path, "-k", 2, "--out", tmp_path / "closed" / "l.csv")
+    assert "cannot write" in line
+    assert "Permission denied" in line
+    os.chmod(path, 0)
+    assert "t.csv: Permission denied" in refused(capsys, path, "-k", 2)
+
+
+def test_labels_as_npy_whatever_its_case(capsys, tmp_path, X):
+    path = write(tmp_path / "t.csv", X)
+    run(capsys, path, "-k", 3, "--out", tmp_path / "L.NPY")
+    assert np.load(tmp_path / "L.NPY").shape == (120,)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["L.NPY", "t.csv"]
+
+
+def test_fewer_clusters_than_asked_for_are_said(capsys, tmp_path):
+    (tmp_path / "t.csv").write_text("a\n1\n1\n5\n")
+    status, out, _ = run(capsys, tmp_path / "t.csv", "-k", 3)
+    assert status == 0
+    assert "2 clusters, since some of 3 had no rows" in out
+
+
+def test_quiet(capsys, tmp_path, X):
+    path = write(tmp_path / "t.csv", X)
+    assert run(capsys, path, "-k", 3, "-q", "--out", tmp_path / "l.csv") == (0, "", "")
+    assert len(read_labels(tmp_path / "l.csv")) == 120
+
+
+def test_a_column_without_a_name_holds_no_points(capsys, tmp_path):
+    """The rows' numbers, as pandas, R and spreadsheets write them."""
+    (tmp_path / "t.csv").write_text(",a,b\n0,1,2\n1,3,4\n")
+    found = figures(capsys, tmp_path / "t.csv", "-k", 1)
+    assert (found["columns"], found["left_out"]) == (["a", "b"], ["(no name)"])
+    assert found["centroids"] == [[2, 3]]
+
+
+def test_columns_of_blanks(capsys, tmp_path, X):
+    np.savetxt(tmp_path / "t.txt", X)
+    found = figures(capsys, tmp_path / "t.txt", "-k", 3)
+    assert sorted(found["counts"]) == [40, 40, 40]
+    assert len(found["columns"]) == 3
 
 
 def test_a_byte_order_mark_and_spaces(capsys, tmp_path):
@@ -224,33 +329,113 @@ def test_a_byte_order_mark_and_spaces(capsys, tmp_path):
     assert (found["columns"], found["centroids"]) == (["a", "b"], [[2, 3]])
 
 
-def test_as_a_process(tmp_path, X):
-    path = write(tmp_path / "t.csv", X)
-    done = subprocess.run(
-        [sys.executable, "-m", "ckmeans", "cluster", path, "-k", "3"],
-        capture_output=True,
-        text=True,
-        timeout=60,
+def run_process(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "ckmeans", "cluster", *arguments],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 60, **options},
     )
+
+
+def test_as_a_process(tmp_path, X):
+    done = run_process(write(tmp_path / "t.csv", X), "-k", "3")
     assert (done.returncode, done.stderr) == (0, "")
     assert "120 rows, 3 columns" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["iris", "wine", "digits8x8", "pendigits", "landsat"])
-def test_real_tables(capsys, tmp_path, name):
+def test_from_a_pipe(tmp_path, X):
+    path = write(tmp_path / "t.csv", X)
+    expected = json.loads(run_process(path, "-k", "3", "--json").stdout)
+    done = run_process("-", "-k", "3", "--json", input=Path(path).read_text())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {**expected, "table": "-"}
+    for text, words in {"": "the file holds no table", "a,b\n1\n": "line 2 has 1 fields"}.items():
+        done = run_process("-", "-k", "3", input=text)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"ckmeans: -: {words}")
+        assert done.stderr.count("\n") == 1
+
+
+def check_clusters(X, found, labels):
+    """The report and the labels file against what is recomputed here in float64."""
+    X = np.asarray(X, np.float64)
+    K = found["k"]
+    np.testing.assert_array_equal(np.bincount(labels, minlength=K), found["counts"])
+    assert found["rows"] == len(labels) == len(X)
+    centroids = np.array(found["centroids"])
+    distances = ((X[:, None] - centroids) ** 2).sum(axis=2)
+    taken = distances[np.arange(len(X)), labels]
+    np.testing.assert_allclose(taken, distances.min(axis=1), rtol=1e-9)
+    assert found["distortion"] == pytest.approx(taken.mean(), rel=1e-9)
+    # It ended: the means of the clusters are no better by more than the tolerance.
+    means = np.array([X[labels == k].mean(axis=0) for k in range(K)])
+    np.testing.assert_allclose(means, centroids, atol=0.05 * X.std())
+    assert found["distortion"] <= 1.001 * ((X - means[labels]) ** 2).sum(axis=1).mean()
+
+
+def read_labels(path):
+    header, *labels = path.read_text().splitlines()
+    assert header == "label"
+    return np.array(labels, int)
+
+
+@pytest.mark.parametrize("block", [7, _read._BLOCK])
+def test_the_result_is_right(capsys, tmp_path, block, monkeypatch):
+    monkeypatch.setattr(_read, "_BLOCK", block)
+    X = np.random.default_rng(3).normal(size=(400, 5)).round(4) * [1, 2, 3, 4, 5]
+    np.savetxt(tmp_path / "t.csv", X, delimiter=",", fmt="%.17g")
+    found = figures(capsys, tmp_path / "t.csv", "-k", 7, "--out", tmp_path / "l.csv")
+    check_clusters(X, found, read_labels(tmp_path / "l.csv"))
+
+
+# Number of clusters, and the best sum of squares known; ten restarts come this close.
+REAL = {
+    "iris": (3, 78.85144142614601, 1.0001),
+    "wine": (3, 2370689.686782968, 1.0001),
+    "digits8x8": (10, 1165177.722, 1.01),
+    "pendigits": (10, 4.930151e7, 1.02),
+    "landsat": (6, 16261110.532, 1.001),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_real_tables(capsys, tmp_path, name, separator):
     if not (TABULAR / f"{name}.npz").exists():
         pytest.skip("the shared data are not here")
-    X = np.load(TABULAR / f"{name}.npz")["X"]
-    np.savetxt(
-        tmp_path / "t.csv",
-        X,
-        delimiter=",",
-        fmt="%.17g",
-        header=",".join(f"x{i}" for i in range(X.shape[1])),
-        comments="",
-    )
-    found = figures(capsys, tmp_path / "t.csv", "-k", 3, "--n-init", 2)
-    assert found["distortion"] == pytest.approx(
-        ckmeans.kmeans(X.astype(float), 3, n_init=2, seed=0).distortion
-    )
-    assert (found["rows"], len(found["columns"])) == X.shape
+    data = np.load(TABULAR / f"{name}.npz")
+    X, kinds = data["X"], data["y"]
+    K, best, factor = REAL[name]
+    path = tmp_path / {",": "t.csv", "\t": "t.tsv", ";": "t.txt"}[separator]
+    with open(path, "w") as file:
+        print("row", *(f"x{i}" for i in range(X.shape[1])), sep=separator, file=file)
+        for kind, row in zip(kinds, X.tolist(), strict=True):
+            print(f"kind {kind}", *row, sep=separator, file=file)
+    found = figures(capsys, path, "-k", K, "--out", tmp_path / "l.csv")
+    assert found["left_out"] == ["row"]
+    assert found["columns"] == [f"x{i}" for i in range(X.shape[1])]
+    check_clusters(X, found, read_labels(tmp_path / "l.csv"))
+    assert found["distortion"] * len(X) <= best * factor
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_tables_with_one_fault(capsys, tmp_path, name):
+    if not (TABULAR / f"{name}.npz").exists():
+        pytest.skip("the shared data are not here")
+    lines = [",".join(map(repr, row)) for row in np.load(TABULAR / f"{name}.npz")["X"][:60].tolist()]
+    width = lines[0].count(",") + 1
+    first, *others = lines[40].split(",")
+    faults = {
+        ",".join(others): f"line 41 has {width - 1} fields, the first one has {width}",
+        lines[40] + ",0": f"line 41 has {width + 1} fields, the first one has {width}",
+        ",".join(["NaN", *others]): "a value is missing in line 41, column '0' (found 'NaN')",
+        ",".join(["", *others]): "a value is missing in line 41, column '0' (found '')",
+        ",".join(["-inf", *others]): "line 41, column '0': '-inf' is no finite number",
+        ",".join([first + "cm", *others]): "is no finite number",
+        lines[40].replace(",", ";"): f"line 41 has 1 fields, the first one has {width}",
+    }
+    for fault, words in faults.items():
+        (tmp_path / "t.csv").write_text("\n".join([*lines[:40], fault, *lines[41:]]))
+        assert words in refused(capsys, tmp_path / "t.csv", "-k", 3, "--out", tmp_path / "l.csv")
+    (tmp_path / "t.csv").write_text("\n".join(lines).replace(",", ";"))
+    assert "is its separator another one?" in refused(capsys, tmp_path / "t.csv", "-k", 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv"]

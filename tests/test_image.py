@@ -11,6 +11,7 @@ import stat
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ Image = pytest.importorskip("PIL.Image")
 from PIL import ImageCms, ImageOps, features  # noqa: E402
 
 import ckmeans  # noqa: E402
-from ckmeans import image as image_module  # noqa: E402
-from ckmeans.image import before_after, check_output, quantize, read_pixels  # noqa: E402
+from ckmeans import _oklab, _pixels  # noqa: E402
+from ckmeans.image import before_after, check_output, quantize, quantize_sizes, read_pixels  # noqa: E402
+
+PHOTOS = Path(__file__).parents[1] / ".." / "shared" / "data" / "photos"
 
 
 def make_rgba(height=40, width=60, seed=0):
@@ -333,14 +336,22 @@ def test_large_pictures_take_another_way_to_the_same_result(monkeypatch):
     """A table of colours and many strips must count and paint as sorting and one strip do."""
     array = make_rgb(50, 70)
     expected = quantize(array, 16, seed=0)
-    monkeypatch.setattr(image_module, "_STRIP", 3 * 70 + 1)
+    monkeypatch.setattr(_pixels, "STRIP", 3 * 70 + 1)
     strips = quantize(array, 16, seed=0)
-    monkeypatch.setattr(image_module, "_TABLE_FROM", 1)
+    monkeypatch.setattr(_pixels, "TABLE_FROM", 1)
     table = quantize(array, 16, seed=0)
     for result in (strips, table):
         np.testing.assert_array_equal(result.indices, expected.indices)
         np.testing.assert_array_equal(result.palette, expected.palette)
         assert result.report() == expected.report()
+
+
+def by_pillow(picture, K):
+    """A picture in K colours, by every method of Pillow's."""
+    methods = [Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE, Image.Quantize.FASTOCTREE]
+    if features.check("libimagequant"):
+        methods.append(Image.Quantize.LIBIMAGEQUANT)
+    return [picture.quantize(K, method=method, dither=Image.Dither.NONE) for method in methods]
 
 
 @pytest.mark.parametrize("K", [4, 16, 64, 256])
@@ -349,12 +360,182 @@ def test_below_pillows_own_methods(K):
         picture.load()
         original = as_array(picture)
     ours = quantize(original, K, seed=0).distortion
-    methods = [Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE, Image.Quantize.FASTOCTREE]
-    if features.check("libimagequant"):
-        methods.append(Image.Quantize.LIBIMAGEQUANT)
-    for method in methods:
-        theirs = picture.quantize(K, method=method, dither=Image.Dither.NONE)
-        assert ours < squared_error(as_array(theirs), original), method
+    for theirs in by_pillow(picture, K):
+        assert ours < squared_error(as_array(theirs), original)
+
+
+@pytest.mark.parametrize("name", ["china.jpg", "kodim05.png"])
+def test_real_photos_below_pillows_own_methods(name):
+    """Made smaller, so that it is quick."""
+    if not (PHOTOS / name).exists():
+        pytest.skip("the shared data are not here")
+    with Image.open(PHOTOS / name) as whole:
+        picture = whole.convert("RGB").resize((whole.width // 2, whole.height // 2))
+    original = np.asarray(picture)
+    for K in (4, 16, 64, 256):
+        ours = quantize(original, K, seed=0).distortion
+        for theirs in by_pillow(picture, K):
+            assert ours < squared_error(as_array(theirs), original), K
+
+
+# ---------------------------------------------------------------- OKLab, dithering, several sizes
+
+
+@pytest.mark.parametrize(
+    ("color", "lab"),
+    [
+        # White, and what B. Ottosson's matrices give for the corners of sRGB.
+        ((255, 255, 255), (1, 0, 0)),
+        ((0, 0, 0), (0, 0, 0)),
+        ((255, 0, 0), (0.62796, 0.22486, 0.12585)),
+        ((0, 255, 0), (0.86644, -0.23389, 0.17950)),
+        ((0, 0, 255), (0.45201, -0.03246, -0.31153)),
+    ],
+)
+def test_oklab_of_known_colours(color, lab):
+    np.testing.assert_allclose(_oklab.from_rgb(np.array([color], np.uint8))[0], lab, atol=2e-5)
+
+
+def test_oklab_and_back():
+    edges = [0, 1, 2, 9, 10, 11, 12, 127, 254, 255]
+    colors = np.array(np.meshgrid(edges, edges, edges, [0, 77, 255]), np.uint8).reshape(4, -1).T
+    for channels in (3, 4):
+        points = _oklab.from_rgb(colors[:, :channels])
+        assert points.dtype == np.float32
+        np.testing.assert_allclose(_oklab.to_rgb(points), colors[:, :channels], atol=0.01)
+
+
+def test_outside_of_srgb_is_no_number_in_disguise():
+    far = np.array([[0.5, 0.4, -0.4], [-0.1, 0, 0], [1.2, 0, 0]])
+    colors = _oklab.to_rgb(far)
+    assert np.isfinite(colors).all()
+    assert (colors[1] < 0).all()
+    assert (colors[2] > 255).all()
+
+
+@pytest.mark.parametrize("K", [4, 16, 64])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_oklab_looks_closer(K, alpha, tmp_path):
+    """Less error than from RGB where it was asked for, more where it was not; and each pixel has the
+    colour that is nearest in OKLab."""
+    array = make_rgba() if alpha else make_rgb()
+    rgb, lab = (quantize(array, K, seed=0, n_init=5, space=space) for space in ("rgb", "oklab"))
+    check_written(lab, array, tmp_path / "out.png")
+    assert lab.colors_after == K
+    assert rgb.distortion < lab.distortion
+    points = _oklab.from_rgb(array.reshape(-1, array.shape[2])).astype(np.float64)
+    errors = {}
+    for name, result in {"rgb": rgb, "lab": lab}.items():
+        places = _oklab.from_rgb(result.palette).astype(np.float64)
+        distances = ((points[:, None] - places) ** 2).sum(axis=2)
+        taken = distances[np.arange(len(points)), result.indices.ravel()]
+        errors[name] = taken.mean()
+        if name == "lab":
+            np.testing.assert_allclose(taken, distances.min(axis=1), atol=1e-6)
+    assert errors["lab"] < errors["rgb"]
+
+
+def floyd_steinberg(pixels, palette):
+    """A pixel after the other, with the nearest colour; the palette's rows."""
+    work, colors = pixels.astype(np.float64), palette.astype(np.float64)
+    height, width = pixels.shape[:2]
+    rows = np.empty((height, width), int)
+    for y, x in np.ndindex(height, width):
+        wanted = work[y, x].clip(0, 255)
+        rows[y, x] = ((wanted - colors) ** 2).sum(axis=1).argmin()
+        error = wanted - colors[rows[y, x]]
+        for down, right, share in ((0, 1, 7), (1, -1, 3), (1, 0, 5), (1, 1, 1)):
+            if y + down < height and 0 <= x + right < width:
+                work[y + down, x + right] += error * share / 16
+    return rows
+
+
+def test_dithering_keeps_the_mean_colour_of_areas(tmp_path):
+    """As well as error diffusion in exact arithmetic does, and far better than without."""
+    slopes = make_rgb(48, 64)
+    corners = np.array(np.meshgrid([0, 255], [0, 255], [0, 255]), np.uint8).reshape(3, 8).T
+    # The palette: nearly the corners, so that it can mix every colour of the slopes.
+    array = np.concatenate([np.repeat(corners, 8, axis=0)[None].repeat(300, axis=0), slopes])
+    plain, dithered = (quantize(array, 8, seed=0, dither=dither) for dither in (False, True))
+    check_written(dithered, array, tmp_path / "out.png")
+    assert sorted(map(tuple, dithered.palette.tolist())) == sorted(map(tuple, plain.palette.tolist()))
+    assert plain.distortion < dithered.distortion
+
+    def error_of_areas(pixels):
+        difference = (pixels[-48:].astype(np.float64) - slopes).reshape(6, 8, 8, 8, 3)
+        return (difference.mean(axis=(1, 3)) ** 2).mean()
+
+    exact = plain.palette[floyd_steinberg(slopes, plain.palette)]
+    ours = error_of_areas(dithered.palette[dithered.indices])
+    assert ours < 0.1 * error_of_areas(plain.palette[plain.indices])
+    assert ours < 1.5 * error_of_areas(exact)
+
+
+def test_dithering_sorts_the_palette_by_use():
+    result = quantize(make_rgb(), 16, seed=0, dither=True)
+    counts = np.bincount(result.indices.ravel(), minlength=len(result.palette))
+    assert counts.min() > 0
+    order = [(-count, *color) for count, color in zip(counts, result.palette, strict=True)]
+    assert order == sorted(order)
+
+
+def test_dithering_loses_nothing_where_all_colours_fit(tmp_path):
+    """Colours closer than the cells in which Pillow looks colours up."""
+    array = (100 + np.arange(48).reshape(4, 4, 3) % 7).astype(np.uint8)
+    result = quantize(array, 16, dither=True)
+    assert result.distortion == 0
+    check_written(result, array, tmp_path / "out.png")
+
+
+def test_dithering_refuses_transparency_by_name(tmp_path):
+    Image.fromarray(make_rgba()).save(tmp_path / "logo.png")
+    for source, name in ((make_rgba(), "image"), (tmp_path / "logo.png", r"logo\.png")):
+        with pytest.raises(ValueError, match=rf"{name} has transparent pixels"):
+            quantize(source, 4, dither=True)
+
+
+def test_grey_and_strided_pictures_are_dithered(monkeypatch, tmp_path):
+    monkeypatch.setattr(_pixels, "STRIP", 100)
+    grey = make_rgb()[::-1, ::2, 0]
+    result = quantize(grey, 3, seed=0, dither=True)
+    check_written(result, np.repeat(grey[..., None], 3, axis=2), tmp_path / "out.png")
+
+
+def test_several_sizes_are_as_one_by_one():
+    array = make_rgb()
+    for options in ({}, {"space": "oklab"}, {"dither": True, "n_init": 2}):
+        for K, result in zip((16, 3), quantize_sizes(array, [16, 3], seed=1, **options), strict=True):
+            alone = quantize(array, K, seed=1, **options)
+            np.testing.assert_array_equal(result.indices, alone.indices)
+            np.testing.assert_array_equal(result.palette, alone.palette)
+    assert quantize_sizes(array, []) == []
+    with pytest.raises(ValueError, match="K must be at most 256"):
+        quantize_sizes("missing.png", [4, 257])
+
+
+def png_chunks(path):
+    """{type: content} of the chunks of a PNG."""
+    data, at, chunks = path.read_bytes(), 8, {}
+    while at < len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        chunks[data[at + 4 : at + 8].decode()] = data[at + 8 : at + 8 + length]
+        at += 12 + length
+    return chunks
+
+
+@pytest.mark.parametrize("K", [2, 5, 200])
+@pytest.mark.parametrize("make", [make_rgb, make_rgba])
+def test_the_palette_in_the_file_is_the_palette(K, make, tmp_path):
+    """In its order, each colour with its transparency (and black behind them, by old Pillows)."""
+    result = quantize(make(), K, seed=0)
+    result.save(tmp_path / "out.png")
+    chunks = png_chunks(tmp_path / "out.png")
+    palette, alpha = result.palette[:, :3].tobytes(), result.palette[:, 3:].tobytes()
+    assert chunks["PLTE"].startswith(palette)
+    assert not any(chunks["PLTE"][len(palette) :])
+    assert len(chunks["PLTE"]) <= 3 << result.bit_depth
+    assert chunks.get("tRNS", b"").startswith(alpha)
+    assert ("tRNS" in chunks) == (make is make_rgba)
 
 
 def test_before_after_shows_both_and_the_palette():
@@ -421,6 +602,11 @@ def test_options_are_checked_even_where_there_is_nothing_to_cluster(option, arra
         quantize(array, 4, **{option: -1})
 
 
+def test_space_is_checked():
+    with pytest.raises(ValueError, match=r"space must be .*'rgb'.*'oklab'.*found 'lab'"):
+        quantize(make_rgb(), 4, space="lab")
+
+
 @pytest.mark.parametrize(
     ("array", "error", "words"),
     [
@@ -448,6 +634,29 @@ def test_deep_pictures_are_refused(mode, tmp_path):
     for source in (path, Image.new(mode, (5, 4))):
         with pytest.raises(ValueError, match=f"more than 8 bits.*{mode}.*reduce it first"):
             quantize(source, 4)
+
+
+def deep_png(values, color_type):
+    """A PNG of 16 bits a channel, which Pillow does not write."""
+    height, width = values.shape[:2]
+
+    def chunk(name, content):
+        check = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + check
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_deep_colour_counts_as_its_eight_bits_and_deep_grey_is_refused(tmp_path):
+    array = make_rgb()
+    (tmp_path / "deep.png").write_bytes(deep_png(257 * array.astype(int), 2))
+    check_written(quantize(tmp_path / "deep.png", 8, seed=0), array, tmp_path / "out.png")
+    (tmp_path / "grey.png").write_bytes(deep_png(257 * array[..., 0].astype(int), 0))
+    with pytest.raises(ValueError, match=r"grey\.png has pixels of more than 8 bits"):
+        quantize(tmp_path / "grey.png", 8)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "tiff"])

@@ -78,6 +78,22 @@ def test_clusters_in_other_dimensions(n):
         np.testing.assert_allclose(offsets.var(axis=0), variances[:2])
 
 
+@pytest.mark.parametrize(("shape", "kept_sparse"), [((60, 2), 0), ((60, 9), 0), ((60, 9), 1), ((700, 40), 1)])
+def test_sparse_points_are_drawn_where_dense_ones_are(shape, kept_sparse, monkeypatch):
+    sparse = pytest.importorskip("scipy.sparse")
+    if kept_sparse:
+        monkeypatch.setattr(plot, "_DENSE", 0)
+    rng = np.random.default_rng(0)
+    X = rng.random(shape) * (rng.random(shape) < 0.2) * np.arange(1, shape[1] + 1)
+    result = ckmeans.kmeans(sparse.csr_matrix(X), 3, seed=0, keep_path=True)
+    for draw in (plot.clusters, plot.path):
+        of_sparse, of_dense = drawn(draw(sparse.csc_array(X), result)), drawn(draw(X, result))
+        for got, expected in zip(of_sparse.collections, of_dense.collections, strict=True):
+            # A direction has no sign.
+            offsets, wanted = np.abs(got.get_offsets()), np.abs(expected.get_offsets())
+            np.testing.assert_allclose(offsets, wanted, rtol=1e-6, atol=1e-6)
+
+
 def test_many_points_are_drawn_as_a_sample():
     X = np.random.default_rng(0).random((30_000, 2))
     ax = plot.clusters(X, ckmeans.kmeans(X, 2, max_iter=1, seed=0))
@@ -105,6 +121,7 @@ def test_path_needs_a_path(X):
 def test_points_of_another_result(X):
     with pytest.raises(ValueError, match=r"X must be the points of the result, of shape \(150, 2\)"):
         plot.clusters(X[:-1], ckmeans.kmeans(X, 3, seed=0))
+    assert pyplot.get_fignums() == []
 
 
 def test_restarts(X):

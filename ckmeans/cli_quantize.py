@@ -1,0 +1,158 @@
+"""``ckmeans quantize`` and ``ckmeans demo``: pictures of few colours."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.resources
+import json
+import os
+from typing import Any
+
+__all__ = ["add_parsers"]
+
+
+def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
+    """Add both subcommands to the command line's parser."""
+    return [_add_quantize(commands), _add_demo(commands)]
+
+
+def _add_quantize(commands: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "quantize",
+        help="reduce a picture to a few colours",
+        description="Reduce a picture to at most K colours and write it as an indexed PNG; with --sizes "
+        "once for each of several K, side by side: OUT-4.png, OUT-16.png and so on.",
+    )
+    parser.add_argument("photo", metavar="PHOTO", help="any picture that Pillow reads")
+    number = parser.add_mutually_exclusive_group()
+    number.add_argument("-k", type=int, default=16, metavar="K", help="colours, 1 to 256 (16)")
+    number.add_argument("--sizes", metavar="K,K,...", help="several numbers of colours, such as 4,16,64")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT.png", help="where to write")
+    parser.add_argument(
+        "--space",
+        choices=("rgb", "oklab"),
+        default="rgb",
+        help="compare colours by their bytes, or as they look (rgb)",
+    )
+    parser.add_argument("--dither", action="store_true", help="spread the error: noise in place of bands")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the start (0)")
+    parser.add_argument("--n-init", type=int, default=1, metavar="N", help="restarts (1)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads (as many as allowed)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no report, no progress")
+    parser.set_defaults(run=_quantize)
+    return parser
+
+
+def _add_demo(commands: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "demo",
+        help="reduce a photo that comes with the package to 16 colours",
+        description="Reduce a photo that comes with the package to 16 colours and draw it before "
+        "and after, with the palette below.",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="ckmeans-demo.png",
+        metavar="OUT.png",
+        help="where to draw (ckmeans-demo.png)",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no report")
+    parser.set_defaults(run=_demo)
+    return parser
+
+
+def _quantize(arguments: argparse.Namespace) -> str:
+    from ckmeans import image
+
+    sizes = [arguments.k] if arguments.sizes is None else _numbers(arguments.sizes)
+    outputs = [arguments.output]
+    if arguments.sizes is not None:
+        outputs = [f"-{K}".join(os.path.splitext(arguments.output)) for K in sizes]
+    for output in outputs:
+        image.check_output(output)
+    results = image.quantize_sizes(
+        arguments.photo,
+        sizes,
+        space=arguments.space,
+        dither=arguments.dither,
+        seed=arguments.seed,
+        n_init=arguments.n_init,
+        n_threads=arguments.threads,
+        # One run over a photo's colours is too short for a bar.
+        progress=arguments.progress and arguments.n_init > 1,
+    )
+    for result, output in zip(results, outputs, strict=True):
+        result.save(output)
+    figures = [
+        {"photo": arguments.photo, "k": K, "output": output, **result.report()}
+        for K, output, result in zip(sizes, outputs, results, strict=True)
+    ]
+    if arguments.sizes is not None:
+        return json.dumps({"sizes": figures}) if arguments.json else _table(figures)
+    return json.dumps(figures[0]) if arguments.json else _report(figures[0])
+
+
+def _numbers(text: str) -> list[int]:
+    """The numbers of a list such as 4,16,64, each once."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdecimal() for word in words):
+        raise ValueError(f"--sizes must be numbers of colours, such as 4,16,64, found {text!r}")
+    return list(dict.fromkeys(int(word) for word in words))
+
+
+def _demo(arguments: argparse.Namespace) -> str:
+    from ckmeans import image
+
+    image.check_output(arguments.output)
+    shipped = importlib.resources.files("ckmeans").joinpath("data", "demo.jpg")
+    with importlib.resources.as_file(shipped) as photo:
+        result = image.quantize(photo, 16, seed=0)
+        image.save_png(image.before_after(photo, result), arguments.output)
+    output = os.path.abspath(arguments.output)
+    figures = {"photo": "demo.jpg", "output": output, **result.report()}
+    if arguments.json:
+        return json.dumps(figures)
+    return f"{_report(figures)}\nThe picture before and after, with its palette: {output}"
+
+
+# ---- words ---------------------------------------------------------------------------------------
+
+
+def _report(figures: dict[str, Any]) -> str:
+    """Say in a few aligned lines what `Quantized.report` counted."""
+    pixels = figures["width"] * figures["height"]
+    palette_bits = figures["colors_after"] * 8 * figures["channels"]
+    index_bits = (figures["bits_after"] - palette_bits) // pixels
+    sums = f"{figures['colors_after']} x {8 * figures['channels']} + {pixels} x {index_bits}"
+    lines = {
+        "picture": _picture(figures),
+        "colours": f"{figures['colors_before']:,} -> {figures['colors_after']:,}",
+        "J": f"{figures['distortion']:.12g} (mean squared distance to the written palette)",
+        "PSNR": _psnr(figures),
+        "bits": f"{figures['bits_before']:,} -> {figures['bits_after']:,} = {sums}",
+        "bytes": f"{figures['bytes_before']:,} -> {figures['bytes_after']:,} "
+        f"(PNG, {figures['bit_depth']} bits a pixel)",
+    }
+    return "\n".join(f"{name:<8} {value}" for name, value in lines.items())
+
+
+def _table(sizes: list[dict[str, Any]]) -> str:
+    """A line for the picture and one for each size."""
+    first = sizes[0]
+    lines = [
+        f"picture  {_picture(first)}, {first['colors_before']:,} colours, {first['bytes_before']:,} bytes",
+        f"{'colours':>7} {'J':>12} {'PSNR':>12} {'bytes':>12}  written to",
+    ]
+    for size in sizes:
+        numbers = f"{size['colors_after']:>7} {size['distortion']:>12.6g} {_psnr(size):>12}"
+        lines.append(f"{numbers} {size['bytes_after']:>12,}  {size['output']}")
+    return "\n".join(lines)
+
+
+def _picture(figures: dict[str, Any]) -> str:
+    return f"{figures['photo']}, {figures['width']} x {figures['height']} pixels"
+
+
+def _psnr(figures: dict[str, Any]) -> str:
+    return "nothing lost" if figures["psnr"] is None else f"{figures['psnr']:.2f} dB"
