@@ -177,18 +177,16 @@ def fit(points: Store, start: Any, beat: Any, options: dict[str, Any]) -> dict[s
 
 
 class Bar:
-    """A progress bar over restarts, or over the iterations of a single one."""
+    """A progress bar over so many things of a kind."""
 
-    def __init__(self, wanted: bool, n_init: int, max_iter: int) -> None:
+    def __init__(self, wanted: bool, total: int, unit: str) -> None:
         self.bar = None
         if wanted:
             try:
                 from tqdm.auto import tqdm
             except ImportError:
                 raise ImportError('progress=True needs tqdm: pip install "ckmeans-simd[progress]"') from None
-            self.bar = tqdm(
-                total=n_init if n_init > 1 else max_iter, unit="restart" if n_init > 1 else "iteration"
-            )
+            self.bar = tqdm(total=total, unit=unit)
 
     def __enter__(self) -> Callable[[int], None] | None:
         return None if self.bar is None else self.beat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,27 @@ _ROUNDS, _GROWN, _SWAPPED = 2, 3, 4
 _FINALISTS, _HEAT, _FINISH = 4, 2, 0.1
 
 
+def steps(ks: list[int]) -> int:
+    """How many steps a search takes, which `beat` counts."""
+    firsts_and_ends, climbs = 2 * len(ks), 2 * len(ks) - 1 - (ks[0] == 1)
+    return firsts_and_ends + _ROUNDS * (climbs + len(ks) - 1)
+
+
 class Search:
     """Restarts for every K on a sample, and more of them from what was found for its neighbours."""
 
     def __init__(
-        self, X: Prepared, ks: list[int], n_init: int, rng: np.random.Generator, options: dict[str, Any]
+        self,
+        X: Prepared,
+        ks: list[int],
+        n_init: int,
+        rng: np.random.Generator,
+        options: dict[str, Any],
+        beat: Callable[[int], None] | None = None,
     ) -> None:
         self.X, self.rng, self.options = X, rng, options
-        self.few = X.shape[1] <= _BOXED
+        self.beat, self.done = beat, 0
+        self.few = X.shape[1] <= _BOXED and X.has_rows
         self.sample = _sample(X, max(_SAMPLE, _SAMPLE_EACH * ks[-1]), rng)
         self.coarse = dict(options, tol=0.0 if self.few else options["tol"])
         self.best: Result | None = None
@@ -55,6 +69,12 @@ class Search:
         """Run these starts on the sample; found[K] keeps the best of them, the best of all first."""
         self.found[K].append(self._fit(self.sample, K, init, self.coarse, n_init))
         self.found[K].sort(key=lambda run: run.distortion)
+        self._tick()
+
+    def _tick(self) -> None:
+        self.done += 1
+        if self.beat is not None:
+            self.beat(self.done)
 
     def _fit(self, X: Prepared, K: int, init: Any, options: dict[str, Any], n_init: int = 1) -> Result:
         algorithm: Any = "cells" if self.few else "auto"
@@ -71,6 +91,7 @@ class Search:
             more = self._fit(self.X, K, start, self.options)
             best = min(more, best, before, key=lambda run: run.distortion)
         self.best = best
+        self._tick()
         return best
 
     def _finish(self, K: int) -> Result:
@@ -91,11 +112,11 @@ class Search:
         return [self._extended(X, centroids, squared, K) for _ in range(count)]
 
     def _extended(self, X: Prepared, centroids: np.ndarray, squared: np.ndarray, K: int) -> np.ndarray:
-        points, weights = _sources.inner(X), X.weights
+        weights = X.weights
         while len(centroids) < K:
             far = np.cumsum(squared if weights is None else squared * weights)
             row = min(int(np.searchsorted(far, self.rng.random() * far[-1], side="right")), len(X) - 1)
-            added = points[row : row + 1].astype(centroids.dtype)
+            added = _dense(_sources.rows(X, slice(row, row + 1))).astype(centroids.dtype)
             centroids = np.concatenate([centroids, added])
             if len(centroids) < K:
                 _, closer = assign(
@@ -103,6 +124,11 @@ class Search:
                 )
                 squared = np.minimum(squared, closer)
         return centroids
+
+
+def _dense(some: Any) -> np.ndarray:
+    dense: np.ndarray = some if isinstance(some, np.ndarray) else some.toarray()
+    return dense
 
 
 def _merged(result: Result, K: int) -> np.ndarray:
@@ -136,7 +162,7 @@ def _sample(X: Prepared, size: int, rng: np.random.Generator) -> Prepared:
     m = len(X)
     if m < 2 * size:
         return X
-    if X.shape[1] > _BOXED:
+    if X.shape[1] > _BOXED or not X.has_rows:
         return random_sample(X, size, rng)
     threads = _run.threads(None, X.size)
     means, weights = _run.in_safe_dtype(
@@ -148,10 +174,10 @@ def _sample(X: Prepared, size: int, rng: np.random.Generator) -> Prepared:
 
 def random_sample(X: Prepared, size: int, rng: np.random.Generator) -> Prepared:
     """About `size` points that weigh something; all points where they are few."""
-    points, weights = _sources.inner(X), X.weights
+    weights = X.weights
     if len(X) < 2 * size:
         return X
     rows = np.arange(len(X)) if weights is None else np.flatnonzero(weights)
     if len(rows) > size:
         rows = rows[np.unique(rng.integers(len(rows), size=size))]
-    return prepare(points[rows], sample_weight=None if weights is None else weights[rows])
+    return prepare(_sources.rows(X, rows), sample_weight=None if weights is None else weights[rows])

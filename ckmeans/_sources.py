@@ -115,6 +115,7 @@ class CSR:
             X = X.copy()
             X.sum_duplicates()
             self._take(X, name)
+        self.csr = X
 
     def _take(self, X: Any, name: str) -> None:
         self.shape: tuple[int, int] = X.shape
@@ -254,14 +255,19 @@ def points(X: Any) -> np.ndarray:
     return _validate.points(X)
 
 
-def dense(X: Any, sample_weight: object) -> Prepared:
-    """Points of an array, with their weights, prepared if they are not yet."""
+def prepared(X: Any, sample_weight: object) -> Prepared:
+    """Points that are an array or sparse rows, with their weights, prepared if they are not yet."""
     if not isinstance(X, Prepared):
-        array = _validate.points(X)
-        return Prepared(array, _validate.weights(sample_weight, len(array)))
+        given = points(X)
+        return Prepared(given, _validate.weights(sample_weight, len(given)))
     _validate.no_other_weights(sample_weight)
-    _validate.points(inner(X).original if isinstance(inner(X), CSR) else inner(X))
     return X
+
+
+def rows(X: Any, which: Any) -> Any:
+    """Some of the rows, as an array or as a sparse one."""
+    X = inner(X)
+    return X.csr[which] if isinstance(X, CSR) else X[which]
 
 
 def engine(X: Any, algorithm: object) -> str:

@@ -181,7 +181,8 @@ def run(
     def work(points: Store) -> dict[str, Any]:
         return _run.fit(points, start, beat, options)
 
-    with _run.Bar(progress, n_init, options["max_iter"]) as beat:
+    steps = (n_init, "restart") if n_init > 1 else (options["max_iter"], "iteration")
+    with _run.Bar(progress, *steps) as beat:
         return Result(**_run.in_safe_dtype(X, weights, work))
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _sources, _validate
+from ckmeans import _run, _sources, _validate
 from ckmeans._result import Result
-from ckmeans._search import Search, random_sample
+from ckmeans._search import Search, random_sample, steps
 from ckmeans._sources import Prepared
 from ckmeans.api import assign, kmeans
 
@@ -20,6 +20,7 @@ __all__ = ["Comparison", "Elbow", "Option", "compare", "elbow"]
 
 # The silhouette is that of so many points, where there are more.
 _JUDGED = 4096
+_ROWS = 1 << 16  # sparse rows whose squares are held at a time
 # A knee is clear where the distortion, against that of evenly spread points, lies below the chord by
 # this factor in logarithms. Uniform, normal and exponential noise in 1 to 8 dimensions, 100 to 1000
 # points, reached 0.31 in 576 draws; separate groups start at 0.43.
@@ -85,6 +86,7 @@ def elbow(
     sample_weight: ArrayLike | None = None,
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
+    progress: bool = False,
 ) -> Elbow:
     """The distortion for each K, and the knee of the curve where it has one.
 
@@ -100,7 +102,7 @@ def elbow(
 
     Parameters
     ----------
-    X : array_like of shape (m, n)
+    X : array_like or SciPy sparse of shape (m, n), or what `prepare` gave
         Points, as for `kmeans`.
     ks : iterable of int
         Numbers of clusters, for instance ``range(1, 11)``.
@@ -116,6 +118,8 @@ def elbow(
         As for `kmeans`.
     n_threads : int, optional
         As for `kmeans`.
+    progress : bool
+        Show a bar (needs tqdm).
 
     Returns
     -------
@@ -143,12 +147,14 @@ def elbow(
     >>> ckmeans.elbow(X, range(1, 8), seed=0)
     <ckmeans.Elbow: K=1..7, elbow at K=3>
     """
-    points = _sources.dense(X, sample_weight)
+    points = _sources.prepared(X, sample_weight)
     numbers = _validate.cluster_counts(ks, len(points))
     rng = np.random.default_rng(_validate.seed(seed))
     options = {"max_iter": max_iter, "tol": tol, "empty": "farthest", "n_threads": n_threads}
-    search = Search(points, numbers, _validate.integer("n_init", n_init, 1), rng, options)
-    results = [search.settle(K) for K in numbers]
+    n_init = _validate.integer("n_init", n_init, 1)
+    with _run.Bar(progress, steps(numbers), "step") as beat:
+        search = Search(points, numbers, n_init, rng, options, beat)
+        results = [search.settle(K) for K in numbers]
     judged = random_sample(points, _JUDGED, rng)
     silhouette = [simplified_silhouette(judged, r.centroids, judged.weights, n_threads) for r in results]
     ks_, J = np.array(numbers), np.array([result.distortion for result in results])
@@ -175,7 +181,6 @@ def simplified_silhouette(
     K = len(centroids)
     if K == 1:
         return math.nan
-    points = _sources.inner(X)
     labels, squared = assign(X, centroids, return_squared_distance=True, n_threads=n_threads)
     second = np.empty_like(squared)
     order = np.argsort(labels, kind="stable")
@@ -183,7 +188,9 @@ def simplified_silhouette(
     for k, rows in enumerate(np.split(order, ends[:-1])):
         if len(rows):
             others = np.delete(centroids, k, axis=0)
-            second[rows] = assign(points[rows], others, return_squared_distance=True, n_threads=n_threads)[1]
+            second[rows] = assign(
+                _sources.rows(X, rows), others, return_squared_distance=True, n_threads=n_threads
+            )[1]
     nearness = np.ones_like(squared)
     np.divide(squared, second, out=nearness, where=second > 0)
     return float(np.average(1 - np.sqrt(nearness), weights=weights))
@@ -283,7 +290,7 @@ def compare(
 
     Parameters
     ----------
-    X : array_like of shape (m, n)
+    X : array_like or SciPy sparse of shape (m, n), or what `prepare` gave
         Points, in their own units.
     ks : iterable of int
         Numbers of clusters, for instance ``[3, 5]``.
@@ -316,7 +323,7 @@ def compare(
     >>> ckmeans.compare(heights, [2, 3, 4], cost=5.0, seed=0).best.K
     3
     """
-    points = _sources.dense(X, sample_weight)
+    points = _sources.prepared(X, sample_weight)
     numbers = _validate.cluster_counts(ks, len(points))
     seed = np.random.default_rng(_validate.seed(seed))
     costs = [_validate.cost_of(cost, K) for K in numbers]
@@ -328,15 +335,43 @@ def compare(
     return Comparison(options, best)
 
 
-def _option(X: np.ndarray, weights: np.ndarray | None, result: Result, cost: float) -> Option:
-    K = len(result.centroids)
-    each = np.bincount(result.labels, weights, K)
+def _option(X: Any, weights: np.ndarray | None, result: Result, cost: float) -> Option:
+    each = np.bincount(result.labels, weights, len(result.centroids))
     order = np.argsort(-each, kind="stable")
-    spread = np.empty(result.centroids.shape)
-    for k in range(K):
-        rows = np.flatnonzero(result.labels == k)
-        squares = (X[rows] - result.centroids[k].astype(np.float64)) ** 2
-        spread[k] = np.sqrt(np.average(squares, axis=0, weights=None if weights is None else weights[rows]))
+    spread = np.sqrt(_variance(X, weights, result))
     return Option(
-        K, result.centroids[order], each[order] / each.sum(), spread[order], result.distortion, cost
+        len(order), result.centroids[order], each[order] / each.sum(), spread[order], result.distortion, cost
     )
+
+
+def _variance(X: Any, weights: np.ndarray | None, result: Result) -> np.ndarray:
+    """The mean square of each feature's distance to the centroid, within each cluster."""
+    centroids = result.centroids.astype(np.float64)
+    if not isinstance(X, np.ndarray):
+        return _variance_of_sparse(X.csr, weights, result.labels, centroids)
+    variance = np.empty(centroids.shape)
+    for k, centroid in enumerate(centroids):
+        rows = np.flatnonzero(result.labels == k)
+        squares = (X[rows] - centroid) ** 2
+        variance[k] = np.average(squares, axis=0, weights=None if weights is None else weights[rows])
+    return variance
+
+
+def _variance_of_sparse(
+    X: Any, weights: np.ndarray | None, labels: np.ndarray, centroids: np.ndarray
+) -> np.ndarray:
+    """The same by sums of x and of x**2, some rows at a time: none need be dense."""
+    from scipy.sparse import csr_array
+
+    weights = np.ones(len(labels)) if weights is None else weights
+    sums, squares = np.zeros(centroids.shape), np.zeros(centroids.shape)
+    for start in range(0, len(labels), _ROWS):
+        rows = csr_array(X[start : start + _ROWS]).astype(np.float64)
+        part = slice(start, start + rows.shape[0])
+        into = labels[part], np.arange(rows.shape[0])
+        clusters = csr_array((weights[part], into), shape=(len(centroids), rows.shape[0]))
+        sums += (clusters @ rows).toarray()
+        squares += (clusters @ rows.multiply(rows)).toarray()
+    total = np.bincount(labels, weights, len(centroids))[:, None]
+    variance: np.ndarray = squares / total - 2 * centroids * (sums / total) + centroids**2
+    return np.maximum(variance, 0)

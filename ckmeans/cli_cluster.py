@@ -124,7 +124,14 @@ def _scaled(X: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
 def _elbow(X: np.ndarray, ks: range, arguments: argparse.Namespace) -> dict[str, Any]:
     from ckmeans.choose import elbow
 
-    found = elbow(X, ks, n_init=arguments.n_init, seed=arguments.seed, n_threads=arguments.threads)
+    found = elbow(
+        X,
+        ks,
+        n_init=arguments.n_init,
+        seed=arguments.seed,
+        n_threads=arguments.threads,
+        progress=arguments.progress,
+    )
     if arguments.plot:
         _save_figure(found.plot(), arguments.plot)
     return {

@@ -182,12 +182,10 @@ def _with_points(X: ArrayLike, result: Result, ax: Axes | None, alpha: float) ->
         raise ValueError(
             f"X must be the points of the result, of shape {expected}, found shape {points.shape}"
         )
-    some = points.original.tocsr() if isinstance(points, _sources.CSR) else points
-    labels = result.labels
-    if len(labels) > _MOST_POINTS:
-        rows = np.random.default_rng(0).choice(len(labels), _MOST_POINTS, replace=False)
-        some, labels = some[rows], labels[rows]
-    some = some.astype(np.float64)
+    rows: Any = slice(None)
+    if len(points) > _MOST_POINTS:
+        rows = np.random.default_rng(0).choice(len(points), _MOST_POINTS, replace=False)
+    some, labels = _sources.rows(points, rows).astype(np.float64), result.labels[rows]
     if not isinstance(some, np.ndarray) and math.prod(some.shape) <= _DENSE:
         some = some.toarray()
     onto_plane = _plane(some)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ckmeans
-from ckmeans import _boxes
+from ckmeans import _boxes, choose
 from ckmeans._store import Store
 from ckmeans.choose import knee, simplified_silhouette
 
@@ -126,12 +126,77 @@ def test_wrong_ks(call, ks, error, words):
         call(np.zeros((20, 1)), ks)
 
 
+def sparse_groups(m, n=12):
+    """Four groups of points of which most values are 0, as an array and as sparse columns."""
+    sparse = pytest.importorskip("scipy.sparse")
+    rng = np.random.default_rng(0)
+    X = np.zeros((m, n))
+    for k in range(4):
+        X[k::4, 3 * k : 3 * k + 3] = rng.normal(5 + k, 1, X[k::4, 3 * k : 3 * k + 3].shape)
+    return X, sparse.csc_matrix(X)
+
+
+@pytest.mark.parametrize("m", [400, 20_000])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sparse_points_as_dense_ones(m, weighted):
+    X, rows = sparse_groups(m)
+    weights = np.random.default_rng(1).integers(0, 3, m) if weighted else None
+    options = {"n_init": 2, "sample_weight": weights, "seed": 0}
+    dense, sparse = (ckmeans.elbow(points, range(1, 7), **options) for points in (X, rows))
+    assert dense.knee == sparse.knee == 4
+    np.testing.assert_allclose(sparse.distortions[:4], dense.distortions[:4], rtol=1e-9)
+    np.testing.assert_allclose(sparse.distortions[4:], dense.distortions[4:], rtol=0.02)
+    np.testing.assert_allclose(sparse.silhouette[1:4], dense.silhouette[1:4], rtol=1e-6)
+    np.testing.assert_allclose(sparse.calinski_harabasz[1:4], dense.calinski_harabasz[1:4], rtol=1e-6)
+    prepared = ckmeans.prepare(rows, sample_weight=weights)
+    again = ckmeans.elbow(prepared, range(1, 7), n_init=2, seed=0)
+    np.testing.assert_array_equal(again.distortions, sparse.distortions)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_sparse_points_of_few_features(n):
+    sparse = pytest.importorskip("scipy.sparse")
+    X = groups(3, n, each=7000)
+    found = ckmeans.elbow(sparse.csr_array(X), range(1, 7), n_init=2, seed=0)
+    assert found.knee == 3
+    mean = ckmeans.kmeans(X, 3, n_init=5, seed=0).distortion
+    assert found.distortions[2] == pytest.approx(mean, rel=1e-6)
+
+
+@pytest.mark.parametrize("ks", [[1], [4], [1, 2, 3, 4], [2, 5, 6]])
+def test_progress_changes_nothing_and_comes_to_its_end(ks, capsys):
+    pytest.importorskip("tqdm")
+    X = groups(3)
+    plain = ckmeans.elbow(X, ks, n_init=2, seed=0)
+    assert capsys.readouterr().err == ""
+    shown = ckmeans.elbow(X, ks, n_init=2, seed=0, progress=True)
+    np.testing.assert_array_equal(shown.distortions, plain.distortions)
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert "100%" in last
+    done, total = last.split("|")[2].split()[0].split("/")
+    assert done == total
+
+
 def test_wrong_n_init():
     with pytest.raises(ValueError, match="n_init must be at least 1"):
         ckmeans.elbow(np.zeros((20, 1)), [1], n_init=0)
 
 
 # ---- compare -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_compare_of_sparse_points(weighted, monkeypatch):
+    monkeypatch.setattr(choose, "_ROWS", 150)
+    X, rows = sparse_groups(400)
+    weights = np.random.default_rng(1).integers(0, 3, 400) if weighted else None
+    dense, sparse = (
+        ckmeans.compare(points, [2, 4], cost=1.0, sample_weight=weights, seed=0) for points in (X, rows)
+    )
+    assert dense.best.K == sparse.best.K == 4
+    for ours, expected in zip(sparse.options, dense.options, strict=True):
+        for name in ("centroids", "shares", "spread", "total"):
+            np.testing.assert_allclose(getattr(ours, name), getattr(expected, name), rtol=1e-7, atol=1e-7)
 
 
 def test_compare_describes_the_clusters_in_the_data_units():
