@@ -94,6 +94,11 @@ def test_sparse_points_are_drawn_where_dense_ones_are(shape, kept_sparse, monkey
             np.testing.assert_allclose(offsets, wanted, rtol=1e-6, atol=1e-6)
 
 
+def test_prepared_points_are_drawn(X):
+    result = ckmeans.kmeans(X, 3, seed=0)
+    np.testing.assert_array_equal(plot.clusters(ckmeans.prepare(X), result).collections[0].get_offsets(), X)
+
+
 def test_many_points_are_drawn_as_a_sample():
     X = np.random.default_rng(0).random((30_000, 2))
     ax = plot.clusters(X, ckmeans.kmeans(X, 2, max_iter=1, seed=0))
