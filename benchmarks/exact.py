@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from benchmarks.data import Array
 
-SCORES = 1 << 22  # scores held at a time
+VALUES = 1 << 22  # scores, or values of rows, held at a time
 
 
 def distortion(X: Array, centroids: Array) -> float:
     """J: the mean squared distance of the rows to their nearest centroid."""
-    return sum(float(squared.sum()) for _, squared in _nearest(X, centroids)) / len(X)
+    return sum(float(squared.sum()) for _, squared in _nearest(X, centroids)) / X.shape[0]
 
 
 def labels(X: Array, centroids: Array) -> NDArray[np.int32]:
@@ -40,9 +40,10 @@ def _nearest(X: Array, centroids: Array) -> Iterator[tuple[Array, Array]]:
     shift = C.mean(axis=0)  # the expanded distance is worthless far from the origin
     C = C - shift
     halves = 0.5 * np.einsum("kj,kj->k", C, C)
-    size = max(1, SCORES // len(C))
-    for start in range(0, len(X), size):
-        rows = np.asarray(X[start : start + size], np.float64) - shift
+    size = max(1, VALUES // max(C.shape))
+    for start in range(0, X.shape[0], size):
+        part = X[start : start + size]
+        rows = np.asarray(part if isinstance(part, np.ndarray) else part.toarray(), np.float64) - shift
         label = (halves - rows @ C.T).argmin(axis=1)
         difference = rows - C[label]
         yield label, np.einsum("ij,ij->i", difference, difference)
