@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.data import Array
 
-VALUES = 1 << 22  # scores, or values of rows, held at a time
+SCORES = 1 << 22  # scores held at a time
 
 
 def distortion(X: Array, centroids: Array) -> float:
@@ -37,13 +38,26 @@ def lloyd_step(X: Array, centroids: Array) -> Array:
 def _nearest(X: Array, centroids: Array) -> Iterator[tuple[Array, Array]]:
     """Chunk by chunk, the label of each row and its squared distance, taken from differences."""
     C = np.asarray(centroids, np.float64)
+    if not isinstance(X, np.ndarray):
+        yield from _nearest_of_sparse(X, C)
+        return
     shift = C.mean(axis=0)  # the expanded distance is worthless far from the origin
     C = C - shift
     halves = 0.5 * np.einsum("kj,kj->k", C, C)
-    size = max(1, VALUES // max(C.shape))
-    for start in range(0, X.shape[0], size):
-        part = X[start : start + size]
-        rows = np.asarray(part if isinstance(part, np.ndarray) else part.toarray(), np.float64) - shift
+    size = max(1, SCORES // len(C))
+    for start in range(0, len(X), size):
+        rows = np.asarray(X[start : start + size], np.float64) - shift
         label = (halves - rows @ C.T).argmin(axis=1)
         difference = rows - C[label]
         yield label, np.einsum("ij,ij->i", difference, difference)
+
+
+def _nearest_of_sparse(X: Any, C: Array) -> Iterator[tuple[Array, Array]]:
+    """The same from expanded distances: rows of zeros that stay sparse cannot be shifted."""
+    halves = 0.5 * np.einsum("kj,kj->k", C, C)
+    size = max(1, SCORES // len(C))
+    for start in range(0, X.shape[0], size):
+        rows = X[start : start + size].astype(np.float64)
+        scores = halves - rows @ C.T
+        norms = np.asarray(rows.multiply(rows).sum(axis=1)).ravel()
+        yield scores.argmin(axis=1), norms + 2 * scores.min(axis=1)

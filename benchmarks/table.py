@@ -12,10 +12,9 @@ from benchmarks.report import Report, goals, interval, seconds_text
 
 GRID = """\
 20 iterations from the same rows in every cell; small m is 2,000, large m stands in the cell. A cell has the
-engine that "auto" took, then two ratios, medians of paired rounds: the time of the fastest peer (of
-scikit-learn, scikit-learn-intelex, faiss, OpenCV) by that of "auto", and the time of the best engine asked for by name by
-that of "auto". No mark: the lower end of the 95 % interval is at least 1 (peers), 1/1.1 (engines). "?": the
-interval reaches below. **!**: all of it is below.
+engine that "auto" took, then two ratios, medians of paired rounds: fastest peer / auto (scikit-learn,
+scikit-learn-intelex, faiss, OpenCV), and best engine asked for by name / auto. No mark: the lower end of the
+95 % interval is at least 1 (peers), 1/1.1 (engines). "?": the interval reaches below. **!**: all of it does.
 """
 
 

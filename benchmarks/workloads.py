@@ -377,6 +377,17 @@ def _whole_job() -> Iterator[Workload]:
             iterations=10,
             goals=(Goal(2.0, ("sklearn",)),),
         )
+    yield Workload(
+        name="memory-text-500MB",
+        group="memory",
+        kind="fit",
+        data=Text(2_240_000, TFIDF),
+        K=20,
+        peers=("sklearn",),
+        iterations=3,
+        memory_goal=0.107,  # 20 % of X and 6 K n 8 bytes
+        measures_memory_only=True,
+    )
 
 
 def _grid() -> Iterator[Workload]:
@@ -385,7 +396,7 @@ def _grid() -> Iterator[Workload]:
         engines = ENGINES if n <= 8 else tuple(e for e in ENGINES if e != "ckmeans-cells")
         for column, K in enumerate((2, 8, 64, 256, 1000)):
             for size, m in enumerate((2_000, _many(n, K))):
-                both = dict(_both(m, n, max(K, 32)))
+                both = dict(_both(m, n, 32))
                 kind = "blobs" if (row + column + size) % 2 else "uniform"  # as on a chessboard
                 yield Workload(
                     name=f"grid-{_short(m)}-{n}-{K}-{kind}",
