@@ -22,8 +22,8 @@ def save(reports: Sequence[Report], path: Path) -> None:
     figure = Figure(layout="constrained")
     if found := grid.cells(reports):
         _heat_maps(figure, found)
-    elif any(report.workload.kind in GROWTH for report in reports):
-        _curves(figure, reports)
+    elif growing := [r for r in reports if r.workload.kind in GROWTH and r.lines[0].curve]:
+        _curves(figure, growing)
     else:
         _bars(figure, reports)
     figure.savefig(path, dpi=100)

@@ -315,8 +315,8 @@ def _scaling() -> Iterator[Workload]:
     sources: list[Source] = [
         Uniform(sizes[-1], 2),
         Blobs(sizes[-1], 3, 256),
-        Blobs(sizes[-1], 16, 256),
-        Blobs(sizes[-1], 128, 256),
+        Blobs(sizes[-1], 16, 32),
+        Blobs(sizes[-1], 128, 32),  # fewer than K, or it is stable too early
     ]
     for data, n in zip(sources, (2, 3, 16, 128), strict=True):
         yield Workload(
