@@ -64,7 +64,7 @@ class Contender:
         self.task = task
         self.name = task.contender
         self.trouble = ""
-        self.left_out = False
+        self.left_out = ""  # why, where further rounds do without it
         self.first: Measured | None = None
         self.rounds: list[Measured] = []
         self.growth: int | None = None

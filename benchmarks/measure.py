@@ -24,6 +24,7 @@ CONFIDENCE = 0.95
 Curve = Sequence[tuple[int, float]]
 
 FAR_AT_ONCE, FAR = 4.0, 2.5  # times as slow as the fastest rival: after the first call, after a round
+SETTLED_BY, SETTLED = 6, 1.5  # rounds, and how far beyond the goal the worst of them lies
 JUDGED = 1 << 24  # distances that the judge computes for a contender of an economical workload
 
 
@@ -127,22 +128,33 @@ def _interleave(workload: Workload, contenders: Sequence[Contender], rounds: int
     for number in range(1, rounds + 1):
         if workload.economical:
             _leave_out(workload, contenders)
-        begin = number % len(contenders)
-        for contender in (*contenders[begin:], *contenders[:begin]):
-            if not contender.left_out:
-                time.sleep(REST)
-                contender.run(number)
+        those = [contender for contender in contenders if not contender.left_out]
+        if number > 1 and len(those) == 1:
+            return
+        begin = number % len(those)
+        for contender in (*those[begin:], *those[:begin]):
+            time.sleep(REST)
+            contender.run(number)
 
 
 def _leave_out(workload: Workload, contenders: Sequence[Contender]) -> None:
-    """Further rounds are for those that may be the fastest of the rivals that a goal names."""
+    """Further rounds are for those who may yet decide whether a goal is met."""
     for goal in workload.goals:
         rivals = [c for c in contenders if c.name in goal.against and c.first and not c.trouble]
-        pace = {contender.name: _pace(contender, contenders[0]) for contender in rivals}
+        pace = {rival.name: _pace(rival, contenders[0]) for rival in rivals}
         for rival in rivals:
-            long = bool(rival.rounds) or (rival.first is not None and rival.first.seconds > SHORTEST)
             far = FAR if rival.rounds else FAR_AT_ONCE
-            rival.left_out |= long and pace[rival.name] > far * min(pace.values())
+            if pace[rival.name] > far * min(pace.values()) and _lasts(rival):
+                rival.left_out = rival.left_out or "far behind"
+            elif len(rival.rounds) == SETTLED_BY:
+                clear = _ratio(workload, rival, contenders[0])[0].least > SETTLED * goal.bound
+                rival.left_out = rival.left_out or ("settled" if clear else "")
+
+
+def _lasts(contender: Contender) -> bool:
+    """Whether its pace is known: a single short call tells nothing."""
+    assert contender.first is not None
+    return bool(contender.rounds) or contender.first.seconds > SHORTEST
 
 
 def _pace(contender: Contender, baseline: Contender) -> float:
@@ -163,7 +175,8 @@ def _line(workload: Workload, X: Array, contender: Contender, baseline: Contende
     outcome = contender.first.outcome
     line.n_iter, line.engine = outcome.n_iter, outcome.engine
     line.notes += [outcome.note] if outcome.note else []
-    line.notes += ["far behind, left out of further rounds"] if contender.left_out else []
+    if contender.left_out:
+        line.notes += [f"{contender.left_out}: left out after {len(contender.rounds)} rounds"]
     line.J = _mean_distortion(workload, X, contender)
     if workload.measures_memory_only:
         line.seconds = [contender.first.seconds]

@@ -80,7 +80,7 @@ class Workload:
     memory_goal: float | None = None  # GiB on top of the array
     J_goal: float | None = None  # J at most so many times that of the first peer
     sizes: tuple[int, ...] = ()  # numbers of rows or clusters that one call goes through
-    economical: bool = False  # one of many: workers stay, and who is far behind is left out
+    economical: bool = False  # one of many: workers stay, rounds only for those who may decide a goal
     measures_memory_only: bool = False
     by_default: bool = True
 
@@ -413,8 +413,8 @@ def _grid() -> Iterator[Workload]:
 
 
 def _many(n: int, K: int) -> int:
-    """Rows for about 1e9 multiplications an iteration; 10,000 to a million, and at most 8M values."""
-    rows = min(1e9 / ((n + 4) * K), 1e6, 8e6 / n)
+    """Rows for about 7e8 multiplications an iteration; 10,000 to a million, and at most 8M values."""
+    rows = min(7e8 / ((n + 4) * K), 1e6, 8e6 / n)
     return max(10_000, round(rows / 10_000) * 10_000)
 
 
