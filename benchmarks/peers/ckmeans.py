@@ -187,7 +187,7 @@ def _calls(prepared: bool, job: Job) -> Run:
     import ckmeans
 
     def run(number: int) -> Outcome:
-        X = ckmeans.prepare(job.X, n_threads=job.threads) if prepared else job.X
+        X = ckmeans.prepare(job.X) if prepared else job.X
         for K in job.sizes:
             result = ckmeans.kmeans(X, K, seed=number, n_threads=job.threads)
         return _outcome(result)
