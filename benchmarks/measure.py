@@ -193,18 +193,19 @@ def _line(workload: Workload, X: Array, contender: Contender, baseline: Contende
 def _ratio(workload: Workload, contender: Contender, baseline: Contender) -> tuple[Spread, str]:
     """The paired ratios; for each iteration where only one did all that were asked."""
     pairs = list(zip(contender.calls, baseline.calls, strict=False))
-    ratios = [their.seconds / our.seconds for their, our in pairs]
+    ratios = [peer.seconds / own.seconds for peer, own in pairs]
     if workload.has_yardstick:
         return spread([1 / ratio for ratio in ratios]), ""
     if workload.kind == "elbow":
-        return spread(ratios), _higher(*(measured.outcome.curve for measured in pairs[0]))
-    theirs, ours = (measured.outcome.n_iter for measured in pairs[0])
-    if not workload.asks_iterations or theirs is None or ours is None or theirs == ours:
+        theirs, ours = ([each.outcome.curve for each in side] for side in zip(*pairs, strict=True))
+        return spread(ratios), _higher(theirs, ours)
+    their, our = (measured.outcome.n_iter for measured in pairs[0])
+    if not workload.asks_iterations or their is None or our is None or their == our:
         return spread(ratios), ""
-    if workload.iterations not in (theirs, ours):
+    if workload.iterations not in (their, our):
         return spread(ratios), "both stable early"
-    remark = f"ratio for each iteration: {theirs} against {ours}"
-    return spread([ratio * ours / theirs for ratio in ratios]), remark
+    remark = f"ratio for each iteration: {their} against {our}"
+    return spread([ratio * our / their for ratio in ratios]), remark
 
 
 def _mean_distortion(workload: Workload, X: Array, contender: Contender) -> float | None:
@@ -239,10 +240,11 @@ def _medians(curves: Sequence[Curve]) -> list[tuple[int, float]]:
     return list(zip(sizes, map(statistics.median, values), strict=True))
 
 
-def _higher(theirs: Curve, ours: Curve) -> str:
+def _higher(theirs: Sequence[Curve], ours: Sequence[Curve]) -> str:
     """How far our distortions lie above theirs at worst, size by size, and whether they ever rise."""
-    excess, K = max((mine / other - 1, K) for (K, mine), (_, other) in zip(ours, theirs, strict=True))
-    rises = any(after[1] > before[1] for before, after in pairwise(ours))
+    pairs = zip(_medians(ours), _medians(theirs), strict=True)
+    excess, K = max((mine / other - 1, K) for (K, mine), (_, other) in pairs)
+    rises = any(after[1] > before[1] for curve in ours for before, after in pairwise(curve))
     return f"J of ckmeans at worst {excess:+.4%} (K={K}), {'RISES' if rises else 'never rises'} with K"
 
 
