@@ -6,8 +6,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
-from benchmarks import machine, measure, plot, report
+from benchmarks import machine, measure, plot, report, table
+from benchmarks.contender import Crew
 from benchmarks.data import missing_files
 from benchmarks.peers import PEERS
 from benchmarks.workloads import WORKLOADS, Workload, select
@@ -31,20 +33,31 @@ def main() -> int:
     settings = measure.Settings(options.data, options.rounds, options.threads, options.scale)
     out = sys.stderr if options.json == "-" else sys.stdout
     described = machine.describe(options.threads)
+    try:
+        reports = _earlier(options.json, described, settings)
+    except ValueError as error:
+        print(f"benchmarks: {options.json} {error}", file=sys.stderr)
+        return 2
     print(report.machine_text(described), file=out, flush=True)
-    reports: list[report.Report] = []
-    for workload in chosen:
-        if missing := missing_files(workload.data, options.data):
-            print(f"\n{workload.name}\n  skipped: the data folder has no {missing[0]}", file=out)
-            continue
-        lines = measure.run(workload, options.peers or workload.peers, settings)
-        reports.append(report.Report(workload, lines))
-        print(report.text(reports[-1], settings), file=out, flush=True)
-        _save(options.json, report.as_json(described, reports, settings))
+    with Crew() as crew:
+        for workload in chosen:
+            if options.resume and workload.name in reports:
+                continue
+            if missing := missing_files(workload.data, options.data):
+                print(f"\n{workload.name}\n  skipped: the data folder has no {missing[0]}", file=out)
+                continue
+            lines = measure.run(workload, options.peers or workload.peers, settings, crew)
+            done = report.Report(workload, lines, report.definition(workload, settings))
+            reports[workload.name] = done
+            print(report.text(done), file=out, flush=True)
+            _save(options.json, report.as_json(described, reports.values(), settings))
     if options.json == "-":
-        print(report.as_json(described, reports, settings))
+        print(report.as_json(described, reports.values(), settings))
+    shown = [reports[workload.name] for workload in chosen if workload.name in reports]
+    if options.table:
+        options.table.write_text(table.markdown(described, shown))
     if options.plot:
-        plot.save(reports, options.plot)
+        plot.save(shown, options.plot)
     return 0
 
 
@@ -70,7 +83,13 @@ def _parser() -> argparse.ArgumentParser:
         default=machine.usable_cores(),
         help="threads for every contender (default: all cores)",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the results as JSON; - is stdout")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the results as JSON, or add them to it; - is stdout"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out the workloads that the JSON file already has"
+    )
+    parser.add_argument("--table", type=Path, metavar="FILE.md", help="write the ratios as Markdown")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the ratios")
     parser.add_argument(
         "--data",
@@ -112,6 +131,16 @@ def _limit_threads(threads: int) -> None:
     """For the processes to come: each is started afresh and reads these when it loads."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
+
+
+def _earlier(
+    file: str | None, described: dict[str, Any], settings: measure.Settings
+) -> dict[str, report.Report]:
+    """What the JSON file has already, by the name of the workload."""
+    if not file or file == "-" or not Path(file).exists():
+        return {}
+    found = report.from_json(Path(file).read_text(), described, settings)
+    return {earlier.workload.name: earlier for earlier in found}
 
 
 def _save(file: str | None, results: str) -> None:

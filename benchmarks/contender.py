@@ -13,25 +13,74 @@ PATIENCE = 1800  # seconds that a contender may take for one answer
 GLANCE = 0.002  # seconds between two looks at a worker's memory
 
 
+class Worker:
+    """A process that does one task after another."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, far = context.Pipe()
+        self.process = context.Process(target=serve, args=(far,), daemon=True)
+        self.process.start()
+        far.close()
+
+    def end(self) -> None:
+        """End the process, which should be waiting for a task."""
+        if self.process.is_alive():
+            self.pipe.send(None)
+            self.process.join(5)
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+class Crew:
+    """The workers, one a contender: kept for its next task until they are dismissed."""
+
+    def __init__(self) -> None:
+        self._workers: dict[str, Worker] = {}
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.dismiss()
+
+    def worker(self, name: str) -> Worker:
+        """The contender's worker, a new one where it has none or its last one died."""
+        if name not in self._workers or not self._workers[name].process.is_alive():
+            self._workers[name] = Worker()
+        return self._workers[name]
+
+    def dismiss(self) -> None:
+        """End them all."""
+        while self._workers:
+            self._workers.popitem()[1].end()
+
+
 class Contender:
     """A contender at work on one workload; ``trouble`` says what stopped it, if anything."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, worker: Worker) -> None:
         self.task = task
+        self.name = task.contender
         self.trouble = ""
+        self.left_out = ""  # why, where further rounds do without it
         self.first: Measured | None = None
         self.rounds: list[Measured] = []
         self.growth: int | None = None
-        context = multiprocessing.get_context("spawn")
-        self._pipe, far = context.Pipe()
-        self._process = context.Process(target=serve, args=(far, task), daemon=True)
-        self._process.start()
-        far.close()
+        self._worker = worker
+        self._pipe = worker.pipe
+        self._pipe.send(task)
         self._measure()
+
+    @property
+    def calls(self) -> list[Measured]:
+        """What counts: the rounds, or the first call where it was not let into any."""
+        return self.rounds or ([self.first] if self.first and self.left_out else [])
 
     def run(self, number: int) -> None:
         """One more round."""
-        if self.trouble:
+        if self.trouble or self.left_out:
             return
         self._pipe.send(number)
         answer = self._answer()
@@ -39,22 +88,18 @@ class Contender:
             self.rounds.append(answer)
 
     def close(self) -> None:
-        """End the worker."""
-        if self._process.is_alive() and not self.trouble:
+        """End the task; the worker waits for the next one."""
+        if not self.trouble:
             self._pipe.send(None)
-            self._process.join(5)
-        self._process.kill()
-        self._process.join()
-        self._pipe.close()
 
     def _measure(self) -> None:
         """The first call, with an eye on the memory that no file stands behind."""
         before = self._answer()
         if self.trouble:
             return
-        peak = 0
-        while not self._pipe.poll(GLANCE) and self._process.is_alive():
-            peak = max(peak, memory.resident("RssAnon", self._process.pid or 0) or 0)
+        process, peak = self._worker.process, 0
+        while not self._pipe.poll(GLANCE) and process.is_alive():
+            peak = max(peak, memory.resident("RssAnon", process.pid or 0) or 0)
         answer = self._answer()
         if isinstance(answer, Measured):
             self.first = answer
@@ -67,11 +112,12 @@ class Contender:
         try:
             if not self._pipe.poll(PATIENCE):
                 self.trouble = f"no answer in {PATIENCE} s"
+                self._worker.process.kill()
                 return None
             message = self._pipe.recv()
         except (EOFError, OSError):
-            self._process.join(5)
-            self.trouble = _manner_of_death(self._process.exitcode)
+            self._worker.process.join(5)
+            self.trouble = _manner_of_death(self._worker.process.exitcode)
             return None
         if isinstance(message, str):
             self.trouble = message

@@ -167,6 +167,24 @@ class Tiled:
         return X
 
 
+@dataclass(frozen=True)
+class Text:
+    """Stored sparse rows (CSR) repeated to ``m`` rows."""
+
+    m: int
+    file: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.file,)
+
+    def load(self, folder: Path, scale: float) -> Any:
+        from scipy import sparse
+
+        stored = sparse.load_npz(folder / self.file)
+        return stored[np.arange(_scaled(self.m, scale)) % stored.shape[0]]
+
+
 def missing_files(source: Source, folder: Path) -> list[str]:
     """The needed files that the data folder lacks."""
     return [name for name in source.needs if not (folder / name).is_file()]
@@ -175,8 +193,11 @@ def missing_files(source: Source, folder: Path) -> list[str]:
 def distinct_rows(X: Array, K: int, seed: int) -> Array:
     """The numbers of K random rows of X that differ in value, in random order."""
     rng = np.random.default_rng((SEED, seed))
-    drawn = rng.choice(len(X), min(len(X), 16 * K), replace=False)
-    first = np.sort(np.unique(X[drawn], axis=0, return_index=True)[1])[:K]
+    drawn = rng.choice(X.shape[0], min(X.shape[0], 16 * K), replace=False)
+    values = X[drawn]
+    if not isinstance(values, np.ndarray):  # sparse: what tells rows apart as well
+        values = (values @ rng.random((X.shape[1], 2))).round(6)
+    first = np.sort(np.unique(values, axis=0, return_index=True)[1])[:K]
     if len(first) < K:
         raise ValueError(f"found only {len(first)} distinct rows of {K}")
     rows: Array = drawn[first]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ SCORES = 1 << 22  # scores held at a time
 
 def distortion(X: Array, centroids: Array) -> float:
     """J: the mean squared distance of the rows to their nearest centroid."""
-    return sum(float(squared.sum()) for _, squared in _nearest(X, centroids)) / len(X)
+    return sum(float(squared.sum()) for _, squared in _nearest(X, centroids)) / X.shape[0]
 
 
 def labels(X: Array, centroids: Array) -> NDArray[np.int32]:
@@ -37,6 +38,9 @@ def lloyd_step(X: Array, centroids: Array) -> Array:
 def _nearest(X: Array, centroids: Array) -> Iterator[tuple[Array, Array]]:
     """Chunk by chunk, the label of each row and its squared distance, taken from differences."""
     C = np.asarray(centroids, np.float64)
+    if not isinstance(X, np.ndarray):
+        yield from _nearest_of_sparse(X, C)
+        return
     shift = C.mean(axis=0)  # the expanded distance is worthless far from the origin
     C = C - shift
     halves = 0.5 * np.einsum("kj,kj->k", C, C)
@@ -46,3 +50,14 @@ def _nearest(X: Array, centroids: Array) -> Iterator[tuple[Array, Array]]:
         label = (halves - rows @ C.T).argmin(axis=1)
         difference = rows - C[label]
         yield label, np.einsum("ij,ij->i", difference, difference)
+
+
+def _nearest_of_sparse(X: Any, C: Array) -> Iterator[tuple[Array, Array]]:
+    """The same from expanded distances: rows of zeros that stay sparse cannot be shifted."""
+    halves = 0.5 * np.einsum("kj,kj->k", C, C)
+    size = max(1, SCORES // len(C))
+    for start in range(0, X.shape[0], size):
+        rows = X[start : start + size].astype(np.float64)
+        scores = halves - rows @ C.T
+        norms = np.asarray(rows.multiply(rows).sum(axis=1)).ravel()
+        yield scores.argmin(axis=1), norms + 2 * scores.min(axis=1)

@@ -21,6 +21,7 @@ class Job:
     restarts: int
     threads: int
     algorithm: str
+    sizes: tuple[int, ...] = ()  # numbers of rows or clusters, where one call goes through several
     prepared_bytes: int = 0  # what a contender's own form of X takes beside X
 
     @property
@@ -31,10 +32,14 @@ class Job:
     def start(self, number: int) -> Array:
         """A copy of the centroids to start from, as floats."""
         rows = self.X[self.starts[number]]
+        if not isinstance(rows, np.ndarray):  # sparse
+            rows = rows.toarray()
         return rows if rows.dtype.kind == "f" else rows.astype(np.float32)
 
     def floats(self) -> Array:
-        """X as a C-contiguous array of float32 or float64: X itself where it is one."""
+        """X as a C-contiguous array of float32 or float64: X itself where it is one, or sparse."""
+        if not isinstance(self.X, np.ndarray):
+            return self.X
         return self._in_form(self.X.dtype if self.X.dtype == np.float64 else np.float32)
 
     def float32(self) -> Array:
@@ -57,6 +62,8 @@ class Outcome:
     objective: float | None = None  # by its own account; compares its own fits only
     seconds: float | None = None  # where the time is not simply that of the call
     note: str = ""
+    engine: str = ""  # which one ran, where it has several
+    curve: tuple[tuple[int, float], ...] = ()  # what came of each size, where there are several
 
 
 Run = Callable[[int], Outcome]

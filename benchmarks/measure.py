@@ -7,19 +7,25 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import exact
-from benchmarks.contender import Contender
+from benchmarks.contender import Contender, Crew
 from benchmarks.data import Array
 from benchmarks.peers import BASELINE, can
-from benchmarks.worker import Measured, Task, build
+from benchmarks.worker import SHORTEST, Measured, Task, build
 from benchmarks.workloads import Goal, Workload
 
 REST = 0.05  # seconds between contenders, until the idle threads of the last one sleep
 CONFIDENCE = 0.95
+Curve = Sequence[tuple[int, float]]
+
+FAR_AT_ONCE, FAR = 4.0, 2.5  # times as slow as the fastest rival: after the first call, after a round
+SETTLED_BY, SETTLED = 6, 1.5  # rounds, and how far beyond the goal the worst of them lies
+JUDGED = 1 << 24  # distances that the judge computes for a contender of an economical workload
 
 
 @dataclass(frozen=True)
@@ -53,26 +59,30 @@ class Line:
     ratio: Spread | None = None
     J: float | None = None
     n_iter: int | None = None
+    engine: str = ""
     memory: int | None = None
     notes: list[str] = field(default_factory=list)
+    curve: list[tuple[int, float]] = field(default_factory=list)  # medians of the rounds
 
 
-def run(workload: Workload, names: Sequence[str], settings: Settings) -> list[Line]:
+def run(workload: Workload, names: Sequence[str], settings: Settings, crew: Crew) -> list[Line]:
     """All contenders on one workload, the baseline first."""
+    if not workload.economical:
+        crew.dismiss()
     contenders: list[Contender] = []
     able = [name for name in names if name != BASELINE and can(name, workload.kind)]
     for name in (BASELINE, *able):
         task = Task(workload, name, settings.folder, settings.scale, settings.threads)
-        contenders.append(Contender(task))
+        contenders.append(Contender(task, crew.worker(name)))
         if workload.measures_memory_only:
             contenders[-1].close()
-    try:
-        if not workload.measures_memory_only:
-            _interleave(contenders, settings.rounds)
-    finally:
+    if not workload.measures_memory_only:
+        _interleave(workload, contenders, settings.rounds)
         for contender in contenders:
             contender.close()
     X = build(workload, settings.folder, settings.scale)[0]
+    if workload.economical:
+        X = X[:: max(1, X.shape[0] * workload.K // JUDGED)]
     return [_line(workload, X, contender, contenders[0]) for contender in contenders]
 
 
@@ -84,64 +94,118 @@ def spread(ratios: Sequence[float]) -> Spread:
     return Spread(statistics.median(ordered), ordered[0], ordered[-1], low, high)
 
 
-def verdict(goal: Goal, workload: Workload, lines: Sequence[Line]) -> str:
-    """Whether a goal is met, judged by the fastest contender that it names."""
+def fastest(goal: Goal, workload: Workload, lines: Sequence[Line]) -> Line | None:
+    """Of the contenders that a goal names, the one that is hardest to meet it against."""
     rivals = [line for line in lines if line.name in goal.against and line.ratio]
-    if not rivals:
+    sign = -1 if workload.at_most else 1
+    return min(rivals, key=lambda line: sign * line.ratio.median if line.ratio else 0.0, default=None)
+
+
+def verdict(goal: Goal, workload: Workload, lines: Sequence[Line]) -> str:
+    """Whether a goal is met, judged by the fastest contender that it names.
+
+    "met" and "MISSED" are what the whole interval says; between them the median alone speaks.
+    """
+    rival = fastest(goal, workload, lines)
+    if rival is None or rival.ratio is None:
         return "not measured"
-    sign = -1 if workload.has_yardstick else 1
-    fastest = min(rivals, key=lambda line: sign * line.ratio.median if line.ratio else math.inf)
-    ratio = fastest.ratio
-    assert ratio is not None
-    end = ratio.high if workload.has_yardstick else ratio.low
-    if end is not None and sign * end >= sign * goal.bound:
-        word = "met"
-    elif sign * ratio.median >= sign * goal.bound:
-        word = "met by the median alone"
-    else:
+    ratio = rival.ratio
+    sign, ends = 1, (ratio.low, ratio.high)
+    if workload.at_most:
+        sign, ends = -1, (ratio.high, ratio.low)
+    near, far = (None if end is None else sign * (end - goal.bound) >= 0 for end in ends)
+    word = "met" if sign * (ratio.median - goal.bound) >= 0 else "missed"
+    if near is False or near is None:
+        word += " by the median alone"
+    if far is False:
         word = "MISSED"
-    return f"{word}: {ratio.median:.3g} against {fastest.name}"
+    against = "" if rival.name == BASELINE else f" against {rival.name}"
+    return f"{word}: {ratio.median:.3g}{against}"
 
 
-def _interleave(contenders: Sequence[Contender], rounds: int) -> None:
+def _interleave(workload: Workload, contenders: Sequence[Contender], rounds: int) -> None:
+    """Rounds of one call each; who begins changes from round to round."""
     for number in range(1, rounds + 1):
-        for contender in contenders:
+        if workload.economical:
+            _leave_out(workload, contenders)
+        those = [contender for contender in contenders if not contender.left_out]
+        if number > 1 and len(those) == 1:
+            return
+        begin = number % len(those)
+        for contender in (*those[begin:], *those[:begin]):
             time.sleep(REST)
             contender.run(number)
 
 
+def _leave_out(workload: Workload, contenders: Sequence[Contender]) -> None:
+    """Further rounds are for those who may yet decide whether a goal is met."""
+    for goal in workload.goals:
+        rivals = [c for c in contenders if c.name in goal.against and c.first and not c.trouble]
+        pace = {rival.name: _pace(rival, contenders[0]) for rival in rivals}
+        for rival in rivals:
+            far = FAR if rival.rounds else FAR_AT_ONCE
+            if pace[rival.name] > far * min(pace.values()) and _lasts(rival):
+                rival.left_out = rival.left_out or "far behind"
+            elif len(rival.rounds) == SETTLED_BY:
+                clear = _ratio(workload, rival, contenders[0])[0].least > SETTLED * goal.bound
+                rival.left_out = rival.left_out or ("settled" if clear else "")
+
+
+def _lasts(contender: Contender) -> bool:
+    """Whether its pace is known: a single short call tells nothing."""
+    assert contender.first is not None
+    return bool(contender.rounds) or contender.first.seconds > SHORTEST
+
+
+def _pace(contender: Contender, baseline: Contender) -> float:
+    """Seconds an iteration, in its best call."""
+    assert contender.first is not None
+    counts = [c.first.outcome.n_iter for c in (contender, baseline) if c.first]
+    calls = contender.rounds or [contender.first]
+    return min(call.seconds for call in calls) / next((n for n in counts if n), 1)
+
+
 def _line(workload: Workload, X: Array, contender: Contender, baseline: Contender) -> Line:
-    line = Line(contender.task.contender, contender.trouble)
-    if workload.kind not in ("assign", "import"):
+    line = Line(contender.name, contender.trouble)
+    if workload.kind not in ("assign", "import") and not workload.economical:
         line.memory = contender.growth
-    line.seconds = [measured.seconds for measured in contender.rounds]
+    line.seconds = [measured.seconds for measured in contender.calls]
     if contender.first is None:
         return line
     outcome = contender.first.outcome
-    line.n_iter = outcome.n_iter
+    line.n_iter, line.engine = outcome.n_iter, outcome.engine
     line.notes += [outcome.note] if outcome.note else []
+    if contender.left_out:
+        line.notes += [f"{contender.left_out}: left out after {len(contender.rounds)} rounds"]
     line.J = _mean_distortion(workload, X, contender)
     if workload.measures_memory_only:
         line.seconds = [contender.first.seconds]
-    elif contender is not baseline and contender.rounds and baseline.rounds:
+    elif contender is not baseline and contender.calls and baseline.calls:
         line.ratio, remark = _ratio(workload, contender, baseline)
         line.notes += [remark] if remark else []
+    if workload.kind in GROWTH and contender.rounds:
+        curves = [measured.outcome.curve for measured in contender.rounds]
+        line.ratio = spread([GROWTH[workload.kind](curve) for curve in curves])
+        line.curve = _medians(curves)
     return line
 
 
 def _ratio(workload: Workload, contender: Contender, baseline: Contender) -> tuple[Spread, str]:
     """The paired ratios; for each iteration where only one did all that were asked."""
-    pairs = list(zip(contender.rounds, baseline.rounds, strict=False))
-    ratios = [their.seconds / our.seconds for their, our in pairs]
+    pairs = list(zip(contender.calls, baseline.calls, strict=False))
+    ratios = [peer.seconds / own.seconds for peer, own in pairs]
     if workload.has_yardstick:
         return spread([1 / ratio for ratio in ratios]), ""
-    theirs, ours = (measured.outcome.n_iter for measured in pairs[0])
-    if not workload.asks_iterations or theirs is None or ours is None or theirs == ours:
+    if workload.kind == "elbow":
+        theirs, ours = ([each.outcome.curve for each in side] for side in zip(*pairs, strict=True))
+        return spread(ratios), _higher(theirs, ours)
+    their, our = (measured.outcome.n_iter for measured in pairs[0])
+    if not workload.asks_iterations or their is None or our is None or their == our:
         return spread(ratios), ""
-    if workload.iterations not in (theirs, ours):
+    if workload.iterations not in (their, our):
         return spread(ratios), "both stable early"
-    remark = f"ratio for each iteration: {theirs} against {ours}"
-    return spread([ratio * ours / theirs for ratio in ratios]), remark
+    remark = f"ratio for each iteration: {their} against {our}"
+    return spread([ratio * our / their for ratio in ratios]), remark
 
 
 def _mean_distortion(workload: Workload, X: Array, contender: Contender) -> float | None:
@@ -153,6 +217,35 @@ def _mean_distortion(workload: Workload, X: Array, contender: Contender) -> floa
     if not found:
         return None
     return float(np.mean([exact.distortion(X, centroids) for centroids in found]))
+
+
+def _times_as_long(curve: Curve) -> float:
+    """The time of the largest size against that of the smallest."""
+    return curve[-1][1] / curve[0][1]
+
+
+def _power(curve: Curve) -> float:
+    """The power of the size that the time grows with, by least squares."""
+    sizes, seconds = np.log(np.array(curve).T)
+    return float(np.polyfit(sizes, seconds, 1)[0])
+
+
+GROWTH = {"rows": _times_as_long, "clusters": _power}
+
+
+def _medians(curves: Sequence[Curve]) -> list[tuple[int, float]]:
+    """The curve through the medians of several over the same sizes."""
+    sizes = [size for size, _ in curves[0]]
+    values = zip(*([value for _, value in curve] for curve in curves), strict=True)
+    return list(zip(sizes, map(statistics.median, values), strict=True))
+
+
+def _higher(theirs: Sequence[Curve], ours: Sequence[Curve]) -> str:
+    """How far our distortions lie above theirs at worst, size by size, and whether they ever rise."""
+    pairs = zip(_medians(ours), _medians(theirs), strict=True)
+    excess, K = max((mine / other - 1, K) for (K, mine), (_, other) in pairs)
+    rises = any(after[1] > before[1] for curve in ours for before, after in pairwise(curve))
+    return f"J of ckmeans at worst {excess:+.4%} (K={K}), {'RISES' if rises else 'never rises'} with K"
 
 
 def _rank(rounds: int) -> int:

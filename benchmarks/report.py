@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.measure import Line, Settings, Spread, verdict
-from benchmarks.workloads import TIMED, Workload
+from benchmarks.peers import BASELINE
+from benchmarks.workloads import RATIO, TIMED, WORKLOADS, Workload
 
 HEADINGS = ("contender", "time", "ratio", "95 % interval", "range", "J", "iter", "memory", "notes")
 NOTHING = "-"  # in a cell that has nothing to say
@@ -22,6 +23,7 @@ class Report:
 
     workload: Workload
     lines: list[Line]
+    definition: str
 
 
 def machine_text(machine: dict[str, Any]) -> str:
@@ -34,10 +36,9 @@ def machine_text(machine: dict[str, Any]) -> str:
     )
 
 
-def text(report: Report, settings: Settings) -> str:
+def text(report: Report) -> str:
     """One workload: what is timed, the table, the goals."""
-    workload = report.workload
-    parts = [f"\n{workload.name}", f"  {definition(workload, settings)}"]
+    parts = [f"\n{report.workload.name}", f"  {report.definition}"]
     parts += _table([HEADINGS, *(_cells(line, report.lines[0]) for line in report.lines)])
     parts += [f"  {goal}" for goal in goals(report)]
     return "\n".join(parts)
@@ -45,31 +46,35 @@ def text(report: Report, settings: Settings) -> str:
 
 def definition(workload: Workload, settings: Settings) -> str:
     """What is timed, and in which units the ratios are."""
-    asked = f"at most {workload.iterations} iterations" if workload.kind != "seed" else ""
+    asked = f"at most {workload.iterations} iterations"
     if workload.asks_iterations:
         asked = f"{workload.iterations} iterations"
-    if workload.kind in ("step", "assign", "import"):
+    if workload.kind not in ("fit", "refits", "random", "rows"):
         asked = ""
-    facts = [repr(workload.data), f"K={workload.K}", asked, f"{settings.threads} threads"]
+    K = f"K={', '.join(map(str, workload.sizes)) if workload.sizes_are_clusters else workload.K}"
+    facts = [repr(workload.data), K, asked, f"{settings.threads} threads"]
     if workload.starts > 1:
         facts.insert(2, f"{workload.starts} starts")
     if settings.scale != 1:
         facts.append(f"SCALED by {settings.scale:g}")
     rounds = "one call each" if workload.measures_memory_only else f"{settings.rounds} rounds"
-    ratio = "ckmeans / yardstick" if workload.has_yardstick else "contender / ckmeans"
-    facts += [rounds, f"ratio: {ratio}"]
+    facts += [rounds, f"ratio: {RATIO.get(workload.kind, 'contender / ckmeans')}"]
+    if workload.economical:
+        facts += ["J of some rows"]
     return f"{TIMED[workload.kind]}\n  {', '.join(fact for fact in facts if fact)}"
 
 
 def goals(report: Report) -> list[str]:
     """One sentence for each goal of the workload."""
     workload = report.workload
-    side = "at most" if workload.has_yardstick else "at least"
+    side = "at most" if workload.at_most else "at least"
     found = []
     for goal in workload.goals:
-        against = ", ".join(goal.against)
+        against = "" if BASELINE in goal.against else f" against the fastest of {', '.join(goal.against)}"
         outcome = verdict(goal, workload, report.lines)
-        found.append(f"goal: {side} {goal.bound:.3g} against the fastest of {against}: {outcome}")
+        found.append(f"goal: {side} {goal.bound:.3g}{against}: {outcome}")
+    if workload.J_goal is not None:
+        found.append(f"goal: mean J at most {workload.J_goal} times that of the peer: {_worse(report)}")
     if workload.memory_goal is not None:
         used = report.lines[0].memory
         outcome = "not measured"
@@ -79,25 +84,50 @@ def goals(report: Report) -> list[str]:
     return found
 
 
-def as_json(machine: dict[str, Any], reports: Sequence[Report], settings: Settings) -> str:
+def _worse(report: Report) -> str:
+    ours, *theirs = (line.J for line in report.lines)
+    if not (ours and theirs and theirs[0]):
+        return "not measured"
+    assert report.workload.J_goal is not None
+    word = "met" if ours <= report.workload.J_goal * theirs[0] else "MISSED"
+    return f"{word}: {ours / theirs[0]:.4f}"
+
+
+def as_json(machine: dict[str, Any], reports: Iterable[Report], settings: Settings) -> str:
     """Everything, machine readable."""
     workloads = [
         {
             "name": report.workload.name,
             "group": report.workload.group,
-            "definition": definition(report.workload, settings).replace("\n  ", ": "),
+            "definition": report.definition,
             "lines": [asdict(line) for line in report.lines],
             "goals": goals(report),
         }
         for report in reports
     ]
-    results = {
-        "machine": machine,
-        "rounds": settings.rounds,
-        "scale": settings.scale,
-        "workloads": workloads,
-    }
+    results = {"machine": machine, "scale": settings.scale, "workloads": workloads}
     return json.dumps(results, indent=1, default=str)
+
+
+def from_json(results: str, machine: dict[str, Any], settings: Settings) -> list[Report]:
+    """The reports of an earlier run, which must be of this machine and these versions."""
+    found = json.loads(results)
+    if found["scale"] != settings.scale:
+        raise ValueError(f"was scaled by {found['scale']}")
+    for fact in ("cpu", "model", "flags", "threads", "versions"):
+        if found["machine"][fact] != json.loads(json.dumps(machine[fact])):
+            raise ValueError(f"was measured with other {fact}")
+    known = {workload.name: workload for workload in WORKLOADS}
+    return [
+        Report(known[entry["name"]], list(map(_line, entry["lines"])), entry["definition"])
+        for entry in found["workloads"]
+        if entry["name"] in known
+    ]
+
+
+def _line(entry: dict[str, Any]) -> Line:
+    ratio = entry.pop("ratio")
+    return Line(**entry, ratio=ratio and Spread(**ratio))
 
 
 def _cells(line: Line, baseline: Line) -> tuple[str, ...]:
@@ -106,9 +136,9 @@ def _cells(line: Line, baseline: Line) -> tuple[str, ...]:
     notes = [*line.notes, line.trouble] if line.trouble else line.notes
     return (
         line.name,
-        _time(statistics.median(line.seconds)) if line.seconds else NOTHING,
+        seconds_text(line),
         f"{line.ratio.median:.3g}" if line.ratio else NOTHING,
-        _interval(line.ratio),
+        interval(line.ratio),
         f"{line.ratio.least:.3g} to {line.ratio.most:.3g}" if line.ratio else NOTHING,
         _distortion(line, baseline),
         NOTHING if line.n_iter is None else str(line.n_iter),
@@ -117,7 +147,8 @@ def _cells(line: Line, baseline: Line) -> tuple[str, ...]:
     )
 
 
-def _interval(ratio: Spread | None) -> str:
+def interval(ratio: Spread | None) -> str:
+    """The interval as text."""
     if ratio is None or ratio.low is None or ratio.high is None:
         return NOTHING
     return f"{ratio.low:.3g} to {ratio.high:.3g}"
@@ -132,7 +163,11 @@ def _distortion(line: Line, baseline: Line) -> str:
     return f"{line.J:.8g} ({(line.J / baseline.J - 1) * 100:+.4f} %)"
 
 
-def _time(seconds: float) -> str:
+def seconds_text(line: Line) -> str:
+    """The median time with its unit."""
+    if not line.seconds:
+        return NOTHING
+    seconds = statistics.median(line.seconds)
     units = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
     unit, size = next((pair for pair in units if seconds >= pair[1]), units[-1])
     return f"{seconds / size:.4g} {unit}"

@@ -1,6 +1,6 @@
 """One contender in a process of its own: builds the data, measures memory, runs on demand.
 
-A process each, so that a crash stays the contender's own, peak memory is that of one contender,
+A process a contender, so that a crash stays the contender's own, peak memory is that of one contender,
 and no two OpenMP or BLAS runtimes share a process.
 """
 
@@ -53,15 +53,24 @@ def build(workload: Workload, folder: Path, scale: float) -> tuple[Array, list[A
     return X, [distinct_rows(X, workload.K, seed) for seed in range(given)]
 
 
-def serve(pipe: Connection, task: Task) -> None:
+def serve(pipe: Connection) -> None:
+    """Do one task after another, until None comes instead."""
+    os.dup2(2, 1)  # what a library prints must not get into the report
+    warm = False
+    while (task := pipe.recv()) is not None:
+        _do(pipe, task, warm)
+        warm = True
+        gc.collect()
+
+
+def _do(pipe: Connection, task: Task, warm: bool) -> None:
     """Do a first call, then one for each round number received, until None comes.
 
     Sends the anonymous memory before the first call (for whoever watches it from outside), then
-    a ``Measured`` for every call, or a text that says what went wrong.
+    a ``Measured`` for every call, or a text that says what went wrong, which ends the task.
     """
-    os.dup2(2, 1)  # what a library prints must not get into the report
     try:
-        run, prepared = _prepare(task)
+        run, prepared = _prepare(task, warm)
         before = memory.restart_peak()
         pipe.send(memory.resident("RssAnon"))
         first = _timed(run, 0, 1)
@@ -77,13 +86,22 @@ def serve(pipe: Connection, task: Task) -> None:
         pipe.send(f"failed: {type(error).__name__}: {error}")
 
 
-def _prepare(task: Task) -> tuple[Run, int]:
+def _prepare(task: Task, warm: bool) -> tuple[Run, int]:
     """The function to be timed, and the bytes of the contender's own form of X."""
     workload = task.workload
     adapter = peers.adapter(task.contender, workload.kind)
     X, starts = build(workload, task.folder, task.scale)
-    job = Job(X, starts, workload.iterations, workload.starts, task.threads, workload.algorithm)
-    _warm_up(adapter, job)
+    job = Job(
+        X,
+        starts,
+        workload.iterations,
+        workload.starts,
+        task.threads,
+        workload.algorithm,
+        workload.sizes,
+    )
+    if not warm:
+        _warm_up(adapter, job)
     run = adapter(job)
     gc.collect()
     return run, job.prepared_bytes
@@ -102,9 +120,11 @@ def _warm_up(adapter: Adapter, job: Job) -> None:
 def _sample(job: Job) -> Job:
     """The same task on a few rows: those of the first start and some more."""
     first = job.starts[0]
-    rows = np.concatenate([first, np.arange(min(len(job.X), 3 * len(first)))])
+    rows = np.concatenate([first, np.arange(min(job.X.shape[0], 3 * len(first)))])
     starts = [np.arange(len(first))] * len(job.starts)
-    return replace(job, X=np.ascontiguousarray(job.X[rows]), starts=starts, iterations=2)
+    X = job.X[rows]
+    few = np.ascontiguousarray(X) if isinstance(X, np.ndarray) else X
+    return replace(job, X=few, starts=starts, iterations=2)
 
 
 def _loops(run: Run, first: Measured) -> int:

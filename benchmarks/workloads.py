@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.data import Blobs, Mapped, Patches, Photo, Source, Table, Tiled, Uniform
+from benchmarks.data import Blobs, Mapped, Patches, Photo, Source, Table, Text, Tiled, Uniform
 
 STABLE = 300  # iterations allowed where a fit runs until nothing changes
 
@@ -17,7 +17,20 @@ TIMED = {
     " that of 1, divided by 5; against numpy.matmul(X, C.T, out=...) alone",
     "assign": "the label of one row; against ((C - x) ** 2).sum(1).argmin()",
     "seed": "k-means++ seeding with greedy local trials, another seed each round",
+    "rows": "ckmeans on the first m rows, for several m, from the same start",
+    "clusters": "one step of cells for several K, as the time of 22 iterations less that of 2, divided by 20",
+    "calls": "a call of kmeans with its default options for each K, on what prepare(X) made (counted"
+    " too); against the same calls on X",
+    "elbow": "elbow(X, ks) with 5 starts for each K; against a call of kmeans for each K",
     "import": "importing ckmeans on top of numpy in a fresh interpreter; against importing numpy",
+}
+
+RATIO = {  # what is reported where it is not the time of a contender by that of ckmeans
+    "step": "ckmeans / yardstick",
+    "assign": "ckmeans / yardstick",
+    "import": "ckmeans / yardstick",
+    "rows": "time of the most rows / time of the fewest",
+    "clusters": "the power of K that the time of a step grows with, by least squares",
 }
 
 EVERYONE = ("sklearn", "sklearnex", "faiss", "cv2", "superkmeans", "scipy")
@@ -33,6 +46,8 @@ PHOTOS = (
 )
 LARGE_PHOTO = "photos/ashim_dsilva_6mp.jpg"
 MINILM = "embeddings/debian_minilm_384_f16.npy"
+TFIDF = "text/debian_word_tfidf.npz"
+BIRCH = "sipu/birch1.npz"
 FASHION = "images_highdim/fashion_sample4000.npz"
 
 
@@ -40,8 +55,8 @@ FASHION = "images_highdim/fashion_sample4000.npz"
 class Goal:
     """A bound on the ratio to the fastest of some contenders.
 
-    The ratio is peer / ckmeans and must be at least the bound; in workloads with a yardstick it
-    is ckmeans / yardstick and must be at most the bound.
+    The ratio is peer / ckmeans and must be at least the bound; what `RATIO` lists must be at most
+    the bound.
     """
 
     bound: float
@@ -63,6 +78,9 @@ class Workload:
     algorithm: str = "auto"
     goals: tuple[Goal, ...] = ()
     memory_goal: float | None = None  # GiB on top of the array
+    J_goal: float | None = None  # J at most so many times that of the first peer
+    sizes: tuple[int, ...] = ()  # numbers of rows or clusters that one call goes through
+    economical: bool = False  # one of many: workers stay, rounds only for those who may decide a goal
     measures_memory_only: bool = False
     by_default: bool = True
 
@@ -70,6 +88,16 @@ class Workload:
     def has_yardstick(self) -> bool:
         """Whether ratios are ckmeans / yardstick instead of peer / ckmeans."""
         return self.kind in ("step", "assign", "import")
+
+    @property
+    def at_most(self) -> bool:
+        """Whether goals are upper bounds."""
+        return self.kind in RATIO
+
+    @property
+    def sizes_are_clusters(self) -> bool:
+        """Whether what one call goes through is numbers of clusters."""
+        return bool(self.sizes) and self.kind != "rows"
 
     @property
     def asks_iterations(self) -> bool:
@@ -239,7 +267,7 @@ def _pictures() -> Iterator[Workload]:
         name="birch1",
         group="birch1",
         kind="fit",
-        data=Table("sipu/birch1.npz"),
+        data=Table(BIRCH),
         K=100,
         peers=rivals,
         iterations=30,
@@ -278,27 +306,116 @@ def _seeding() -> Iterator[Workload]:
                 K=K,
                 peers=("sklearn",),
                 goals=(Goal(bound, ("sklearn",)),),
+                J_goal=1.015,
             )
+
+
+def _scaling() -> Iterator[Workload]:
+    sizes = (100_000, 300_000, 1_000_000, 3_000_000)
+    sources: list[Source] = [
+        Uniform(sizes[-1], 2),
+        Blobs(sizes[-1], 3, 256),
+        Blobs(sizes[-1], 16, 32),
+        Blobs(sizes[-1], 128, 32),  # fewer than K, or it is stable too early
+    ]
+    for data, n in zip(sources, (2, 3, 16, 128), strict=True):
+        yield Workload(
+            name=f"scaling-rows-{n}",
+            group="scaling",
+            kind="rows",
+            data=data,
+            K=64,
+            peers=(),
+            iterations=10,
+            goals=(Goal(36.0, ("ckmeans",)),),
+            sizes=sizes,
+        )
+    for n, components in ((2, 100), (3, 1000)):
+        for kind, data in _both(1_000_000, n, components):
+            yield Workload(
+                name=f"scaling-clusters-{n}-{kind}",
+                group="scaling",
+                kind="clusters",
+                data=data,
+                K=4096,
+                peers=(),
+                goals=(Goal(0.8, ("ckmeans",)),),
+                sizes=(16, 64, 256, 1024, 4096),
+            )
+
+
+def _whole_job() -> Iterator[Workload]:
+    yield Workload(
+        name="prepare-photo-6MP",
+        group="prepare",
+        kind="calls",
+        data=Photo(LARGE_PHOTO),
+        K=21,
+        peers=("ckmeans-plain",),
+        goals=(Goal(2.0, ("ckmeans-plain",)),),
+        sizes=tuple(range(2, 22)),
+    )
+    yield Workload(
+        name="elbow-birch1",
+        group="elbow",
+        kind="elbow",
+        data=Table(BIRCH),
+        K=20,
+        peers=("ckmeans-plain",),
+        starts=5,
+        goals=(Goal(3.0, ("ckmeans-plain",)),),
+        sizes=tuple(range(1, 21)),
+    )
+    for K in (20, 100):
+        yield Workload(
+            name=f"sparse-100k-{K}",
+            group="sparse",
+            kind="fit",
+            data=Text(100_000, TFIDF),
+            K=K,
+            peers=("sklearn",),
+            iterations=10,
+            goals=(Goal(2.0, ("sklearn",)),),
+        )
+    yield Workload(
+        name="memory-text-500MB",
+        group="memory",
+        kind="fit",
+        data=Text(2_240_000, TFIDF),
+        K=20,
+        peers=("sklearn",),
+        iterations=3,
+        memory_goal=0.107,  # 20 % of X and 6 K n 8 bytes
+        measures_memory_only=True,
+    )
 
 
 def _grid() -> Iterator[Workload]:
     rivals = (*LLOYD, "cv2")
-    for n in (1, 2, 3, 4, 8, 16, 32, 64, 128, 384, 784):
-        for K in (2, 8, 64, 256, 1000):
-            many = 200_000 if n * K <= 16_000 else 50_000 if n * K <= 128_000 else 20_000
-            for m in (2_000, many):
-                for kind, data in _both(m, n, max(K, 32)):
-                    yield Workload(
-                        name=f"grid-{_short(m)}-{n}-{K}-{kind}",
-                        group="grid",
-                        kind="fit",
-                        data=data,
-                        K=K,
-                        peers=(*ENGINES, *rivals),
-                        iterations=20,
-                        goals=(Goal(1 / 1.1, ENGINES), Goal(1.0, rivals)),
-                        by_default=False,
-                    )
+    for row, n in enumerate((1, 2, 3, 4, 8, 16, 32, 64, 128, 384, 784)):
+        engines = ENGINES if n <= 8 else tuple(e for e in ENGINES if e != "ckmeans-cells")
+        for column, K in enumerate((2, 8, 64, 256, 1000)):
+            for size, m in enumerate((2_000, _many(n, K))):
+                both = dict(_both(m, n, 32))
+                kind = "blobs" if (row + column + size) % 2 else "uniform"  # as on a chessboard
+                yield Workload(
+                    name=f"grid-{_short(m)}-{n}-{K}-{kind}",
+                    group="grid",
+                    kind="fit",
+                    data=both[kind],
+                    K=K,
+                    peers=(*engines, *rivals),
+                    iterations=20,
+                    goals=(Goal(1 / 1.1, engines), Goal(1.0, rivals)),
+                    by_default=False,
+                    economical=True,
+                )
+
+
+def _many(n: int, K: int) -> int:
+    """Rows for about 7e8 multiplications an iteration; 10,000 to a million, and at most 8M values."""
+    rows = min(7e8 / ((n + 4) * K), 1e6, 8e6 / n)
+    return max(10_000, round(rows / 10_000) * 10_000)
 
 
 WORKLOADS: list[Workload] = [
@@ -309,5 +426,7 @@ WORKLOADS: list[Workload] = [
     *_pictures(),
     *_high_dimensions(),
     *_seeding(),
+    *_scaling(),
+    *_whole_job(),
     *_grid(),
 ]

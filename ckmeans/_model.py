@@ -106,6 +106,15 @@ class CentroidModel(_sklearn.Base):
 
     # ---- for the estimators ------------------------------------------------------------------
 
+    def _take_in(
+        self, X: ArrayLike, sample_weight: ArrayLike | None, first: bool = True
+    ) -> tuple[np.ndarray, np.ndarray | None, float]:
+        """Points to learn from, like those before or the first, their weights and the sum of these."""
+        points = table(X)
+        _sklearn.check_features(self, X, reset=first)
+        weights, total = _validate.estimator_weights(sample_weight, len(points))
+        return points, weights, total
+
     def _read(self, X: ArrayLike) -> np.ndarray:
         """Points like those that were fitted."""
         if not hasattr(self, "cluster_centers_"):

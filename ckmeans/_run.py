@@ -19,8 +19,19 @@ if TYPE_CHECKING:
 
     Init = ArrayLike | Callable[[np.ndarray, int, np.random.Generator], ArrayLike]
 
-# Features -> least K, and least m K, from which cells were measured to beat dense in 20 iterations.
-_CELLS_FROM = ((0, 0), (8, 4e4), (16, 3e5), (32, 1.2e6), (128, 5e6), (512, 2e7), (512, 6e7))
+# Features -> least m K^2 from which cells were measured to beat dense in 20 iterations: for one fit, and
+# where at least 4 restarts share the ordering of at least 16,384 points.
+_CELLS_FROM = (
+    (0, 0),
+    (2e6, 1e5),
+    (2e7, 8e5),
+    (3e8, 3e6),
+    (1.3e9, 2e8),
+    (2e9, 5e8),
+    (6e9, 1.5e9),
+    (1.6e10, 5e9),
+    (4e10, 1.5e10),
+)
 _PHOTO = 1 << 18  # rows from which cells look whether all values are bytes
 _PIXELS = (np.dtype(np.uint8), np.dtype(np.float32))
 _SMALL_WORK = 1_000_000  # multiply-adds below which no thread is started, so none need be counted
@@ -44,12 +55,15 @@ def fastest(X: Any, K: int, n_init: int) -> str:
 
 def _ordering_pays(X: Any, K: int, n_init: int) -> bool:
     m, n = X.shape
-    if n >= len(_CELLS_FROM) or m > _validate.CELLS_ROWS:
+    if n >= len(_CELLS_FROM) or m > _validate.CELLS_ROWS or K == 1:
         return False
-    least_K, least_pairs = _CELLS_FROM[n]
     if n <= 3 and m >= _PHOTO and X.dtype in _PIXELS:  # equal points may collapse
         least_K = 2 if X.dtype == np.uint8 else 16
-    return K * min(n_init, 4) >= least_K and m * K * min(n_init, 4) >= least_pairs
+        if K * min(n_init, 4) >= least_K:
+            return True
+    alone, shared = _CELLS_FROM[n]
+    least = shared if n_init >= 4 and m >= 1 << 14 else alone
+    return m * max(K, 6) ** 2 >= least  # dense is no faster with fewer centroids than 6
 
 
 def _boxes_pay(X: Any, K: int) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ckmeans import _sklearn, _validate
-from ckmeans._model import CentroidModel, mean_variance, table
+from ckmeans._model import CentroidModel, mean_variance
 from ckmeans._result import Result
 from ckmeans.api import run
 
@@ -116,11 +116,9 @@ class KMeans(CentroidModel):
         KMeans
             Itself.
         """
-        points = table(X)
-        _sklearn.check_features(self, X, reset=True)
+        points, weights, total = self._take_in(X, sample_weight)
         m, n = points.shape
         n_clusters = _validate.n_clusters(self.n_clusters, m)
-        weights, total = _validate.estimator_weights(sample_weight, m)
         tol = _validate.tolerance(self.tol)
         random_state = _validate.random_state(self.random_state)
         self._n_init = self._restarts(10)

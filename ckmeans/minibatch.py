@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _sklearn, _validate
+from ckmeans import _validate
 from ckmeans._model import CentroidModel, mean_variance, table
 from ckmeans.api import assign, distortion, init_centroids, update
 
@@ -130,9 +130,7 @@ class MiniBatchKMeans(CentroidModel):
         MiniBatchKMeans
             Itself.
         """
-        points = table(X)
-        _sklearn.check_features(self, X, reset=True)
-        weights, total = _validate.estimator_weights(sample_weight, len(points))
+        points, weights, total = self._take_in(X, sample_weight)
         random_state = _validate.random_state(self.random_state)
         max_iter = _validate.integer("max_iter", self.max_iter, 1)
         tol = _validate.tolerance(self.tol)
@@ -173,9 +171,7 @@ class MiniBatchKMeans(CentroidModel):
             Itself.
         """
         first = not hasattr(self, "cluster_centers_")
-        points = table(X)
-        _sklearn.check_features(self, X, reset=first)
-        weights, total = _validate.estimator_weights(sample_weight, len(points))
+        points, weights, total = self._take_in(X, sample_weight, first)
         if first or not hasattr(self, "_random_state"):
             self._random_state = _validate.random_state(self.random_state)
         if first:

@@ -9,6 +9,7 @@ BASELINE = "ckmeans"
 
 PEERS: dict[str, Peer] = {
     BASELINE: ckmeans.peer(),
+    "ckmeans-plain": ckmeans.plain(),
     "ckmeans-dense": ckmeans.peer("dense"),
     "ckmeans-cells": ckmeans.peer("cells"),
     "ckmeans-screen": ckmeans.peer("screen"),

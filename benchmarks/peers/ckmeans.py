@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -10,6 +11,8 @@ from benchmarks.job import Adapter, Job, Outcome, Peer, Run
 from benchmarks.peers.interpreter import timed_import
 
 LONG, SHORT = 6, 1  # iterations of the two fits whose difference tells the time of a step
+LONGER, SHORTER = 22, 2  # the same, where a step is short against what comes before it
+ENOUGH = 0.05  # seconds that make a call long enough to be timed
 
 
 def peer(engine: str | None = None) -> Peer:
@@ -21,8 +24,21 @@ def peer(engine: str | None = None) -> Peer:
         "step": partial(_step, engine),
     }
     if engine is None:
-        adapters |= {"assign": _assign, "seed": _seed, "import": _import}
+        adapters |= {
+            "assign": _assign,
+            "seed": _seed,
+            "import": _import,
+            "rows": _rows,
+            "clusters": _clusters,
+            "calls": partial(_calls, True),
+            "elbow": _elbow,
+        }
     return Peer("ckmeans-simd", adapters)
+
+
+def plain() -> Peer:
+    """The contender that calls `kmeans` on the array itself, K by K."""
+    return Peer("ckmeans-simd", {"calls": partial(_calls, False), "elbow": _separate})
 
 
 def _options(engine: str | None, job: Job) -> dict[str, Any]:
@@ -35,9 +51,8 @@ def _options(engine: str | None, job: Job) -> dict[str, Any]:
 
 
 def _outcome(result: Any) -> Outcome:
-    ran = getattr(result, "algorithm", None)
-    note = f"stopped: {result.stop_reason}" + (f", ran {ran}" if ran else "")
-    return Outcome(result.centroids, result.n_iter, result.distortion, note=note)
+    note = f"stopped: {result.stop_reason}, ran {result.algorithm}"
+    return Outcome(result.centroids, result.n_iter, result.distortion, note=note, engine=result.algorithm)
 
 
 def _fit(engine: str | None, job: Job) -> Run:
@@ -123,3 +138,92 @@ def _seed(job: Job) -> Run:
 
 def _import(job: Job) -> Run:
     return timed_import("import ckmeans", after="import numpy")
+
+
+def _rows(job: Job) -> Run:
+    """Fits of the first so many rows, all from the same start."""
+    import ckmeans
+
+    options = _options(None, job) | {"init": job.start(0), "max_iter": job.iterations}
+
+    def fit(m: int) -> tuple[float, str]:
+        seconds, result = _timed(lambda: ckmeans.kmeans(job.X[:m], job.K, **options))
+        if result.n_iter != job.iterations:
+            raise ValueError(f"stable after {result.n_iter} iterations with {m} rows")
+        return seconds, result.algorithm
+
+    def run(number: int) -> Outcome:
+        done = [fit(m) for m in job.sizes]
+        curve = tuple((m, seconds) for m, (seconds, _) in zip(job.sizes, done, strict=True))
+        ran = dict.fromkeys(engine for _, engine in done)
+        return Outcome(curve=curve, note=f"ran {', '.join(ran)}")
+
+    return run
+
+
+def _clusters(job: Job) -> Run:
+    """One step for each number of clusters: a long fit less a short one, as for a step."""
+    import ckmeans
+
+    options, start = _options("cells", job), job.start(0)
+
+    def fit(K: int, iterations: int) -> tuple[float, int]:
+        call = partial(ckmeans.kmeans, job.X, K, init=start[:K], max_iter=iterations, **options)
+        seconds, result = _timed(call)
+        return seconds, result.n_iter
+
+    def step(K: int) -> float:
+        (short, few), (long, many) = fit(K, SHORTER), fit(K, LONGER)
+        return (long - short) / (many - few)
+
+    def run(number: int) -> Outcome:
+        return Outcome(curve=tuple((K, step(K)) for K in job.sizes), note="ran cells")
+
+    return run
+
+
+def _calls(prepared: bool, job: Job) -> Run:
+    """A fit for each K as a caller writes it, of points prepared once or of the array itself."""
+    import ckmeans
+
+    def run(number: int) -> Outcome:
+        X = ckmeans.prepare(job.X) if prepared else job.X
+        for K in job.sizes:
+            result = ckmeans.kmeans(X, K, seed=number, n_threads=job.threads)
+        return _outcome(result)
+
+    return run
+
+
+def _elbow(job: Job) -> Run:
+    import ckmeans
+
+    options = {"n_init": job.restarts, "n_threads": job.threads}
+
+    def run(number: int) -> Outcome:
+        curve = ckmeans.elbow(job.X, job.sizes, seed=number, **options)
+        return Outcome(curve=tuple(zip(curve.ks, map(float, curve.distortions), strict=True)))
+
+    return run
+
+
+def _separate(job: Job) -> Run:
+    """What `elbow` tells, from a call of `kmeans` for each K."""
+    import ckmeans
+
+    options: dict[str, Any] = {"n_init": job.restarts, "n_threads": job.threads}
+
+    def run(number: int) -> Outcome:
+        fits = ((K, ckmeans.kmeans(job.X, K, seed=number, **options)) for K in job.sizes)
+        return Outcome(curve=tuple((K, float(fit.distortion)) for K, fit in fits))
+
+    return run
+
+
+def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """The mean time of calls that take long enough together, and what the last one gave."""
+    begin, calls = perf_counter(), 0
+    while calls == 0 or perf_counter() - begin < ENOUGH:
+        result = call()
+        calls += 1
+    return (perf_counter() - begin) / calls, result

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from benchmarks.data import Array
 from benchmarks.job import Job, Outcome, Peer, Run
 
@@ -17,7 +19,7 @@ def lloyd(estimator: Callable[..., Any], X: Array, job: Job, note: str = "") -> 
         "max_iter": job.iterations,
         "tol": 0.0,
         "algorithm": "lloyd",
-        "copy_x": not X.flags.writeable,  # False saves a copy, but writes to X
+        "copy_x": isinstance(X, np.ndarray) and not X.flags.writeable,  # False saves a copy, but writes to X
     }
 
     def run(number: int) -> Outcome:

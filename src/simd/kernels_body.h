@@ -15,6 +15,12 @@ enum {
 
 /* ---- packing -------------------------------------------------------------------------- */
 
+/* So many bytes from here on: rows read side by side, a quad at a time, look like no stream to the processor. */
+static ALWAYS_INLINE void F(fetch)(const char *memory, int64_t bytes)
+{
+    for (int64_t at = 0; at < bytes; at += 64) PREFETCH(memory + at);
+}
+
 /* One quad of features of one vector of points: rows of 128 bits in, features out. */
 static ALWAYS_INLINE void F(pack_quad)(const REAL *rows, int64_t stride, int features, const REAL *shift,
                                        REAL *tile, V(vec) *most)
@@ -32,14 +38,20 @@ static ALWAYS_INLINE void F(pack_quad)(const REAL *rows, int64_t stride, int fea
     }
 }
 
-/* A whole tile. The last quad of a row overlaps the one before it rather than leave the row. */
+/* A whole tile, while the rows of the next vector are fetched, if both find room in the first cache. The last
+ * quad of a row overlaps the one before it rather than leave the row. */
 static ALWAYS_INLINE void F(pack_tile)(const REAL *rows, int64_t stride, int64_t n, const REAL *shift, REAL *tile,
                                        V(vec) *most)
 {
+    enum { QUADS = V(LANES) * V(QUAD) };
+    const int64_t ahead = V(LANES) * n <= F(L1) ? QUADS * sizeof(REAL) : 0;
     for (int v = 0; v < V(TILE_VECS); ++v, rows += V(LANES) * stride, tile += V(LANES)) {
+        const REAL *next = rows + V(LANES) * stride;
         int64_t l = 0;
-        for (; l + V(QUAD) <= n; l += V(QUAD))
+        for (; l + V(QUAD) <= n; l += V(QUAD), next += QUADS) {
+            F(fetch)((const char *)next, ahead);
             F(pack_quad)(rows + l, stride, V(QUAD), shift + l, tile + l * F(TILE), most);
+        }
         if (l == n) continue;
         if (n >= V(QUAD)) {
             l = n - V(QUAD);
