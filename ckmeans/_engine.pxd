@@ -13,6 +13,7 @@ cdef struct Step:
     bint score              # find the labels; else they are given
     bint sum                # fill the sums
     bint fresh              # nothing is known of `labels`: they may hold anything
+    bint exact              # it will be the last: every row is to be added up
     # INOUT
     int32_t *labels         # the engine's own: `room` of them; 0 .. K - 1, or negative where unused
     # OUT
@@ -22,6 +23,7 @@ cdef struct Step:
     double *weights         # weight of each cluster
     int64_t *counts         # number of points of each cluster
     double square           # weighted sum of squared distances
+    bint rough              # not every row was added up: sums and square are right to rounding only
     int64_t changed         # points whose label differs from what `labels` held
     int64_t computed        # distances that were computed, those of boxes too
     uint64_t most           # bits of the largest |value| that was read

@@ -183,7 +183,7 @@ def run(
 
     def work(points: Points) -> dict[str, Any]:
         found = _fit(points, start, beat, options)
-        if found["algorithm"] == "cells":
+        if found.pop("rough"):
             _sum_up_again(found, points, weights, options["n_threads"])
         return found
 
@@ -575,7 +575,7 @@ def _fit(points: Points, start: Any, beat: Any, options: dict[str, Any]) -> dict
 
 def _sum_up_again(found: dict[str, Any], points: Points, weights: np.ndarray | None, n_threads: int) -> None:
     """The distortion in exactly the bits of `distortion`, which adds point by point: sums of whole
-    boxes agree with that to rounding only. What was measured in boxes must not lie below it."""
+    boxes, or of moves, agree with that to rounding only. What they came to must not lie below it."""
     centres = Points(found["centroids"], 8)
     _, square, *_ = _step.step(points, centres, found["labels"], None, False, True, n_threads)
     J = square / (len(found["labels"]) if weights is None else np.cumsum(weights)[-1])

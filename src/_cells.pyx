@@ -323,6 +323,7 @@ cdef void reduce_parts(Cells *c, Step *s) noexcept nogil:
     """Add the partial sums up in order."""
     cdef int64_t i, k, lane
     s.changed = s.computed = 0
+    s.rough = True  # sums of boxes
     s.most = c.boxes.base.most
     s.square = 0
     for i in range(c.partials):

@@ -73,6 +73,7 @@ cdef struct Run:
     int64_t n_iter
     int ending
     double distortion
+    bint rough               # it is right to rounding only: not summed up point by point
     char *centroids          # (K, n) of the computing dtype
     int32_t *labels          # the engine's own
     int64_t *counts          # (K,)
@@ -270,10 +271,12 @@ cdef int assign(Fit *f, Poll *p) noexcept nogil:
     f.step.centroids = f.run.centroids
     f.step.labels = f.run.labels
     f.step.counts = f.run.counts
+    f.step.exact = f.run.n_iter + 1 >= f.options.max_iter
     if do_step(f, p):
         return INTERRUPTED if p.stopped else NO_MEMORY
     f.step.fresh = False
     f.run.distortion = f.step.square / f.rows.total_weight
+    f.run.rough = f.step.rough
     f.computed += f.step.computed
     f.pairs += <double>f.rows.m * f.run.K
     return GOES_ON
@@ -728,6 +731,7 @@ cdef object answer(Fit *f, Run *r, bint keep_path):
         "labels": labels_of(f, r),
         "counts": array_of(r.counts, r.K * sizeof(int64_t), np.int64, r.K),
         "distortion": r.distortion,
+        "rough": r.rough,
         "history": array_of(r.history, (r.n_iter + 1) * sizeof(double), np.float64, r.n_iter + 1),
         "n_iter": r.n_iter,
         "stop_reason": STOP_REASONS[r.ending],

@@ -195,7 +195,7 @@ cdef Engine *open_any(const Rows *rows, int64_t K, int n_threads, bint watchful)
     draft.pairs = min(rows.kernels.tile * K // 4, PAIRS) + rows.kernels.tile
     draft.full.n = draft.directions.n = rows.n
     draft.n_desks = n_threads
-    if sweep_open(&draft.sweep, rows, K, n_threads):
+    if sweep_open(&draft.sweep, rows, K, n_threads, True):
         return NULL
     draft.engine.bytes = <int64_t>screen_layout(&draft, NULL) + sweep_bytes(&draft.sweep)
     memory = <char *>allocate(draft.engine.bytes)
@@ -870,7 +870,7 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         return 1
     if s.K != e.sweep.K:
         sweep_close(&e.sweep)
-        if sweep_open(&e.sweep, rows, s.K, e.n_desks):
+        if sweep_open(&e.sweep, rows, s.K, e.n_desks, True):
             return 1
     if s.score:
         prepare_step(e, s)
