@@ -21,9 +21,16 @@ Every margin with |y_x| |y_k| goes into R, since |e_x| |e_k| + b |y_x| b |y_k| <
 R^2 = |e|^2 + b^2 |y|^2; margins with the centroid alone lower its norm, those with the point alone
 raise its threshold. What is left after the distances in full (relative error g(n / LANES + 2 LANES + 8))
 is judged with E again; points for which that leaves two or more are settled by the dense kernel itself.
+
+What is known of a point goes from step to step (G. Hamerly, "Making k-means even faster", SDM 2010):
+`high`, at least the distance to its centroid, which rises by how far that one moves, and `low`, at most the
+distance to any other. Centroids that moved far are active: every point is screened against them. The others
+take from `low` only the largest of their moves. Where low^2 - high^2 is still above 2 E, and no active
+centroid's bound reaches `high`, the label stays and the point's features are not even read.
 """
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, fabs, isfinite, sqrt
+from libc.stdlib cimport qsort
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
@@ -32,7 +39,9 @@ from ckmeans._points cimport Rows, read_row, read_rows
 from ckmeans._random cimport Stream, next_unit, stream_of
 from ckmeans._runtime cimport Poll, allocate, hit, panel, poll, release, threads_for, wide_stride
 from ckmeans._shift cimport find_shift, take
-from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step
+from ckmeans._sweep cimport (
+    Part, Sweep, piece_rows, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step,
+)
 
 cdef int64_t SAMPLE = 2048         # rows from which the directions come
 cdef int64_t MOST_DIRECTIONS = 128
@@ -40,13 +49,23 @@ cdef int64_t TRIED = 256           # points with which their number is chosen
 cdef double LATER = 0.15           # survivors of later steps, for one of the first
 cdef int64_t SUBSET = 32           # centroids that are packed together to settle a tile
 cdef int64_t PAIRS = 1 << 16       # most pairs of a tile that are computed one by one
+cdef int64_t ASKED = 1024          # points that are asked how many centroids to call active
 
 
 # ---- what one fit holds ----------------------------------------------------------------------
 
-# One thread's scratch.
+# One thread's scratch. A tile's points are `at` those rows of the chunk.
 cdef struct Desk:
-    void *tile               # points of one tile (or a block of them), all features
+    int64_t count
+    int32_t *at
+    int32_t *label
+    void *norms
+    void *gathered           # their projections, where they do not lie side by side,
+    void *copied             # and their rows
+    void *least              # of the scores that are out of reach
+    int32_t *waiting         # rows of the chunk whose label may stay,
+    int32_t *open            # and those to be screened in full
+    void *tile               # points of one tile (or a piece of the chunk), all features
     void *scores
     void *ids
     void *partial
@@ -54,7 +73,8 @@ cdef struct Desk:
     int32_t *winner
     void *bounds
     hit *hits                # (K,)
-    int32_t *row             # pairs: a point of the tile,
+    int32_t *point           # pairs: a point of the tile,
+    int32_t *row             # its row of the chunk,
     int32_t *k               # a centroid,
     void *squared            # and their squared distance
     panel subset
@@ -70,12 +90,17 @@ cdef struct Margins:
     double store             # of what is computed in double and stored in the computing dtype
     double least             # of underflow: absolute
 
+cdef struct Move:
+    double far
+    int32_t k
+
 cdef struct Screen:
     Engine engine
     Sweep sweep
     int64_t K                # room for so many centroids
     bint watchful
     bint ready               # the points are projected
+    int64_t piece            # rows that are packed together for the dense kernel
     int64_t d                # directions
     Margins margins
     uint64_t most
@@ -100,6 +125,18 @@ cdef struct Screen:
     int32_t *everyone        # 0 .. K - 1
     void *points             # tiles of d + 1 features
     void *norms              # |y|^2
+    void *high
+    void *low
+    const int32_t *known     # labels that those two belong to; NULL: none
+    bint knows               # they may be used in this step
+    void *before             # (K, n) centroids of the last step
+    Move *moves              # (K,) the farthest first
+    double *moved            # (K,) by centroid
+    double calm              # the farthest move of those that are not active
+    double doubt1            # E of any centroid: at most doubt1 + doubt2 |y|
+    double doubt2
+    panel active             # of d + 1 features
+    int32_t *active_k
     int64_t pairs
     Desk *desks
     int n_desks
@@ -124,15 +161,23 @@ cdef void take_desk(Desk *desk, const Screen *e, char *memory, size_t *at) noexc
     cdef const Rows *rows = e.sweep.rows
     cdef size_t item = rows.kernels.itemsize
     cdef int64_t n = rows.n, tile = rows.kernels.tile
-    cdef int64_t block = tiles_of(rows, e.sweep.block) * tile
-    desk.tile = take(memory, at, (block * n + 8) * item)
-    desk.scores = take(memory, at, block * item)
-    desk.ids = take(memory, at, block * item)
+    desk.at = <int32_t *>take(memory, at, tile * sizeof(int32_t))
+    desk.label = <int32_t *>take(memory, at, tile * sizeof(int32_t))
+    desk.norms = take(memory, at, tile * item)
+    desk.gathered = take(memory, at, tile * (MOST_DIRECTIONS + 1) * item)
+    desk.copied = take(memory, at, (tile * n + 8) * item)
+    desk.least = take(memory, at, tile * item)
+    desk.waiting = <int32_t *>take(memory, at, e.sweep.block * sizeof(int32_t))
+    desk.open = <int32_t *>take(memory, at, e.sweep.block * sizeof(int32_t))
+    desk.tile = take(memory, at, (e.piece * n + 8) * item)
+    desk.scores = take(memory, at, e.piece * item)
+    desk.ids = take(memory, at, e.piece * item)
     desk.partial = take(memory, at, e.K * tile * item)
     desk.best = take(memory, at, tile * item)
     desk.winner = <int32_t *>take(memory, at, tile * sizeof(int32_t))
     desk.bounds = take(memory, at, tile * item)
     desk.hits = <hit *>take(memory, at, (e.K + 1) * sizeof(hit))
+    desk.point = <int32_t *>take(memory, at, e.pairs * sizeof(int32_t))
     desk.row = <int32_t *>take(memory, at, e.pairs * sizeof(int32_t))
     desk.k = <int32_t *>take(memory, at, e.pairs * sizeof(int32_t))
     desk.squared = take(memory, at, e.pairs * item)
@@ -168,6 +213,13 @@ cdef size_t screen_layout(Screen *e, char *memory) noexcept nogil:
     e.dense1 = <double *>take(memory, &at, K * sizeof(double))
     e.dense2 = <double *>take(memory, &at, K * sizeof(double))
     e.everyone = <int32_t *>take(memory, &at, K * sizeof(int32_t))
+    e.before = take(memory, &at, K * n * item)
+    e.moves = <Move *>take(memory, &at, K * sizeof(Move))
+    e.moved = <double *>take(memory, &at, K * sizeof(double))
+    e.active.c = take(memory, &at, K * most * item)
+    e.active.norms = take(memory, &at, K * item)
+    e.active.ids = take(memory, &at, K * item)
+    e.active_k = <int32_t *>take(memory, &at, K * sizeof(int32_t))
     e.full.c = take(memory, &at, K * n * item)
     e.full.norms = take(memory, &at, K * item)
     e.full.ids = take(memory, &at, K * item)
@@ -197,6 +249,7 @@ cdef Engine *open_any(const Rows *rows, int64_t K, int n_threads, bint watchful)
     draft.n_desks = n_threads
     if sweep_open(&draft.sweep, rows, K, n_threads, True):
         return NULL
+    draft.piece = tiles_of(rows, piece_rows(rows)) * rows.kernels.tile
     draft.engine.bytes = <int64_t>screen_layout(&draft, NULL) + sweep_bytes(&draft.sweep)
     memory = <char *>allocate(draft.engine.bytes)
     if memory == NULL:
@@ -409,8 +462,6 @@ cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
     cdef Desk *desk = e.desks
     cdef int64_t tile = X.kernels.tile, tiles = tiles_of(X, X.m), stride, i, j, first, count, seen = 0, survivors = 0
     cdef double squares[64]
-    cdef int32_t labels[64]
-    cdef char norms[512]
     cdef uint32_t points
     prepare_step(e, s)
     for i in range(min(tiles, TRIED // tile)):
@@ -420,11 +471,14 @@ cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
         count = min(tile, X.m - first)
         rows = read_rows(X, first, count, desk.chosen, &stride)
         project_tile(e, desk, rows, stride, count, desk.products, squares)
+        desk.count = count
         for j in range(count):
-            put(norms, j, X.kernels.itemsize, squares[j])
-        guess(e, desk, desk.products, count, labels)
-        set_bounds(e, s, desk, rows, stride, norms, labels, count)
-        for j in range(X.kernels.screen(desk.products, &e.screened, desk.bounds, desk.hits)):
+            desk.at[j] = <int32_t>j
+            put(desk.norms, j, X.kernels.itemsize, squares[j])
+        guess(e, desk, desk.products, count, desk.label)
+        measure_own(e, s, desk, rows, stride)
+        set_bounds(e, desk)
+        for j in range(X.kernels.screen(desk.products, &e.screened, desk.bounds, desk.hits, desk.least)):
             points = desk.hits[j].points
             while points:
                 survivors += 1
@@ -527,7 +581,7 @@ cdef int project_points(Screen *e, Poll *p) noexcept nogil:
     """Nonzero where there is no memory."""
     cdef const Rows *rows = e.sweep.rows
     cdef int64_t tile = rows.kernels.tile, t, tiles = tiles_of(rows, rows.m), item = rows.kernels.itemsize
-    cdef int64_t size = tiles * tile * (e.d + 2) * item + 64
+    cdef int64_t size = tiles * tile * (e.d + 4) * item + 64
     cdef int threads = threads_for(e.n_desks, <double>rows.m * rows.n * (e.d + 1)), i
     cdef uint64_t most[1024]
     e.points = allocate(size)
@@ -535,6 +589,8 @@ cdef int project_points(Screen *e, Poll *p) noexcept nogil:
         return 1
     e.engine.bytes += size
     e.norms = <char *>e.points + tiles * tile * (e.d + 1) * item
+    e.high = <char *>e.norms + tiles * tile * item
+    e.low = <char *>e.high + tiles * tile * item
     memset(most, 0, sizeof(most))
     for t in prange(tiles, schedule="static", num_threads=threads):
         if not poll(p):
@@ -641,14 +697,17 @@ cdef void settle_subset(Screen *e, const Step *s, Desk *desk, const int32_t *k, 
             desk.winner[p] = k[id]
 
 
-cdef void settle(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride, int64_t count,
-                 const int32_t *k, int64_t candidates) noexcept nogil:
-    """The winners of a tile among some centroids (rising), by the dense kernel."""
+cdef void settle(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
+                 int64_t first, const int32_t *k, int64_t candidates) noexcept nogil:
+    """The winners of a tile among some centroids (rising), by the dense kernel: nothing is learned of distances."""
     cdef const Rows *X = e.sweep.rows
-    cdef int64_t p, first
+    cdef int64_t p, done = 0, count = desk.count
     cdef int item = X.kernels.itemsize
-    X.kernels.pack(rows, stride, count, X.n, e.shift, desk.tile)
+    cdef const void *tile = rows_of(e, desk, rows, &stride)
+    X.kernels.pack(tile, stride, count, X.n, e.shift, desk.tile)
     part.computed += count * candidates
+    for p in range(count):
+        put(e.low, first + desk.at[p], item, 0)
     if candidates == s.K and e.full_packed:
         X.kernels.assign(desk.tile, 1, &e.full, desk.scores, desk.ids, desk.partial)
         for p in range(count):
@@ -657,10 +716,9 @@ cdef void settle(Screen *e, const Step *s, Part *part, Desk *desk, const void *r
     for p in range(X.kernels.tile):
         put(desk.best, p, item, INFINITY)
         desk.winner[p] = 0
-    first = 0
-    while first < candidates:
-        settle_subset(e, s, desk, k + first, min(SUBSET, candidates - first))
-        first += SUBSET
+    while done < candidates:
+        settle_subset(e, s, desk, k + done, min(SUBSET, candidates - done))
+        done += SUBSET
 
 
 cdef void guess(Screen *e, Desk *desk, const void *tile, int64_t count, int32_t *labels) noexcept nogil:
@@ -669,45 +727,51 @@ cdef void guess(Screen *e, Desk *desk, const void *tile, int64_t count, int32_t 
     store_labels(desk.ids, e.sweep.rows.kernels.itemsize, count, labels)
 
 
-cdef void set_bounds(Screen *e, const Step *s, Desk *desk, const void *rows, int64_t stride, const void *norms,
-                     const int32_t *labels, int64_t count) noexcept nogil:
-    """What a score must not be above to stay in the race: from the distance to the present centroid."""
+cdef void measure_own(Screen *e, const Step *s, Desk *desk, const void *rows, int64_t stride) noexcept nogil:
+    """The first pairs: each point with its present centroid."""
+    cdef int64_t p
+    for p in range(desk.count):
+        desk.point[p] = <int32_t>p
+        desk.row[p] = desk.at[p]
+        desk.k[p] = desk.label[p]
+    e.sweep.rows.kernels.pairs(rows, stride, e.sweep.rows.n, s.centroids, desk.row, desk.k, desk.count, desk.squared)
+
+
+cdef void set_bounds(Screen *e, Desk *desk) noexcept nogil:
+    """What a score must not be above to stay in the race: from the squared distances to the present centroids."""
     cdef const Rows *X = e.sweep.rows
     cdef int item = X.kernels.itemsize
     cdef int64_t p
     cdef int32_t k
     cdef double square, norm, bound
-    for p in range(count):
-        desk.row[p] = <int32_t>p
-        desk.k[p] = labels[p]
-    X.kernels.pairs(rows, stride, X.n, s.centroids, desk.row, desk.k, count, desk.squared)
     for p in range(X.kernels.tile):
-        if p >= count:
+        if p >= desk.count:
             put(desk.bounds, p, item, -INFINITY)
             continue
-        k = desk.k[p]
-        square = get(norms, p, item)
+        k = desk.label[p]
+        square = get(desk.norms, p, item)
         norm = sqrt(square)
         bound = get(desk.squared, p, item) * (1 + e.margins.full) + e.dense1[k] + e.dense2[k] * norm
         bound += 4 * e.margins.dense * e.far * norm - square + e.margins.store * square + e.margins.least
         put(desk.bounds, p, item, bound + e.margins.store * fabs(bound))
 
 
-cdef int64_t list_pairs(Screen *e, Desk *desk, int64_t hits, int64_t count, const int32_t *labels) noexcept nogil:
-    """Survivors after the `count` pairs of points and their present centroids; -1 where they are too many."""
-    cdef int64_t at = count, i, p
+cdef int64_t list_pairs(Screen *e, Desk *desk, int64_t hits) noexcept nogil:
+    """Survivors after the pairs of points and their present centroids; -1 where they are too many."""
+    cdef int64_t at = desk.count, i, p
     cdef uint32_t points
     for i in range(hits):
         points = desk.hits[i].points
-        if at + count > e.pairs:
+        if at + desk.count > e.pairs:
             return -1
         p = 0
         while points:
             while not points & 1:
                 points >>= 1
                 p += 1
-            if labels[p] != desk.hits[i].k:
-                desk.row[at] = <int32_t>p
+            if desk.label[p] != desk.hits[i].k:
+                desk.point[at] = <int32_t>p
+                desk.row[at] = desk.at[p]
                 desk.k[at] = desk.hits[i].k
                 at += 1
             points >>= 1
@@ -739,22 +803,22 @@ cdef void run_race(Race *race, int32_t k, double low, double high) noexcept nogi
         race.others = min(race.others, low)
 
 
-cdef uint64_t judge(Screen *e, Desk *desk, int64_t first, int64_t count, int64_t pairs, Race *races) noexcept nogil:
+cdef uint64_t judge(Screen *e, Desk *desk, int64_t pairs, Race *races) noexcept nogil:
     """Winners from the distances in full; the points for which those do not decide, one bit each."""
     cdef int item = e.sweep.rows.kernels.itemsize
     cdef int64_t i, p
     cdef double square, error
     cdef uint64_t undecided = 0
-    for p in range(count):
-        races[p].norm = sqrt(get(e.norms, first + p, item)) * (1 + e.margins.store)
+    for p in range(desk.count):
+        races[p].norm = sqrt(get(desk.norms, p, item)) * (1 + e.margins.store)
         races[p].high = races[p].others = races[p].low = INFINITY
         races[p].winner = desk.k[p]
     for i in range(pairs):
-        p = desk.row[i]
+        p = desk.point[i]
         square = get(desk.squared, i, item)
         error = error_of(e, desk, i, races[p].norm)
         run_race(&races[p], desk.k[i], square - error, square + error)
-    for p in range(count):
+    for p in range(desk.count):
         desk.winner[p] = races[p].winner
         if not races[p].others > races[p].high:
             undecided |= <uint64_t>1 << p
@@ -767,7 +831,7 @@ cdef int64_t candidates_of(const Screen *e, const Desk *desk, int64_t pairs, uin
     cdef int64_t i, j, p, count = 0
     cdef double low
     for i in range(pairs):
-        p = desk.row[i]
+        p = desk.point[i]
         if not points >> p & 1:
             continue
         low = get(desk.squared, i, e.sweep.rows.kernels.itemsize) - error_of(e, desk, i, races[p].norm)
@@ -786,78 +850,309 @@ cdef int64_t candidates_of(const Screen *e, const Desk *desk, int64_t pairs, uin
     return count
 
 
-cdef void decide(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride, int64_t first,
-                 int64_t count, int64_t pairs) noexcept nogil:
+cdef void decide(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
+                 int64_t first, int64_t pairs) noexcept nogil:
     """Winners of a tile from its surviving pairs."""
     cdef const Rows *X = e.sweep.rows
     cdef int item = X.kernels.itemsize
     cdef Race races[64]
-    cdef int32_t k[33]
-    cdef int32_t decided[64]
     cdef uint64_t undecided
-    cdef int64_t candidates, p
+    cdef int64_t p, count = desk.count
     X.kernels.pairs(rows, stride, X.n, s.centroids, desk.row + count, desk.k + count, pairs - count,
                     <char *>desk.squared + count * item)
     part.computed += pairs
-    undecided = judge(e, desk, first, count, pairs, races)
-    if not undecided:
-        return
-    memcpy(decided, desk.winner, count * sizeof(int32_t))
-    candidates = candidates_of(e, desk, pairs, undecided, races, k)
-    if candidates < 0:
-        settle(e, s, part, desk, rows, stride, count, e.everyone, s.K)
-        return
-    settle(e, s, part, desk, rows, stride, count, k, candidates)
+    undecided = judge(e, desk, pairs, races)
+    if undecided:
+        settle_undecided(e, s, part, desk, rows, stride, first, pairs, undecided, races)
     for p in range(count):
         if not undecided >> p & 1:
-            desk.winner[p] = decided[p]
+            learn(e, desk, first + desk.at[p], p, &races[p])
+            desk.winner[p] = races[p].winner
+
+
+cdef void settle_undecided(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
+                           int64_t first, int64_t pairs, uint64_t undecided, const Race *races) noexcept nogil:
+    """Let the dense kernel choose among the centroids that may win these points."""
+    cdef int32_t k[33]
+    cdef int64_t candidates
+    candidates = candidates_of(e, desk, pairs, undecided, races, k)
+    if candidates < 0:
+        settle(e, s, part, desk, rows, stride, first, e.everyone, s.K)
+    else:
+        settle(e, s, part, desk, rows, stride, first, k, candidates)
+
+
+cdef inline double square_of_least(const Screen *e, const Desk *desk, int64_t p) noexcept nogil:
+    """At most the squared distance of point p to any centroid whose score was above its bound."""
+    cdef int item = e.sweep.rows.kernels.itemsize
+    cdef double square = get(desk.norms, p, item), score = get(desk.least, p, item)
+    if score == INFINITY:
+        return score
+    return score + square - e.margins.store * (fabs(score) + 2 * square)
+
+
+cdef void learn(Screen *e, const Desk *desk, int64_t i, int64_t p, const Race *race) noexcept nogil:
+    """How far row i, point p of the tile, is from its centroid at most, and from all others at least."""
+    cdef int item = e.sweep.rows.kernels.itemsize
+    cdef double others = min(race.others, square_of_least(e, desk, p))
+    put(e.high, i, item, sqrt(race.high) * (1 + e.margins.store))
+    put(e.low, i, item, sqrt(others) * (1 - e.margins.store) if others > 0 else 0)
+
+
+cdef bint side_by_side(const Desk *desk) noexcept nogil:
+    cdef int64_t p
+    for p in range(desk.count):
+        if desk.at[p] != desk.at[0] + p:
+            return False
+    return True
+
+
+cdef const void *gather(const Screen *e, const Desk *desk, int64_t first) noexcept nogil:
+    """The projections of a tile's points."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t tile = X.kernels.tile, item = X.kernels.itemsize, p, size = (e.d + 1) * item
+    if (first + desk.at[0]) % tile == 0 and side_by_side(desk):
+        return <char *>e.points + (first + desk.at[0]) * size
+    for p in range(tile):
+        # Those beyond the count are out of every race; any point will do.
+        X.kernels.pick(e.points, first + desk.at[min(p, desk.count - 1)], e.d + 1, p, desk.gathered)
+    return desk.gathered
+
+
+cdef const void *rows_of(const Screen *e, const Desk *desk, const void *rows, int64_t *stride) noexcept nogil:
+    """A tile's rows, one after the other."""
+    cdef int64_t p, item = e.sweep.rows.kernels.itemsize, size = e.sweep.rows.n * item
+    if side_by_side(desk):
+        return <const char *>rows + desk.at[0] * stride[0] * item
+    for p in range(desk.count):
+        memcpy(<char *>desk.copied + p * size, <const char *>rows + desk.at[p] * stride[0] * item, size)
+    stride[0] = e.sweep.rows.n
+    return desk.copied
+
+
+cdef void lay_out(Screen *e, Desk *desk, const int32_t *at, int64_t count, int64_t first,
+                  const int32_t *labels) noexcept nogil:
+    """These rows of the chunk are the tile."""
+    cdef int64_t p
+    cdef int item = e.sweep.rows.kernels.itemsize
+    desk.count = count
+    for p in range(count):
+        desk.at[p] = at[p]
+        desk.label[p] = labels[at[p]]
+        put(desk.norms, p, item, get(e.norms, first + at[p], item))
 
 
 cdef void score_tile(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
-                     int64_t first, int64_t count) noexcept nogil:
+                     int64_t first) noexcept nogil:
+    """Screen the tile's points against all centroids."""
     cdef const Rows *X = e.sweep.rows
-    cdef const void *tile = <char *>e.points + first * (e.d + 1) * X.kernels.itemsize
-    cdef const void *norms = <char *>e.norms + first * X.kernels.itemsize
-    cdef int32_t *labels = s.labels + first
+    cdef const void *tile = gather(e, desk, first)
+    cdef int32_t *label
     cdef int64_t p, hits, pairs
     if s.fresh:
-        guess(e, desk, tile, count, labels)
-    for p in range(count):
-        if not 0 <= labels[p] < s.K:
-            labels[p] = 0
-    set_bounds(e, s, desk, rows, stride, norms, labels, count)
-    hits = X.kernels.screen(tile, &e.screened, desk.bounds, desk.hits)
-    pairs = list_pairs(e, desk, hits, count, labels)
+        guess(e, desk, tile, desk.count, desk.label)
+    measure_own(e, s, desk, rows, stride)
+    set_bounds(e, desk)
+    hits = X.kernels.screen(tile, &e.screened, desk.bounds, desk.hits, desk.least)
+    pairs = list_pairs(e, desk, hits)
     if pairs < 0:
         part.waived += 1
-        settle(e, s, part, desk, rows, stride, count, e.everyone, s.K)
+        settle(e, s, part, desk, rows, stride, first, e.everyone, s.K)
     else:
-        decide(e, s, part, desk, rows, stride, first, count, pairs)
-    for p in range(count):
-        part.changed += labels[p] != desk.winner[p]
-        labels[p] = desk.winner[p]
+        decide(e, s, part, desk, rows, stride, first, pairs)
+    for p in range(desk.count):
+        label = s.labels + first + desk.at[p]
+        part.changed += label[0] != desk.winner[p]
+        label[0] = desk.winner[p]
 
 
 cdef void score_in_full(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
                         int64_t first, int64_t count) noexcept nogil:
     cdef const Rows *X = e.sweep.rows
+    cdef int64_t i
     X.kernels.pack(rows, stride, count, X.n, e.shift, desk.tile)
     X.kernels.assign(desk.tile, tiles_of(X, count), &e.full, desk.scores, desk.ids, desk.partial)
     part.changed += store_labels(desk.ids, X.kernels.itemsize, count, s.labels + first)
     part.computed += count * s.K
+    for i in range(first, first + count):
+        put(e.low, i, X.kernels.itemsize, 0)
+
+
+# ---- what is known from the step before -------------------------------------------------------
+
+cdef int farther(const void *a, const void *b) noexcept nogil:
+    """The order of moves: the farthest first."""
+    cdef double one = (<const Move *>a).far, other = (<const Move *>b).far
+    return (one < other) - (one > other)
+
+
+cdef void remember(Screen *e, const Step *s) noexcept nogil:
+    """How far the centroids have moved, and which of them are active."""
+    cdef int64_t K = s.K, n = e.sweep.rows.n, k, l
+    cdef int item = e.sweep.rows.kernels.itemsize
+    cdef double square, move
+    e.doubt1 = e.doubt2 = 0
+    for k in range(K):
+        e.doubt1 = max(e.doubt1, e.dense1[k])
+        e.doubt2 = max(e.doubt2, e.dense2[k] + 2 * e.margins.dense * e.far)
+    e.knows = not s.fresh and e.known == s.labels
+    if e.knows:
+        for k in range(K):
+            square = 0
+            for l in range(k * n, (k + 1) * n):
+                move = get(s.centroids, l, item) - get(e.before, l, item)
+                square += move * move
+            e.moved[k] = e.moves[k].far = sqrt(square) * (1 + n * 1e-15)
+            e.moves[k].k = <int32_t>k
+        qsort(e.moves, K, sizeof(Move), farther)
+        pack_active(e, choose_active(e, s))
+    memcpy(e.before, s.centroids, K * n * item)
+    e.known = s.labels
+
+
+cdef double slack(const Screen *e, int64_t i, int32_t label, double calm, double *high, double *low) noexcept nogil:
+    """How far row i is from another label, if centroids that moved farther than `calm` leave it be: positive
+    where its label stays."""
+    cdef int item = e.sweep.rows.kernels.itemsize
+    cdef double doubt = e.doubt1 + e.doubt2 * sqrt(get(e.norms, i, item)) * (1 + e.margins.store)
+    high[0] = (get(e.high, i, item) + e.moved[label]) * (1 + e.margins.store)
+    low[0] = (get(e.low, i, item) - calm) * (1 - e.margins.store)
+    if not low[0] > high[0]:
+        return -1
+    return (low[0] - high[0]) * (low[0] + high[0]) - 2.001 * doubt - e.margins.least
+
+
+cdef double price_of_active(const Screen *e, const Step *s, int64_t count) noexcept nogil:
+    """What a step costs with so many active centroids, as a part of one with all: judged by a few points."""
+    cdef int64_t m = e.sweep.rows.m, asked = min(m, ASKED), j, i, stay = 0
+    cdef double high, low, calm = e.moves[count].far if count < s.K else 0
+    for j in range(asked):
+        i = j * m // asked
+        stay += slack(e, i, s.labels[i], calm, &high, &low) > 0
+    return 1 - <double>stay / asked * (1 - <double>count / s.K)
+
+
+cdef int64_t choose_active(Screen *e, const Step *s) noexcept nogil:
+    """The number of active centroids with which the step is cheapest."""
+    cdef int64_t K = s.K, moving = 0, best = K, i
+    cdef int64_t[6] tried
+    cdef double least = 1, price
+    while moving < K and e.moves[moving].far > 0:
+        moving += 1
+    tried[0], tried[1], tried[2], tried[3], tried[4], tried[5] = moving, 0, K // 16, K // 8, K // 4, K // 2
+    for i in range(6):
+        price = price_of_active(e, s, tried[i])
+        if price < least:
+            least = price
+            best = tried[i]
+    return best
+
+
+cdef void pack_active(Screen *e, int64_t count) noexcept nogil:
+    """The panel of those centroids that moved farthest, in rising order."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t size = (e.d + 1) * X.kernels.itemsize, i, K = e.screened.K
+    cdef int item = X.kernels.itemsize
+    cdef int32_t k
+    e.knows = count < K
+    e.calm = e.moves[count].far if count < K else 0
+    e.active.K = 0
+    e.active.n = e.d + 1
+    if not e.knows or count == 0:
+        return
+    # The scratch of all projections is in the order of k, so the active ones can be moved to its front.
+    for i in range(count):
+        e.active_k[i] = e.moves[i].k
+    qsort(e.active_k, count, sizeof(int32_t), rising)
+    for i in range(count):
+        k = e.active_k[i]
+        memmove(<char *>e.projected + i * size, <char *>e.projected + k * size, size)
+    e.active.K = count
+    X.kernels.pack_centroids(e.projected, e.zeros, &e.active)
+    for i in range(count):
+        put(e.active.norms, i, item, get(e.screened.norms, e.active_k[i], item))
+
+
+cdef int rising(const void *a, const void *b) noexcept nogil:
+    return (<const int32_t *>a)[0] - (<const int32_t *>b)[0]
+
+
+cdef int64_t sort_out(Screen *e, const Step *s, Desk *desk, int64_t first, int64_t count, int64_t *open_) noexcept nogil:
+    """Part the rows of a chunk in those whose label may stay (returned: how many) and those that are open."""
+    cdef int64_t i, waiting = 0
+    cdef double high, low
+    open_[0] = 0
+    for i in range(count):
+        if e.knows and slack(e, first + i, s.labels[first + i], e.calm, &high, &low) > 0:
+            desk.waiting[waiting] = <int32_t>i
+            waiting += 1
+        else:
+            desk.open[open_[0]] = <int32_t>i
+            open_[0] += 1
+    return waiting
+
+
+cdef void watch_tile(Screen *e, const Step *s, Desk *desk, int64_t first, int64_t *open_) noexcept nogil:
+    """Screen the tile's points against the active centroids; those that one reaches are open."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int item = X.kernels.itemsize
+    cdef int64_t p, i, hits
+    cdef uint32_t reached = 0, points
+    cdef double high[64]
+    cdef double low[64]
+    cdef double others
+    for p in range(desk.count):
+        slack(e, first + desk.at[p], desk.label[p], e.calm, &high[p], &low[p])
+        put(desk.squared, p, item, high[p] * high[p] * (1 + e.margins.store))
+    if e.active.K > 0:
+        set_bounds(e, desk)
+        hits = X.kernels.screen(gather(e, desk, first), &e.active, desk.bounds, desk.hits, desk.least)
+        for i in range(hits):
+            points = desk.hits[i].points
+            for p in range(desk.count):
+                if points >> p & 1 and desk.label[p] != e.active_k[desk.hits[i].k]:
+                    reached |= <uint32_t>1 << p
+    for p in range(desk.count):
+        if reached >> p & 1:
+            desk.open[open_[0]] = desk.at[p]
+            open_[0] += 1
+            continue
+        others = square_of_least(e, desk, p) if e.active.K > 0 else INFINITY
+        others = min(low[p], sqrt(others) * (1 - e.margins.store)) if others > 0 else 0
+        put(e.high, first + desk.at[p], item, high[p])
+        put(e.low, first + desk.at[p], item, others)
+
+
+cdef void score_chunk(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
+                      int64_t first, int64_t count) noexcept nogil:
+    cdef int64_t tile = e.sweep.rows.kernels.tile, at = 0, open_, waiting
+    cdef int32_t *labels = s.labels + first
+    waiting = sort_out(e, s, desk, first, count, &open_)
+    while at < waiting:
+        lay_out(e, desk, desk.waiting + at, min(tile, waiting - at), first, labels)
+        watch_tile(e, s, desk, first, &open_)
+        at += tile
+    at = 0
+    while at < open_:
+        lay_out(e, desk, desk.open + at, min(tile, open_ - at), first, labels)
+        score_tile(e, s, part, desk, rows, stride, first)
+        at += tile
 
 
 cdef void score_block(void *engine, const Step *s, Part *part, int thread, const void *rows, int64_t stride,
                       int64_t first, int64_t count) noexcept nogil:
     cdef Screen *e = <Screen *>engine
-    cdef int64_t tile = e.sweep.rows.kernels.tile, item = e.sweep.rows.kernels.itemsize, at = 0
-    if e.in_full:
-        score_in_full(e, s, part, &e.desks[thread], rows, stride, first, count)
+    cdef int64_t item = e.sweep.rows.kernels.itemsize, at = 0, i
+    for i in range(first, first + count):
+        if not 0 <= s.labels[i] < s.K:
+            s.labels[i] = 0
+    if not e.in_full:
+        score_chunk(e, s, part, &e.desks[thread], rows, stride, first, count)
         return
     while at < count:
-        score_tile(e, s, part, &e.desks[thread], <char *>rows + at * stride * item, stride, first + at,
-                   min(tile, count - at))
-        at += tile
+        score_in_full(e, s, part, &e.desks[thread], <char *>rows + at * stride * item, stride, first + at,
+                      min(e.piece, count - at))
+        at += e.piece
 
 
 cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
@@ -872,8 +1167,10 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         sweep_close(&e.sweep)
         if sweep_open(&e.sweep, rows, s.K, e.n_desks, True):
             return 1
+        e.known = NULL
     if s.score:
         prepare_step(e, s)
+        remember(e, s)
     if sweep_step(&e.sweep, engine, score_block, s, p):
         return 1
     s.most = max(s.most, e.most)

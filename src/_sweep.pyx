@@ -48,10 +48,14 @@ cdef int64_t partial_count(int64_t n, int64_t K) noexcept nogil:
     return count
 
 
-cdef int64_t block_rows(const Rows *rows, int64_t chunk) noexcept nogil:
+cdef int64_t piece_rows(const Rows *rows) noexcept nogil:
     cdef int64_t tile = rows.kernels.tile
-    cdef int64_t tiles = BLOCK_BYTES // (tile * rows.n * rows.kernels.itemsize)
-    return min(max(tiles, 1) * tile, chunk, (rows.m + tile - 1) // tile * tile)
+    return max(BLOCK_BYTES // (tile * rows.n * rows.kernels.itemsize), 1) * tile
+
+
+cdef int64_t block_rows(const Rows *rows, int64_t chunk, bint whole) noexcept nogil:
+    cdef int64_t tile = rows.kernels.tile
+    return min(chunk if whole else piece_rows(rows), chunk, (rows.m + tile - 1) // tile * tile)
 
 
 cdef size_t sweep_layout(Sweep *w, char *memory) noexcept nogil:
@@ -107,7 +111,7 @@ cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint c
     w.carried.wanted = carries and rows.weights == NULL and rows.kernels.itemsize == 4
     w.carried.labels = NULL
     w.chunk = chunk_rows(rows.n, K)
-    w.block = block_rows(rows, w.chunk)
+    w.block = block_rows(rows, w.chunk, carries)
     w.partials = min(partial_count(rows.n, K), (rows.m + w.chunk - 1) // w.chunk)
     w.n_threads = min(threads_for(n_threads, <double>rows.m * rows.n * K), <int>w.partials)
     w.memory = allocate(sweep_layout(w, NULL))
