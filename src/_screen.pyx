@@ -29,21 +29,20 @@ take from `low` only the largest of their moves. Where low^2 - high^2 is still a
 centroid's bound reaches `high`, the label stays and the point's features are not even read.
 """
 from cython.parallel cimport prange, threadid
-from libc.math cimport INFINITY, fabs, isfinite, sqrt
+from libc.math cimport INFINITY, fabs, sqrt
 from libc.stdlib cimport qsort
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
+from ckmeans._directions cimport Directions, directions_close, directions_find, get, put, tiles_of
 from ckmeans._engine cimport Engine, Prepared, Step
-from ckmeans._points cimport Rows, read_row, read_rows
-from ckmeans._random cimport Stream, next_unit, stream_of
+from ckmeans._points cimport Rows, read_rows
 from ckmeans._runtime cimport Poll, allocate, hit, panel, poll, release, threads_for, wide_stride
 from ckmeans._shift cimport find_shift, take
 from ckmeans._sweep cimport (
     Part, Sweep, piece_rows, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step,
 )
 
-cdef int64_t SAMPLE = 2048         # rows from which the directions come
 cdef int64_t MOST_DIRECTIONS = 128
 cdef int64_t TRIED = 256           # points with which their number is chosen
 cdef double LATER = 0.15           # survivors of later steps, for one of the first
@@ -140,21 +139,6 @@ cdef struct Screen:
     int64_t pairs
     Desk *desks
     int n_desks
-
-
-cdef inline double get(const void *values, int64_t i, int item) noexcept nogil:
-    return (<const float *>values)[i] if item == 4 else (<const double *>values)[i]
-
-
-cdef inline void put(void *values, int64_t i, int item, double value) noexcept nogil:
-    if item == 4:
-        (<float *>values)[i] = <float>value
-    else:
-        (<double *>values)[i] = value
-
-
-cdef inline int64_t tiles_of(const Rows *rows, int64_t count) noexcept nogil:
-    return (count + rows.kernels.tile - 1) // rows.kernels.tile
 
 
 cdef void take_desk(Desk *desk, const Screen *e, char *memory, size_t *at) noexcept nogil:
@@ -287,152 +271,13 @@ cdef void screen_finish(Engine *engine, int32_t *own, int32_t *labels) noexcept 
 
 # ---- directions ------------------------------------------------------------------------------
 
-# What finding them needs for a while.
-cdef struct Draft:
-    int64_t count            # rows of the sample
-    int64_t d
-    char *rows               # (count, n), minus the origin, scaled to at most 1
-    char *by_row             # the same in tiles of points
-    char *by_feature         # and in tiles of features
-    char *products
-    void *zeros              # no shift
-    char *vectors            # (d, count or n) what the panel is packed from
-    panel panel
-    double *directions       # (d, n)
-    double defect
-
-
-cdef size_t draft_layout(Draft *f, const Rows *rows, char *memory) noexcept nogil:
-    cdef size_t at = 0, item = rows.kernels.itemsize
-    cdef int64_t tile = rows.kernels.tile, n = rows.n, longer = max(f.count, n)
-    cdef int64_t by_row = tiles_of(rows, f.count) * tile, by_feature = tiles_of(rows, n) * tile
-    f.rows = <char *>take(memory, &at, (f.count * n + 8) * item)
-    f.by_row = <char *>take(memory, &at, by_row * n * item)
-    f.by_feature = <char *>take(memory, &at, by_feature * f.count * item)
-    f.products = <char *>take(memory, &at, max(by_row, by_feature) * f.d * item)
-    f.zeros = take(memory, &at, longer * item)
-    f.vectors = <char *>take(memory, &at, longer * f.d * item)
-    f.panel.c = take(memory, &at, longer * f.d * item)
-    f.panel.norms = take(memory, &at, f.d * item)
-    f.panel.ids = take(memory, &at, f.d * item)
-    f.directions = <double *>take(memory, &at, f.d * n * sizeof(double))
-    return at
-
-
-cdef void read_sample(Screen *e, Draft *f, Poll *p) noexcept nogil:
-    """Rows at even distances, minus the origin; all zero where one is not finite."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef int item = rows.kernels.itemsize
-    cdef int64_t n = rows.n, i, l
-    cdef double most = 0, value
-    for i in range(f.count):
-        if i % 64 == 0 and poll(p):
-            return
-        read_row(rows, i * rows.m // f.count, f.rows + i * n * item)
-        for l in range(i * n, (i + 1) * n):
-            value = get(f.rows, l, item) - get(e.origin, l - i * n, item)
-            put(f.rows, l, item, value)
-            if not fabs(value) <= most:
-                most = fabs(value)
-    cdef double scale = 1 / most if most > 0 and isfinite(1 / most) else 0
-    for l in range(f.count * n):
-        value = get(f.rows, l, item) * scale
-        put(f.rows, l, item, value if value - value == 0 else 0)
-
-
-cdef void tile_sample(const Rows *rows, Draft *f) noexcept nogil:
-    """The sample in tiles of points, and in tiles of features."""
-    cdef int64_t n = rows.n, tile = rows.kernels.tile, item = rows.kernels.itemsize, t, i, width
-    cdef char *to = f.by_feature
-    rows.kernels.pack(f.rows, n, f.count, n, f.zeros, f.by_row)
-    memset(to, 0, tiles_of(rows, n) * tile * f.count * item)
-    for t in range(tiles_of(rows, n)):
-        width = min(tile, n - t * tile)
-        for i in range(f.count):
-            memcpy(to + (t * f.count + i) * tile * item, f.rows + (i * n + t * tile) * item, width * item)
-
-
-cdef void multiply(Screen *e, Draft *f, const char *tiles, int64_t features, int64_t count, Poll *p) noexcept nogil:
-    """f.vectors (d rows of `features`) times the sample in f.products."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef int64_t t, tile = rows.kernels.tile, item = rows.kernels.itemsize
-    cdef int threads = threads_for(e.n_desks, <double>features * count * f.d)
-    f.panel.K = f.d
-    f.panel.n = features
-    rows.kernels.pack_centroids(f.vectors, f.zeros, &f.panel)
-    for t in prange(tiles_of(rows, count), schedule="static", num_threads=threads):
-        if not poll(p):
-            rows.kernels.project(tiles + t * features * tile * item, 1, &f.panel, f.d,
-                                 f.products + t * f.d * tile * item)
-
-
-cdef void iterate_subspace(Screen *e, Draft *f, Poll *p) noexcept nogil:
-    """One round: the directions from f.vectors over the sample, made orthonormal."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef int64_t tile = rows.kernels.tile, n = rows.n, j, l
-    cdef int item = rows.kernels.itemsize
-    multiply(e, f, f.by_feature, f.count, n, p)
-    for j in range(f.d):
-        for l in range(n):
-            f.directions[j * n + l] = get(f.products, (l // tile * f.d + j) * tile + l % tile, item)
-    rows.kernels.orthonormalise(f.directions, f.d, n)
-
-
-cdef void weigh_sample(Screen *e, Draft *f, Poll *p) noexcept nogil:
-    """f.vectors becomes the sample's projections on the directions."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef int64_t tile = rows.kernels.tile, j, i
-    cdef int item = rows.kernels.itemsize
-    for i in range(f.d * rows.n):
-        put(f.vectors, i, item, f.directions[i])
-    multiply(e, f, f.by_row, rows.n, f.count, p)
-    for j in range(f.d):
-        for i in range(f.count):
-            put(f.vectors, j * f.count + i, item,
-                get(f.products, (i // tile * f.d + j) * tile + i % tile, item))
-
-
-cdef void keep_directions(Screen *e, Draft *f) noexcept nogil:
-    """Round the directions that are not zero to the computing dtype."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef int item = rows.kernels.itemsize
-    cdef int64_t n = rows.n, j, l, kept = 0
-    cdef double square
-    for j in range(f.d):
-        square = 0
-        for l in range(n):
-            square += f.directions[j * n + l] * f.directions[j * n + l]
-        if not 0.5 < square < 2:
-            continue
-        for l in range(n):
-            put(f.vectors, kept * n + l, item, f.directions[j * n + l])
-            f.directions[kept * n + l] = get(f.vectors, kept * n + l, item)
-        kept += 1
-    f.d = kept
-
-
-cdef void use_directions(Screen *e, const Draft *f, int64_t d) noexcept nogil:
+cdef void use_directions(Screen *e, const Directions *f, int64_t d) noexcept nogil:
     """Project on the first d directions."""
     e.d = e.directions.K = d
     e.screened.n = d + 1
     if d > 0:
         e.sweep.rows.kernels.pack_centroids(f.vectors, e.zeros, &e.directions)
     set_margins(e, f.defect)
-
-
-cdef double defect_of(const double *rows, int64_t count, int64_t n) noexcept nogil:
-    """At least the norm of what separates these rows from orthonormal ones."""
-    cdef double most = 0, total, product
-    cdef int64_t i, j, l
-    for i in range(count):
-        total = <double>count * n * 2.3e-16
-        for j in range(count):
-            product = 0
-            for l in range(n):
-                product += rows[i * n + l] * rows[j * n + l]
-            total += fabs(product - (i == j))
-        most = max(most, total)
-    return most
 
 
 cdef void set_margins(Screen *e, double defect) noexcept nogil:
@@ -488,7 +333,7 @@ cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
     return max(survivors, 0) / (<double>seen * s.K)
 
 
-cdef void choose_directions(Screen *e, const Draft *f, const Step *s, Poll *p) noexcept nogil:
+cdef void choose_directions(Screen *e, const Directions *f, const Step *s, Poll *p) noexcept nogil:
     """As many as make steps cheapest. Later steps leave about a fifth of the first one's survivors."""
     cdef int64_t d = min(f.d, 8), best = d
     cdef double price, survivors, first = 0, least = INFINITY
@@ -508,35 +353,6 @@ cdef void choose_directions(Screen *e, const Draft *f, const Step *s, Poll *p) n
     use_directions(e, f, best)
     e.engine.gives_up = e.watchful and least > 0.8
     e.first_in_full = first > 1
-
-
-cdef int find_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
-    """Rounds of subspace iteration over a sample; nonzero where there is no memory."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef Draft draft
-    cdef Stream random = stream_of(0, 0)
-    cdef int64_t i
-    memset(&draft, 0, sizeof(Draft))
-    draft.count = min(rows.m, SAMPLE)
-    draft.d = min(min(rows.n, draft.count), min(MOST_DIRECTIONS, max(rows.n // 3, 16)))
-    cdef char *memory = <char *>allocate(draft_layout(&draft, rows, NULL))
-    if memory == NULL:
-        return 1
-    draft_layout(&draft, rows, memory)
-    memset(draft.zeros, 0, max(draft.count, rows.n) * rows.kernels.itemsize)
-    read_sample(e, &draft, p)
-    tile_sample(rows, &draft)
-    for i in range(draft.d * draft.count):
-        put(draft.vectors, i, rows.kernels.itemsize, next_unit(&random) - 0.5)
-    for i in range(3):
-        if i > 0:
-            weigh_sample(e, &draft, p)
-        iterate_subspace(e, &draft, p)
-    keep_directions(e, &draft)
-    draft.defect = defect_of(draft.directions, draft.d, rows.n)
-    choose_directions(e, &draft, s, p)
-    release(memory)
-    return 0
 
 
 # ---- projections -----------------------------------------------------------------------------
@@ -602,12 +418,17 @@ cdef int project_points(Screen *e, Poll *p) noexcept nogil:
 
 cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
     """Everything that is made once; nonzero where it was not."""
+    cdef Directions found
     cdef const Rows *rows = e.sweep.rows
     cdef int64_t l
     find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, e.origin)
     for l in range(wide_stride(rows.n)):
         e.origin_wide[l] = get(e.origin, l, rows.kernels.itemsize) if l < rows.n else 0
-    if find_directions(e, s, p) or p.stopped or e.engine.gives_up or project_points(e, p) or p.stopped:
+    if directions_find(&found, rows, e.origin, MOST_DIRECTIONS, e.n_desks, p):
+        return 1
+    choose_directions(e, &found, s, p)
+    directions_close(&found)
+    if p.stopped or e.engine.gives_up or project_points(e, p) or p.stopped:
         return 1
     e.ready = True
     return 0
@@ -1077,7 +898,8 @@ cdef int rising(const void *a, const void *b) noexcept nogil:
     return (<const int32_t *>a)[0] - (<const int32_t *>b)[0]
 
 
-cdef int64_t sort_out(Screen *e, const Step *s, Desk *desk, int64_t first, int64_t count, int64_t *open_) noexcept nogil:
+cdef int64_t sort_out(Screen *e, const Step *s, Desk *desk, int64_t first, int64_t count,
+                      int64_t *open_) noexcept nogil:
     """Part the rows of a chunk in those whose label may stay (returned: how many) and those that are open."""
     cdef int64_t i, waiting = 0
     cdef double high, low
