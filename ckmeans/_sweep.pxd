@@ -12,7 +12,8 @@ cdef struct Part:
     int64_t changed
     uint64_t most
     int64_t computed         # distances computed in full
-    int64_t waived           # left to an engine: rows that it skipped, tiles that it gave up
+    int64_t waived           # left to an engine: tiles that it gave up,
+    int64_t open             # rows whose label was in question
     sums taken               # what moved rows take out: the same arrays, squares of its own
     uint8_t *touched         # (K,) clusters with something in their sums, where these are of moved rows
     bint clean               # the sums are zero but for those

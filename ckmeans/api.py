@@ -176,6 +176,7 @@ def run(
     options["watchful"] = algorithm == "auto"
     if algorithm == "auto":
         algorithm = _fastest(X, K, n_init)
+    options["late"] = options["watchful"] and algorithm != "cells" and _screening_may_pay(X, K)
     options["algorithm"] = _lloyd.ALGORITHMS.index(algorithm)
     start, trials = _starts(init, X, K, n_init)
     options |= {"K": K, "n_init": n_init, "trials": trials, "seed": _validate.seed(seed)}
@@ -461,10 +462,16 @@ def _fastest(X: np.ndarray, K: int, n_init: int) -> str:
     m, n = X.shape
     if _ordering_pays(X, K, n_init):
         return "cells"
-    projected = m * 131 * _validate.itemsize(X)
-    if n >= 48 and K >= 32 and m >= max(4096, 16 * K) and projected <= max(X.nbytes // 2, 256 << 20):
-        return "screen"
-    return "dense"
+    return "screen" if n >= 48 and K >= 32 and m >= 16 * K and _screening_may_pay(X, K) else "dense"
+
+
+def _screening_may_pay(X: np.ndarray, K: int) -> bool:
+    """Sooner or later, and within the memory that "auto" may take."""
+    if not isinstance(X, np.ndarray):
+        return False
+    m, n = X.shape
+    projected = m * (min(n, 128) + 4) * _validate.itemsize(X)
+    return n >= 8 and K >= 16 and m >= 4096 and projected <= max(X.nbytes // 2, 256 << 20)
 
 
 def _ordering_pays(X: np.ndarray, K: int, n_init: int) -> bool:

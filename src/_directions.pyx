@@ -170,7 +170,7 @@ cdef int directions_find(Directions *found, const Rows *rows, const void *origin
     f.origin = origin
     f.n_threads = n_threads
     f.count = min(rows.m, SAMPLE)
-    f.d = min(min(rows.n, f.count), min(most, max(rows.n // 3, 16)))
+    f.d = min(min(rows.n, f.count), most if rows.n <= most else min(most, rows.n // 3))
     cdef char *memory = <char *>allocate(draft_layout(&f, NULL))
     if memory == NULL:
         return 1

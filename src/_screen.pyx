@@ -48,6 +48,7 @@ cdef int64_t TRIED = 256           # points with which their number is chosen
 cdef double LATER = 0.15           # survivors of later steps, for one of the first
 cdef int64_t SUBSET = 32           # centroids that are packed together to settle a tile
 cdef int64_t PAIRS = 1 << 16       # most pairs of a tile that are computed one by one
+cdef double HANDLING = 2000        # multiply-adds of the dense kernel for as long as a point is handled
 cdef int64_t ASKED = 1024          # points that are asked how many centroids to call active
 
 
@@ -99,6 +100,8 @@ cdef struct Screen:
     int64_t K                # room for so many centroids
     bint watchful
     bint ready               # the points are projected
+    bint chosen_again        # the number of directions
+    int64_t points_bytes
     int64_t piece            # rows that are packed together for the dense kernel
     int64_t d                # directions
     Margins margins
@@ -228,7 +231,7 @@ cdef Engine *open_any(const Rows *rows, int64_t K, int n_threads, bint watchful)
     draft.engine.any_K = True
     draft.K = K
     draft.watchful = watchful
-    draft.pairs = min(rows.kernels.tile * K // 4, PAIRS) + rows.kernels.tile
+    draft.pairs = min(<int64_t>(rows.kernels.tile * K / pair_price(rows.n)), PAIRS) + rows.kernels.tile
     draft.full.n = draft.directions.n = rows.n
     draft.n_desks = n_threads
     if sweep_open(&draft.sweep, rows, K, n_threads, True):
@@ -296,13 +299,32 @@ cdef void set_margins(Screen *e, double defect) noexcept nogil:
     g.least = 32 * (n + 16) * (1.5e-45 if rows.kernels.itemsize == 4 else 5e-324)
 
 
+cdef inline double pair_price(int64_t n) noexcept nogil:
+    """A distance by itself takes longer than one among many: it is found in a list, and added up across lanes."""
+    return 3 + 500.0 / n
+
+
+cdef inline double scores_price(const Screen *e, double open_) noexcept nogil:
+    """What bounds for that part of the points cost, and the handling of all points."""
+    return open_ * (e.d + 4) / e.sweep.rows.n + HANDLING / (<double>e.screened.K * e.sweep.rows.n)
+
+
 cdef double price_of(const Screen *e, double survivors) noexcept nogil:
-    """Of a step, in dense ones: a distance by itself takes longer than one among many."""
-    return <double>(e.d + 4) / e.sweep.rows.n + 3 * survivors
+    """Of a step, in dense ones."""
+    return scores_price(e, 1) + pair_price(e.sweep.rows.n) * survivors
+
+
+cdef double step_price(const Screen *e, const Step *s, double computed) noexcept nogil:
+    """The same of the step that was just made."""
+    cdef double open_ = 0, m = e.sweep.rows.m
+    cdef int64_t i
+    for i in range(e.sweep.partials):
+        open_ += e.sweep.parts[i].open
+    return scores_price(e, open_ / m) + pair_price(e.sweep.rows.n) * max(computed - open_, 0) / m / s.K
 
 
 cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
-    """Share of the pairs of a few tiles that survive a first step."""
+    """Share of the pairs of a few tiles that survive a step."""
     cdef const Rows *X = e.sweep.rows
     cdef Desk *desk = e.desks
     cdef int64_t tile = X.kernels.tile, tiles = tiles_of(X, X.m), stride, i, j, first, count, seen = 0, survivors = 0
@@ -319,8 +341,10 @@ cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
         desk.count = count
         for j in range(count):
             desk.at[j] = <int32_t>j
+            desk.label[j] = s.labels[first + j]
             put(desk.norms, j, X.kernels.itemsize, squares[j])
-        guess(e, desk, desk.products, count, desk.label)
+        if s.fresh:
+            guess(e, desk, desk.products, count, desk.label)
         measure_own(e, s, desk, rows, stride)
         set_bounds(e, desk)
         for j in range(X.kernels.screen(desk.products, &e.screened, desk.bounds, desk.hits, desk.least)):
@@ -334,7 +358,7 @@ cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
 
 
 cdef void choose_directions(Screen *e, const Directions *f, const Step *s, Poll *p) noexcept nogil:
-    """As many as make steps cheapest. Later steps leave about a fifth of the first one's survivors."""
+    """As many as make steps cheapest. Later steps leave about a sixth of a fresh one's survivors."""
     cdef int64_t d = min(f.d, 8), best = d
     cdef double price, survivors, first = 0, least = INFINITY
     while not p.stopped:
@@ -342,7 +366,7 @@ cdef void choose_directions(Screen *e, const Directions *f, const Step *s, Poll 
         if <double>d / e.sweep.rows.n > least:
             break
         survivors = try_directions(e, s, p)
-        price = price_of(e, LATER * survivors)
+        price = price_of(e, LATER * survivors if s.fresh else survivors)
         if price < least:
             least = price
             best = d
@@ -351,7 +375,8 @@ cdef void choose_directions(Screen *e, const Directions *f, const Step *s, Poll 
             break
         d = min(f.d, d + 8 if d < 32 else d * 3 // 2)
     use_directions(e, f, best)
-    e.engine.gives_up = e.watchful and least > 0.8
+    e.chosen_again = e.chosen_again or not s.fresh
+    e.engine.gives_up = e.watchful and least > (0.8 if s.fresh else 1.1)
     e.first_in_full = first > 1
 
 
@@ -403,6 +428,7 @@ cdef int project_points(Screen *e, Poll *p) noexcept nogil:
     e.points = allocate(size)
     if e.points == NULL:
         return 1
+    e.points_bytes = size
     e.engine.bytes += size
     e.norms = <char *>e.points + tiles * tile * (e.d + 1) * item
     e.high = <char *>e.norms + tiles * tile * item
@@ -955,6 +981,7 @@ cdef void score_chunk(Screen *e, const Step *s, Part *part, Desk *desk, const vo
         watch_tile(e, s, desk, first, &open_)
         at += tile
     at = 0
+    part.open += open_
     while at < open_:
         lay_out(e, desk, desk.open + at, min(tile, open_ - at), first, labels)
         score_tile(e, s, part, desk, rows, stride, first)
@@ -975,6 +1002,16 @@ cdef void score_block(void *engine, const Step *s, Part *part, int thread, const
         score_in_full(e, s, part, &e.desks[thread], <char *>rows + at * stride * item, stride, first + at,
                       min(e.piece, count - at))
         at += e.piece
+
+
+cdef void forget(Screen *e) noexcept nogil:
+    """Choose the number of directions again: by what the labels are by now."""
+    release(e.points)
+    e.points = NULL
+    e.known = NULL
+    e.engine.bytes -= e.points_bytes
+    e.ready = False
+    e.chosen_again = True
 
 
 cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
@@ -1002,6 +1039,9 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     s.computed = <int64_t>computed
     if s.score:
         e.waived = waived / tiles_of(rows, rows.m)
-        if e.watchful and not s.fresh and price_of(e, computed / rows.m / s.K) > 1:
-            engine.gives_up = True
+        if not s.fresh and step_price(e, s, computed) > (0.9 if e.knows else 1.3):
+            if e.chosen_again:
+                engine.gives_up = e.watchful
+            else:
+                forget(e)
     return 0

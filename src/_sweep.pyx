@@ -194,7 +194,7 @@ cdef void work_part(Sweep *w, void *engine, Scorer score, const Step *s, Poll *p
     cdef int64_t chunk = first + (i - first % w.partials + w.partials) % w.partials
     if first == 0:
         if not w.again:
-            part.changed = part.most = part.computed = part.waived = 0
+            part.changed = part.most = part.computed = part.waived = part.open = 0
         clear(w, part, s)
     while chunk < last:
         work_chunk(w, engine, score, s, p, part, thread, chunk)
