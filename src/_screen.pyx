@@ -49,6 +49,7 @@ cdef double LATER = 0.15           # survivors of later steps, for one of the fi
 cdef int64_t SUBSET = 32           # centroids that are packed together to settle a tile
 cdef int64_t PAIRS = 1 << 16       # most pairs of a tile that are computed one by one
 cdef double HANDLING = 2000        # multiply-adds of the dense kernel for as long as a point is handled
+cdef double STEPS = 10             # over which the projection of the points is to pay
 cdef int64_t ASKED = 1024          # points that are asked how many centroids to call active
 
 
@@ -366,7 +367,7 @@ cdef void choose_directions(Screen *e, const Directions *f, const Step *s, Poll 
         if <double>d / e.sweep.rows.n > least:
             break
         survivors = try_directions(e, s, p)
-        price = price_of(e, LATER * survivors if s.fresh else survivors)
+        price = price_of(e, LATER * survivors if s.fresh else survivors) + <double>d / s.K / STEPS
         if price < least:
             least = price
             best = d
@@ -376,7 +377,7 @@ cdef void choose_directions(Screen *e, const Directions *f, const Step *s, Poll 
         d = min(f.d, d + 8 if d < 32 else d * 3 // 2)
     use_directions(e, f, best)
     e.chosen_again = e.chosen_again or not s.fresh
-    e.engine.gives_up = e.watchful and least > (0.8 if s.fresh else 1.1)
+    e.engine.gives_up = e.watchful and least > (0.8 if s.fresh else 1.2)
     e.first_in_full = first > 1
 
 
@@ -1039,7 +1040,7 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     s.computed = <int64_t>computed
     if s.score:
         e.waived = waived / tiles_of(rows, rows.m)
-        if not s.fresh and step_price(e, s, computed) > (0.9 if e.knows else 1.3):
+        if not s.fresh and step_price(e, s, computed) > (1 if e.knows else 1.3):
             if e.chosen_again:
                 engine.gives_up = e.watchful
             else:
