@@ -37,8 +37,8 @@ OPENMP = {
 # Module -> the C files linked into it, beside the kernels in _runtime.
 C_SOURCES = {"_runtime": ["dispatch", "threads"], "_points": ["source"]}
 MODULES = [
-    "_runtime", "_points", "_collapse", "_store", "_boxes", "_sweep", "_dense", "_cells", "_screen",
-    "_sparse", "_seed", "_step", "_lloyd",
+    "_runtime", "_points", "_collapse", "_store", "_boxes", "_sweep", "_dense", "_cells", "_directions",
+    "_screen", "_sparse", "_seed", "_step", "_lloyd",
 ]  # fmt: skip
 
 

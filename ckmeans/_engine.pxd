@@ -14,6 +14,7 @@ cdef struct Step:
     bint sum                # fill the sums
     bint measure            # fill `square`, of labels that are given (dense engine only), as `sum` does too
     bint fresh              # nothing is known of `labels`: they may hold anything
+    bint exact              # it will be the last: every row is to be added up
     # INOUT
     int32_t *labels         # the engine's own: `room` of them; 0 .. K - 1, or negative where unused
     # OUT
@@ -23,6 +24,7 @@ cdef struct Step:
     double *weights         # weight of each cluster
     int64_t *counts         # number of points of each cluster
     double square           # weighted sum of squared distances
+    bint rough              # not every row was added up: sums and square are right to rounding only
     int64_t changed         # points whose label differs from what `labels` held
     int64_t computed        # distances that were computed, those of boxes too
     uint64_t most           # bits of the largest |value| that was read
@@ -37,7 +39,6 @@ cdef struct Engine:
     int64_t bytes
     bint any_K               # a step may have fewer centroids than it was opened for
     bint gives_up            # it does not pay here: the dense engine is to take over
-    bint in_boxes            # it adds up boxes: its sums equal those of the rows to rounding only
 
 
 # The points, equal ones made one where that was found to pay.

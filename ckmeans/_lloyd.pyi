@@ -20,6 +20,7 @@ def fit(
     *,
     algorithm: int,
     watchful: bool,
+    late: bool,
     K: int,
     trials: int,
     start: Callable[[int], np.ndarray] | None,

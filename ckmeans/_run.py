@@ -42,15 +42,16 @@ def fastest(X: Any, K: int, n_init: int) -> str:
     m, n = X.shape
     if _ordering_pays(X, K, n_init):
         return "cells"
-    projected = m * 131 * _validate.itemsize(X)
-    if (
-        n >= 48
-        and K >= 32
-        and m >= max(4096, 16 * K)
-        and projected <= max(X.size * X.dtype.itemsize // 2, 256 << 20)
-    ):
-        return "screen"
-    return "dense"
+    return "screen" if n >= 48 and K >= 32 and m >= 16 * K and screening_may_pay(X, K) else "dense"
+
+
+def screening_may_pay(X: Any, K: int) -> bool:
+    """Sooner or later, and within the memory that "auto" may take."""
+    if not isinstance(_sources.inner(X), np.ndarray):
+        return False
+    m, n = X.shape
+    projected = m * (min(n, 128) + 4) * _validate.itemsize(X)
+    return n >= 8 and K >= 16 and m >= 4096 and projected <= max(X.size * X.dtype.itemsize // 2, 256 << 20)
 
 
 def _ordering_pays(X: Any, K: int, n_init: int) -> bool:

@@ -88,7 +88,9 @@ cdef extern from "simd/kernels.h" nogil:
                          const void *value, int32_t *bucket) noexcept nogil
         void (*project)(const void *tiles, int64_t ntiles, const panel *panel, int64_t room,
                         void *products) noexcept nogil
-        int64_t (*screen)(const void *tile, const panel *panel, const void *bounds, hit *hits) noexcept nogil
+        int64_t (*screen)(const void *tile, const panel *panel, const void *bounds, hit *hits,
+                          void *least) noexcept nogil
+        void (*pick)(const void *tiles, int64_t point, int64_t n, int64_t p, void *tile) noexcept nogil
         void (*pairs)(const void *rows, int64_t stride, int64_t n, const void *centroids, const int32_t *row,
                       const int32_t *k, int64_t count, void *squared) noexcept nogil
         void (*orthonormalise)(double *rows, int64_t count, int64_t n) noexcept nogil

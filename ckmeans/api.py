@@ -172,6 +172,7 @@ def run(
     options["watchful"] = algorithm == "auto"
     if algorithm == "auto":
         algorithm = _run.fastest(X, K, n_init)
+    options["late"] = options["watchful"] and algorithm != "cells" and _run.screening_may_pay(X, K)
     options["algorithm"] = _lloyd.ALGORITHMS.index(algorithm)
     start, trials = _run.starts(init, X, K, n_init)
     options |= {"K": K, "n_init": n_init, "trials": trials, "seed": _validate.seed(seed)}

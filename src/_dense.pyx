@@ -61,7 +61,7 @@ cdef Engine *dense_open(const Rows *rows, Prepared *prepared, int64_t K, int n_t
     draft.engine.finish = dense_finish
     draft.engine.room = rows.m
     draft.panel.n = rows.n
-    if sweep_open(&draft.sweep, rows, K, n_threads):
+    if sweep_open(&draft.sweep, rows, K, n_threads, False):
         return NULL
     draft.engine.bytes = <int64_t>dense_layout(&draft, NULL) + sweep_bytes(&draft.sweep)
     memory = <char *>allocate(dense_layout(&draft, NULL))

@@ -52,6 +52,7 @@ KINDS[4] = Kind(NULL, watchful_open)
 
 cdef int64_t SCAN_ROWS = 512           # rows between two looks at signals
 cdef int64_t SHARED_WORK = 1 << 31     # multiply-adds of a step up to which restarts are shared out
+cdef double SETTLING = 0.05            # part of the labels that change, from which the dense engine hands over
 cdef int WAKEFUL_LOOKS = 10_000         # of a thread that waits for the others, before it takes naps
 cdef size_t SHARED_BYTES = 256 << 20   # memory that shared restarts may take
 
@@ -67,6 +68,7 @@ cdef struct Options:
     int empty
     int64_t trials           # k-means++; 0: random examples
     uint64_t seed
+    bint late                # the dense engine may hand over to screening, where few labels change
     PyObject *start          # None, or called for each restart's start
     bint start_anywhere      # it may be called out of order, by any thread
     PyObject *callback       # None, or called after each assignment
@@ -78,6 +80,7 @@ cdef struct Run:
     int64_t n_iter
     int ending
     double distortion
+    bint rough               # it is right to rounding only: not summed up point by point
     char *centroids          # (K, n) of the computing dtype
     int32_t *labels          # the engine's own
     int64_t *counts          # (K,)
@@ -95,6 +98,7 @@ cdef struct Fit:
     Prepared *prepared       # shared by all fits
     Engine *engine
     int64_t engine_K         # the number of centroids it was opened for
+    bint fell_back           # screening does not pay
     int n_threads
     Seeding *seeding
     Step step
@@ -244,9 +248,16 @@ cdef void widen(Fit *f) noexcept nogil:
 
 
 cdef int fall_back(Fit *f) noexcept nogil:
-    """Let the dense engine go on, which gives the same bits; nonzero: no memory."""
+    """Let the dense engine go on, which gives the same labels; nonzero: no memory."""
     f.kind = &KINDS[0]
+    f.fell_back = not f.step.fresh
     return open_engine(f, f.run.K)
+
+
+cdef bint settling(const Fit *f) noexcept nogil:
+    """Whether so few labels change that what is known of them may save most of the steps to come."""
+    return (f.options.late and not f.fell_back and f.kind == &KINDS[0] and not f.step.fresh
+            and f.step.changed <= SETTLING * f.rows.m and f.run.n_iter + 4 <= f.options.max_iter)
 
 
 cdef int do_step(Fit *f, Poll *p) noexcept nogil:
@@ -262,6 +273,10 @@ cdef int do_step(Fit *f, Poll *p) noexcept nogil:
 
 cdef int assign(Fit *f, Poll *p) noexcept nogil:
     """Labels, sums and the distortion for the present centroids; else an ending is returned."""
+    if settling(f):
+        f.kind = &KINDS[4]
+        if open_engine(f, f.run.K):
+            return NO_MEMORY
     if f.engine_K != f.run.K and not f.engine.any_K and open_engine(f, f.run.K):
         return NO_MEMORY
     widen(f)
@@ -269,10 +284,12 @@ cdef int assign(Fit *f, Poll *p) noexcept nogil:
     f.step.centroids = f.run.centroids
     f.step.labels = f.run.labels
     f.step.counts = f.run.counts
+    f.step.exact = f.run.n_iter + 1 >= f.options.max_iter
     if do_step(f, p):
         return INTERRUPTED if p.stopped else NO_MEMORY
     f.step.fresh = False
     f.run.distortion = f.step.square / f.rows.total_weight
+    f.run.rough = f.step.rough
     f.computed += f.step.computed
     f.pairs += <double>f.rows.m * f.run.K
     return GOES_ON
@@ -737,7 +754,7 @@ cdef int assigned_square(Fit *f, Run *r, int32_t *labels, int n_threads, double 
 
 cdef int add_up_rows(Fit *f, dict result, int n_threads, Watch watch) except -1:
     """Give the distortion the bits that adding row by row has: sums of whole boxes agree with it to
-    rounding only. What was measured in boxes before must not lie below it."""
+    rounding only, and those of moves. What was measured like that must not lie below it."""
     cdef int32_t[::1] labels = result["labels"]
     cdef double square = 0
     cdef bint failed
@@ -805,12 +822,13 @@ cdef int raise_ending(const Fit *f) except -1:
     return 0
 
 
-def fit(Store points, *, int algorithm, bint watchful, int64_t K, int64_t trials, start, bint start_anywhere,
-        int64_t n_init, int64_t max_iter, double tol, double tol_shift, int empty, uint64_t seed, int n_threads,
-        callback, beat, bint keep_path):
+def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int64_t trials, start,
+        bint start_anywhere, int64_t n_init, int64_t max_iter, double tol, double tol_shift, int empty,
+        uint64_t seed, int n_threads, callback, beat, bint keep_path):
     """All restarts; the best one as a dict, with every restart's distortion.
 
-    `algorithm`: its place in ALGORITHMS; `watchful`: the dense engine may take over from it.
+    `algorithm`: its place in ALGORITHMS; `watchful`: the dense engine may take over from it; `late`: that one may
+    hand over to screening.
     `start(restart)` gives a C-contiguous (K, n) array of the computing dtype (`start_anywhere`: to any
     thread, in any order); None: seed with `trials` candidates a centre, 0 for random examples.
     `beat(done)` is called now and then.
@@ -829,6 +847,7 @@ def fit(Store points, *, int algorithm, bint watchful, int64_t K, int64_t trials
     distortions_array = np.empty(n_init)
     cdef double[::1] distortions = distortions_array
     cdef const Kind *kind = &KINDS[4 if watchful and algorithm == 2 else algorithm]
+    options.late = late and sharing == 1
     cdef Prepared *prepared = points.prepared(kind.prepare, n_threads, watch)
     cdef const Rows *seeds = points.to_seed_from(trials, kind.prepare != NULL, n_threads, watch)
     for i in range(sharing):
@@ -854,7 +873,7 @@ def fit(Store points, *, int algorithm, bint watchful, int64_t K, int64_t trials
     result = answer(f, f.best, keep_path)
     result["distortions"] = distortions_array[:fits.done]
     result["stats"] = stats_of(fits, points)
-    if f.engine.in_boxes:
+    if f.best.rough:
         add_up_rows(f, result, n_threads, watch)
-    result["algorithm"] = "dense" if f.kind == &KINDS[0] else ALGORITHMS[algorithm]
+    result["algorithm"] = ALGORITHMS[2 if f.kind == &KINDS[4] else f.kind - &KINDS[0]]
     return result

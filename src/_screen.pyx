@@ -21,33 +21,53 @@ Every margin with |y_x| |y_k| goes into R, since |e_x| |e_k| + b |y_x| b |y_k| <
 R^2 = |e|^2 + b^2 |y|^2; margins with the centroid alone lower its norm, those with the point alone
 raise its threshold. What is left after the distances in full (relative error g(n / LANES + 2 LANES + 8))
 is judged with E again; points for which that leaves two or more are settled by the dense kernel itself.
+
+What is known of a point goes from step to step (G. Hamerly, "Making k-means even faster", SDM 2010):
+`high`, at least the distance to its centroid, which rises by how far that one moves, and `low`, at most the
+distance to any other. Centroids that moved far are active: every point is screened against them. The others
+take from `low` only the largest of their moves. Where low^2 - high^2 is still above 2 E, and no active
+centroid's bound reaches `high`, the label stays and the point's features are not even read.
 """
 from cython.parallel cimport prange, threadid
-from libc.math cimport INFINITY, fabs, isfinite, sqrt
+from libc.math cimport INFINITY, fabs, sqrt
+from libc.stdlib cimport qsort
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
 from ckmeans._arena cimport take
+from ckmeans._directions cimport Directions, directions_close, directions_find, get, put, tiles_of
 from ckmeans._engine cimport Engine, Prepared, Step
-from ckmeans._points cimport Rows, read_row, read_rows
-from ckmeans._random cimport Stream, next_unit, stream_of
+from ckmeans._points cimport Rows, read_rows
 from ckmeans._runtime cimport Poll, allocate, hit, panel, poll, release, threads_for, wide_stride
 from ckmeans._shift cimport find_shift
-from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step
+from ckmeans._sweep cimport (
+    Part, Sweep, piece_rows, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step,
+)
 
-cdef int64_t SAMPLE = 2048         # rows from which the directions come
 cdef int64_t MOST_DIRECTIONS = 128
 cdef int64_t TRIED = 256           # points with which their number is chosen
 cdef double LATER = 0.15           # survivors of later steps, for one of the first
 cdef int64_t SUBSET = 32           # centroids that are packed together to settle a tile
 cdef int64_t PAIRS = 1 << 16       # most pairs of a tile that are computed one by one
+cdef double HANDLING = 2000        # multiply-adds of the dense kernel for as long as a point is handled
+cdef double STEPS = 10             # over which the projection of the points is to pay
+cdef int64_t ASKED = 1024          # points that are asked how many centroids to call active
 
 
 # ---- what one fit holds ----------------------------------------------------------------------
 
-# One thread's scratch.
+# One thread's scratch. A tile's points are `at` those rows of the chunk.
 cdef struct Desk:
-    void *tile               # points of one tile (or a block of them), all features
+    int64_t count
+    int32_t *at
+    int32_t *label
+    void *norms
+    void *gathered           # their projections, where they do not lie side by side,
+    void *copied             # and their rows
+    void *least              # of the scores that are out of reach
+    int32_t *waiting         # rows of the chunk whose label may stay,
+    int32_t *open            # and those to be screened in full
+    void *tile               # points of one tile (or a piece of the chunk), all features
     void *scores
     void *ids
     void *partial
@@ -55,7 +75,8 @@ cdef struct Desk:
     int32_t *winner
     void *bounds
     hit *hits                # (K,)
-    int32_t *row             # pairs: a point of the tile,
+    int32_t *point           # pairs: a point of the tile,
+    int32_t *row             # its row of the chunk,
     int32_t *k               # a centroid,
     void *squared            # and their squared distance
     panel subset
@@ -71,12 +92,19 @@ cdef struct Margins:
     double store             # of what is computed in double and stored in the computing dtype
     double least             # of underflow: absolute
 
+cdef struct Move:
+    double far
+    int32_t k
+
 cdef struct Screen:
     Engine engine
     Sweep sweep
     int64_t K                # room for so many centroids
     bint watchful
     bint ready               # the points are projected
+    bint chosen_again        # the number of directions
+    int64_t points_bytes
+    int64_t piece            # rows that are packed together for the dense kernel
     int64_t d                # directions
     Margins margins
     uint64_t most
@@ -101,39 +129,44 @@ cdef struct Screen:
     int32_t *everyone        # 0 .. K - 1
     void *points             # tiles of d + 1 features
     void *norms              # |y|^2
+    void *high
+    void *low
+    const int32_t *known     # labels that those two belong to; NULL: none
+    bint knows               # they may be used in this step
+    void *before             # (K, n) centroids of the last step
+    Move *moves              # (K,) the farthest first
+    double *moved            # (K,) by centroid
+    double calm              # the farthest move of those that are not active
+    double doubt1            # E of any centroid: at most doubt1 + doubt2 |y|
+    double doubt2
+    panel active             # of d + 1 features
+    int32_t *active_k
     int64_t pairs
     Desk *desks
     int n_desks
-
-
-cdef inline double get(const void *values, int64_t i, int item) noexcept nogil:
-    return (<const float *>values)[i] if item == 4 else (<const double *>values)[i]
-
-
-cdef inline void put(void *values, int64_t i, int item, double value) noexcept nogil:
-    if item == 4:
-        (<float *>values)[i] = <float>value
-    else:
-        (<double *>values)[i] = value
-
-
-cdef inline int64_t tiles_of(const Rows *rows, int64_t count) noexcept nogil:
-    return (count + rows.kernels.tile - 1) // rows.kernels.tile
 
 
 cdef void take_desk(Desk *desk, const Screen *e, char *memory, size_t *at) noexcept nogil:
     cdef const Rows *rows = e.sweep.rows
     cdef size_t item = rows.kernels.itemsize
     cdef int64_t n = rows.n, tile = rows.kernels.tile
-    cdef int64_t block = tiles_of(rows, e.sweep.block) * tile
-    desk.tile = take(memory, at, (block * n + 8) * item)
-    desk.scores = take(memory, at, block * item)
-    desk.ids = take(memory, at, block * item)
+    desk.at = <int32_t *>take(memory, at, tile * sizeof(int32_t))
+    desk.label = <int32_t *>take(memory, at, tile * sizeof(int32_t))
+    desk.norms = take(memory, at, tile * item)
+    desk.gathered = take(memory, at, tile * (MOST_DIRECTIONS + 1) * item)
+    desk.copied = take(memory, at, (tile * n + 8) * item)
+    desk.least = take(memory, at, tile * item)
+    desk.waiting = <int32_t *>take(memory, at, e.sweep.block * sizeof(int32_t))
+    desk.open = <int32_t *>take(memory, at, e.sweep.block * sizeof(int32_t))
+    desk.tile = take(memory, at, (e.piece * n + 8) * item)
+    desk.scores = take(memory, at, e.piece * item)
+    desk.ids = take(memory, at, e.piece * item)
     desk.partial = take(memory, at, e.K * tile * item)
     desk.best = take(memory, at, tile * item)
     desk.winner = <int32_t *>take(memory, at, tile * sizeof(int32_t))
     desk.bounds = take(memory, at, tile * item)
     desk.hits = <hit *>take(memory, at, (e.K + 1) * sizeof(hit))
+    desk.point = <int32_t *>take(memory, at, e.pairs * sizeof(int32_t))
     desk.row = <int32_t *>take(memory, at, e.pairs * sizeof(int32_t))
     desk.k = <int32_t *>take(memory, at, e.pairs * sizeof(int32_t))
     desk.squared = take(memory, at, e.pairs * item)
@@ -169,6 +202,13 @@ cdef size_t screen_layout(Screen *e, char *memory) noexcept nogil:
     e.dense1 = <double *>take(memory, &at, K * sizeof(double))
     e.dense2 = <double *>take(memory, &at, K * sizeof(double))
     e.everyone = <int32_t *>take(memory, &at, K * sizeof(int32_t))
+    e.before = take(memory, &at, K * n * item)
+    e.moves = <Move *>take(memory, &at, K * sizeof(Move))
+    e.moved = <double *>take(memory, &at, K * sizeof(double))
+    e.active.c = take(memory, &at, K * most * item)
+    e.active.norms = take(memory, &at, K * item)
+    e.active.ids = take(memory, &at, K * item)
+    e.active_k = <int32_t *>take(memory, &at, K * sizeof(int32_t))
     e.full.c = take(memory, &at, K * n * item)
     e.full.norms = take(memory, &at, K * item)
     e.full.ids = take(memory, &at, K * item)
@@ -193,11 +233,12 @@ cdef Engine *open_any(const Rows *rows, int64_t K, int n_threads, bint watchful)
     draft.engine.any_K = True
     draft.K = K
     draft.watchful = watchful
-    draft.pairs = min(rows.kernels.tile * K // 4, PAIRS) + rows.kernels.tile
+    draft.pairs = min(<int64_t>(rows.kernels.tile * K / pair_price(rows.n)), PAIRS) + rows.kernels.tile
     draft.full.n = draft.directions.n = rows.n
     draft.n_desks = n_threads
-    if sweep_open(&draft.sweep, rows, K, n_threads):
+    if sweep_open(&draft.sweep, rows, K, n_threads, True):
         return NULL
+    draft.piece = tiles_of(rows, piece_rows(rows)) * rows.kernels.tile
     draft.engine.bytes = <int64_t>screen_layout(&draft, NULL) + sweep_bytes(&draft.sweep)
     memory = <char *>allocate(draft.engine.bytes)
     if memory == NULL:
@@ -235,152 +276,13 @@ cdef void screen_finish(Engine *engine, int32_t *own, int32_t *labels) noexcept 
 
 # ---- directions ------------------------------------------------------------------------------
 
-# What finding them needs for a while.
-cdef struct Draft:
-    int64_t count            # rows of the sample
-    int64_t d
-    char *rows               # (count, n), minus the origin, scaled to at most 1
-    char *by_row             # the same in tiles of points
-    char *by_feature         # and in tiles of features
-    char *products
-    void *zeros              # no shift
-    char *vectors            # (d, count or n) what the panel is packed from
-    panel panel
-    double *directions       # (d, n)
-    double defect
-
-
-cdef size_t draft_layout(Draft *f, const Rows *rows, char *memory) noexcept nogil:
-    cdef size_t at = 0, item = rows.kernels.itemsize
-    cdef int64_t tile = rows.kernels.tile, n = rows.n, longer = max(f.count, n)
-    cdef int64_t by_row = tiles_of(rows, f.count) * tile, by_feature = tiles_of(rows, n) * tile
-    f.rows = <char *>take(memory, &at, (f.count * n + 8) * item)
-    f.by_row = <char *>take(memory, &at, by_row * n * item)
-    f.by_feature = <char *>take(memory, &at, by_feature * f.count * item)
-    f.products = <char *>take(memory, &at, max(by_row, by_feature) * f.d * item)
-    f.zeros = take(memory, &at, longer * item)
-    f.vectors = <char *>take(memory, &at, longer * f.d * item)
-    f.panel.c = take(memory, &at, longer * f.d * item)
-    f.panel.norms = take(memory, &at, f.d * item)
-    f.panel.ids = take(memory, &at, f.d * item)
-    f.directions = <double *>take(memory, &at, f.d * n * sizeof(double))
-    return at
-
-
-cdef void read_sample(Screen *e, Draft *f, Poll *p) noexcept nogil:
-    """Rows at even distances, minus the origin; all zero where one is not finite."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef int item = rows.kernels.itemsize
-    cdef int64_t n = rows.n, i, l
-    cdef double most = 0, value
-    for i in range(f.count):
-        if i % 64 == 0 and poll(p):
-            return
-        read_row(rows, i * rows.m // f.count, f.rows + i * n * item)
-        for l in range(i * n, (i + 1) * n):
-            value = get(f.rows, l, item) - get(e.origin, l - i * n, item)
-            put(f.rows, l, item, value)
-            if not fabs(value) <= most:
-                most = fabs(value)
-    cdef double scale = 1 / most if most > 0 and isfinite(1 / most) else 0
-    for l in range(f.count * n):
-        value = get(f.rows, l, item) * scale
-        put(f.rows, l, item, value if value - value == 0 else 0)
-
-
-cdef void tile_sample(const Rows *rows, Draft *f) noexcept nogil:
-    """The sample in tiles of points, and in tiles of features."""
-    cdef int64_t n = rows.n, tile = rows.kernels.tile, item = rows.kernels.itemsize, t, i, width
-    cdef char *to = f.by_feature
-    rows.kernels.pack(f.rows, n, f.count, n, f.zeros, f.by_row)
-    memset(to, 0, tiles_of(rows, n) * tile * f.count * item)
-    for t in range(tiles_of(rows, n)):
-        width = min(tile, n - t * tile)
-        for i in range(f.count):
-            memcpy(to + (t * f.count + i) * tile * item, f.rows + (i * n + t * tile) * item, width * item)
-
-
-cdef void multiply(Screen *e, Draft *f, const char *tiles, int64_t features, int64_t count, Poll *p) noexcept nogil:
-    """f.vectors (d rows of `features`) times the sample in f.products."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef int64_t t, tile = rows.kernels.tile, item = rows.kernels.itemsize
-    cdef int threads = threads_for(e.n_desks, <double>features * count * f.d)
-    f.panel.K = f.d
-    f.panel.n = features
-    rows.kernels.pack_centroids(f.vectors, f.zeros, &f.panel)
-    for t in prange(tiles_of(rows, count), schedule="static", num_threads=threads):
-        if not poll(p):
-            rows.kernels.project(tiles + t * features * tile * item, 1, &f.panel, f.d,
-                                 f.products + t * f.d * tile * item)
-
-
-cdef void iterate_subspace(Screen *e, Draft *f, Poll *p) noexcept nogil:
-    """One round: the directions from f.vectors over the sample, made orthonormal."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef int64_t tile = rows.kernels.tile, n = rows.n, j, l
-    cdef int item = rows.kernels.itemsize
-    multiply(e, f, f.by_feature, f.count, n, p)
-    for j in range(f.d):
-        for l in range(n):
-            f.directions[j * n + l] = get(f.products, (l // tile * f.d + j) * tile + l % tile, item)
-    rows.kernels.orthonormalise(f.directions, f.d, n)
-
-
-cdef void weigh_sample(Screen *e, Draft *f, Poll *p) noexcept nogil:
-    """f.vectors becomes the sample's projections on the directions."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef int64_t tile = rows.kernels.tile, j, i
-    cdef int item = rows.kernels.itemsize
-    for i in range(f.d * rows.n):
-        put(f.vectors, i, item, f.directions[i])
-    multiply(e, f, f.by_row, rows.n, f.count, p)
-    for j in range(f.d):
-        for i in range(f.count):
-            put(f.vectors, j * f.count + i, item,
-                get(f.products, (i // tile * f.d + j) * tile + i % tile, item))
-
-
-cdef void keep_directions(Screen *e, Draft *f) noexcept nogil:
-    """Round the directions that are not zero to the computing dtype."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef int item = rows.kernels.itemsize
-    cdef int64_t n = rows.n, j, l, kept = 0
-    cdef double square
-    for j in range(f.d):
-        square = 0
-        for l in range(n):
-            square += f.directions[j * n + l] * f.directions[j * n + l]
-        if not 0.5 < square < 2:
-            continue
-        for l in range(n):
-            put(f.vectors, kept * n + l, item, f.directions[j * n + l])
-            f.directions[kept * n + l] = get(f.vectors, kept * n + l, item)
-        kept += 1
-    f.d = kept
-
-
-cdef void use_directions(Screen *e, const Draft *f, int64_t d) noexcept nogil:
+cdef void use_directions(Screen *e, const Directions *f, int64_t d) noexcept nogil:
     """Project on the first d directions."""
     e.d = e.directions.K = d
     e.screened.n = d + 1
     if d > 0:
         e.sweep.rows.kernels.pack_centroids(f.vectors, e.zeros, &e.directions)
     set_margins(e, f.defect)
-
-
-cdef double defect_of(const double *rows, int64_t count, int64_t n) noexcept nogil:
-    """At least the norm of what separates these rows from orthonormal ones."""
-    cdef double most = 0, total, product
-    cdef int64_t i, j, l
-    for i in range(count):
-        total = <double>count * n * 2.3e-16
-        for j in range(count):
-            product = 0
-            for l in range(n):
-                product += rows[i * n + l] * rows[j * n + l]
-            total += fabs(product - (i == j))
-        most = max(most, total)
-    return most
 
 
 cdef void set_margins(Screen *e, double defect) noexcept nogil:
@@ -399,19 +301,36 @@ cdef void set_margins(Screen *e, double defect) noexcept nogil:
     g.least = 32 * (n + 16) * (1.5e-45 if rows.kernels.itemsize == 4 else 5e-324)
 
 
+cdef inline double pair_price(int64_t n) noexcept nogil:
+    """A distance by itself takes longer than one among many: it is found in a list, and added up across lanes."""
+    return 3 + 500.0 / n
+
+
+cdef inline double scores_price(const Screen *e, double open_) noexcept nogil:
+    """What bounds for that part of the points cost, and the handling of all points."""
+    return open_ * (e.d + 4) / e.sweep.rows.n + HANDLING / (<double>e.screened.K * e.sweep.rows.n)
+
+
 cdef double price_of(const Screen *e, double survivors) noexcept nogil:
-    """Of a step, in dense ones: a distance by itself takes longer than one among many."""
-    return <double>(e.d + 4) / e.sweep.rows.n + 3 * survivors
+    """Of a step, in dense ones."""
+    return scores_price(e, 1) + pair_price(e.sweep.rows.n) * survivors
+
+
+cdef double step_price(const Screen *e, const Step *s, double computed) noexcept nogil:
+    """The same of the step that was just made."""
+    cdef double open_ = 0, m = e.sweep.rows.m
+    cdef int64_t i
+    for i in range(e.sweep.partials):
+        open_ += e.sweep.parts[i].open
+    return scores_price(e, open_ / m) + pair_price(e.sweep.rows.n) * max(computed - open_, 0) / m / s.K
 
 
 cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
-    """Share of the pairs of a few tiles that survive a first step."""
+    """Share of the pairs of a few tiles that survive a step."""
     cdef const Rows *X = e.sweep.rows
     cdef Desk *desk = e.desks
     cdef int64_t tile = X.kernels.tile, tiles = tiles_of(X, X.m), stride, i, j, first, count, seen = 0, survivors = 0
     cdef double squares[64]
-    cdef int32_t labels[64]
-    cdef char norms[512]
     cdef uint32_t points
     prepare_step(e, s)
     for i in range(min(tiles, TRIED // tile)):
@@ -421,11 +340,16 @@ cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
         count = min(tile, X.m - first)
         rows = read_rows(X, first, count, desk.chosen, &stride)
         project_tile(e, desk, rows, stride, count, desk.products, squares)
+        desk.count = count
         for j in range(count):
-            put(norms, j, X.kernels.itemsize, squares[j])
-        guess(e, desk, desk.products, count, labels)
-        set_bounds(e, s, desk, rows, stride, norms, labels, count)
-        for j in range(X.kernels.screen(desk.products, &e.screened, desk.bounds, desk.hits)):
+            desk.at[j] = <int32_t>j
+            desk.label[j] = s.labels[first + j]
+            put(desk.norms, j, X.kernels.itemsize, squares[j])
+        if s.fresh:
+            guess(e, desk, desk.products, count, desk.label)
+        measure_own(e, s, desk, rows, stride)
+        set_bounds(e, desk)
+        for j in range(X.kernels.screen(desk.products, &e.screened, desk.bounds, desk.hits, desk.least)):
             points = desk.hits[j].points
             while points:
                 survivors += 1
@@ -435,8 +359,8 @@ cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
     return max(survivors, 0) / (<double>seen * s.K)
 
 
-cdef void choose_directions(Screen *e, const Draft *f, const Step *s, Poll *p) noexcept nogil:
-    """As many as make steps cheapest. Later steps leave about a fifth of the first one's survivors."""
+cdef void choose_directions(Screen *e, const Directions *f, const Step *s, Poll *p) noexcept nogil:
+    """As many as make steps cheapest. Later steps leave about a sixth of a fresh one's survivors."""
     cdef int64_t d = min(f.d, 8), best = d
     cdef double price, survivors, first = 0, least = INFINITY
     while not p.stopped:
@@ -444,7 +368,7 @@ cdef void choose_directions(Screen *e, const Draft *f, const Step *s, Poll *p) n
         if <double>d / e.sweep.rows.n > least:
             break
         survivors = try_directions(e, s, p)
-        price = price_of(e, LATER * survivors)
+        price = price_of(e, LATER * survivors if s.fresh else survivors) + <double>d / s.K / STEPS
         if price < least:
             least = price
             best = d
@@ -453,37 +377,9 @@ cdef void choose_directions(Screen *e, const Draft *f, const Step *s, Poll *p) n
             break
         d = min(f.d, d + 8 if d < 32 else d * 3 // 2)
     use_directions(e, f, best)
-    e.engine.gives_up = e.watchful and least > 0.8
+    e.chosen_again = e.chosen_again or not s.fresh
+    e.engine.gives_up = e.watchful and least > (0.8 if s.fresh else 1.2)
     e.first_in_full = first > 1
-
-
-cdef int find_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
-    """Rounds of subspace iteration over a sample; nonzero where there is no memory."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef Draft draft
-    cdef Stream random = stream_of(0, 0)
-    cdef int64_t i
-    memset(&draft, 0, sizeof(Draft))
-    draft.count = min(rows.m, SAMPLE)
-    draft.d = min(min(rows.n, draft.count), min(MOST_DIRECTIONS, max(rows.n // 3, 16)))
-    cdef char *memory = <char *>allocate(draft_layout(&draft, rows, NULL))
-    if memory == NULL:
-        return 1
-    draft_layout(&draft, rows, memory)
-    memset(draft.zeros, 0, max(draft.count, rows.n) * rows.kernels.itemsize)
-    read_sample(e, &draft, p)
-    tile_sample(rows, &draft)
-    for i in range(draft.d * draft.count):
-        put(draft.vectors, i, rows.kernels.itemsize, next_unit(&random) - 0.5)
-    for i in range(3):
-        if i > 0:
-            weigh_sample(e, &draft, p)
-        iterate_subspace(e, &draft, p)
-    keep_directions(e, &draft)
-    draft.defect = defect_of(draft.directions, draft.d, rows.n)
-    choose_directions(e, &draft, s, p)
-    release(memory)
-    return 0
 
 
 # ---- projections -----------------------------------------------------------------------------
@@ -528,14 +424,17 @@ cdef int project_points(Screen *e, Poll *p) noexcept nogil:
     """Nonzero where there is no memory."""
     cdef const Rows *rows = e.sweep.rows
     cdef int64_t tile = rows.kernels.tile, t, tiles = tiles_of(rows, rows.m), item = rows.kernels.itemsize
-    cdef int64_t size = tiles * tile * (e.d + 2) * item + 64
+    cdef int64_t size = tiles * tile * (e.d + 4) * item + 64
     cdef int threads = threads_for(e.n_desks, <double>rows.m * rows.n * (e.d + 1)), i
     cdef uint64_t most[1024]
     e.points = allocate(size)
     if e.points == NULL:
         return 1
+    e.points_bytes = size
     e.engine.bytes += size
     e.norms = <char *>e.points + tiles * tile * (e.d + 1) * item
+    e.high = <char *>e.norms + tiles * tile * item
+    e.low = <char *>e.high + tiles * tile * item
     memset(most, 0, sizeof(most))
     for t in prange(tiles, schedule="static", num_threads=threads):
         if not poll(p):
@@ -547,12 +446,17 @@ cdef int project_points(Screen *e, Poll *p) noexcept nogil:
 
 cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
     """Everything that is made once; nonzero where it was not."""
+    cdef Directions found
     cdef const Rows *rows = e.sweep.rows
     cdef int64_t l
     find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, e.origin)
     for l in range(wide_stride(rows.n)):
         e.origin_wide[l] = get(e.origin, l, rows.kernels.itemsize) if l < rows.n else 0
-    if find_directions(e, s, p) or p.stopped or e.engine.gives_up or project_points(e, p) or p.stopped:
+    if directions_find(&found, rows, e.origin, MOST_DIRECTIONS, e.n_desks, p):
+        return 1
+    choose_directions(e, &found, s, p)
+    directions_close(&found)
+    if p.stopped or e.engine.gives_up or project_points(e, p) or p.stopped:
         return 1
     e.ready = True
     return 0
@@ -642,14 +546,17 @@ cdef void settle_subset(Screen *e, const Step *s, Desk *desk, const int32_t *k, 
             desk.winner[p] = k[id]
 
 
-cdef void settle(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride, int64_t count,
-                 const int32_t *k, int64_t candidates) noexcept nogil:
-    """The winners of a tile among some centroids (rising), by the dense kernel."""
+cdef void settle(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
+                 int64_t first, const int32_t *k, int64_t candidates) noexcept nogil:
+    """The winners of a tile among some centroids (rising), by the dense kernel: nothing is learned of distances."""
     cdef const Rows *X = e.sweep.rows
-    cdef int64_t p, first
+    cdef int64_t p, done = 0, count = desk.count
     cdef int item = X.kernels.itemsize
-    X.kernels.pack(rows, stride, count, X.n, e.shift, desk.tile)
+    cdef const void *tile = rows_of(e, desk, rows, &stride)
+    X.kernels.pack(tile, stride, count, X.n, e.shift, desk.tile)
     part.computed += count * candidates
+    for p in range(count):
+        put(e.low, first + desk.at[p], item, 0)
     if candidates == s.K and e.full_packed:
         X.kernels.assign(desk.tile, 1, &e.full, desk.scores, desk.ids, desk.partial)
         for p in range(count):
@@ -658,10 +565,9 @@ cdef void settle(Screen *e, const Step *s, Part *part, Desk *desk, const void *r
     for p in range(X.kernels.tile):
         put(desk.best, p, item, INFINITY)
         desk.winner[p] = 0
-    first = 0
-    while first < candidates:
-        settle_subset(e, s, desk, k + first, min(SUBSET, candidates - first))
-        first += SUBSET
+    while done < candidates:
+        settle_subset(e, s, desk, k + done, min(SUBSET, candidates - done))
+        done += SUBSET
 
 
 cdef void guess(Screen *e, Desk *desk, const void *tile, int64_t count, int32_t *labels) noexcept nogil:
@@ -670,45 +576,51 @@ cdef void guess(Screen *e, Desk *desk, const void *tile, int64_t count, int32_t 
     store_labels(desk.ids, e.sweep.rows.kernels.itemsize, count, labels)
 
 
-cdef void set_bounds(Screen *e, const Step *s, Desk *desk, const void *rows, int64_t stride, const void *norms,
-                     const int32_t *labels, int64_t count) noexcept nogil:
-    """What a score must not be above to stay in the race: from the distance to the present centroid."""
+cdef void measure_own(Screen *e, const Step *s, Desk *desk, const void *rows, int64_t stride) noexcept nogil:
+    """The first pairs: each point with its present centroid."""
+    cdef int64_t p
+    for p in range(desk.count):
+        desk.point[p] = <int32_t>p
+        desk.row[p] = desk.at[p]
+        desk.k[p] = desk.label[p]
+    e.sweep.rows.kernels.pairs(rows, stride, e.sweep.rows.n, s.centroids, desk.row, desk.k, desk.count, desk.squared)
+
+
+cdef void set_bounds(Screen *e, Desk *desk) noexcept nogil:
+    """What a score must not be above to stay in the race: from the squared distances to the present centroids."""
     cdef const Rows *X = e.sweep.rows
     cdef int item = X.kernels.itemsize
     cdef int64_t p
     cdef int32_t k
     cdef double square, norm, bound
-    for p in range(count):
-        desk.row[p] = <int32_t>p
-        desk.k[p] = labels[p]
-    X.kernels.pairs(rows, stride, X.n, s.centroids, desk.row, desk.k, count, desk.squared)
     for p in range(X.kernels.tile):
-        if p >= count:
+        if p >= desk.count:
             put(desk.bounds, p, item, -INFINITY)
             continue
-        k = desk.k[p]
-        square = get(norms, p, item)
+        k = desk.label[p]
+        square = get(desk.norms, p, item)
         norm = sqrt(square)
         bound = get(desk.squared, p, item) * (1 + e.margins.full) + e.dense1[k] + e.dense2[k] * norm
         bound += 4 * e.margins.dense * e.far * norm - square + e.margins.store * square + e.margins.least
         put(desk.bounds, p, item, bound + e.margins.store * fabs(bound))
 
 
-cdef int64_t list_pairs(Screen *e, Desk *desk, int64_t hits, int64_t count, const int32_t *labels) noexcept nogil:
-    """Survivors after the `count` pairs of points and their present centroids; -1 where they are too many."""
-    cdef int64_t at = count, i, p
+cdef int64_t list_pairs(Screen *e, Desk *desk, int64_t hits) noexcept nogil:
+    """Survivors after the pairs of points and their present centroids; -1 where they are too many."""
+    cdef int64_t at = desk.count, i, p
     cdef uint32_t points
     for i in range(hits):
         points = desk.hits[i].points
-        if at + count > e.pairs:
+        if at + desk.count > e.pairs:
             return -1
         p = 0
         while points:
             while not points & 1:
                 points >>= 1
                 p += 1
-            if labels[p] != desk.hits[i].k:
-                desk.row[at] = <int32_t>p
+            if desk.label[p] != desk.hits[i].k:
+                desk.point[at] = <int32_t>p
+                desk.row[at] = desk.at[p]
                 desk.k[at] = desk.hits[i].k
                 at += 1
             points >>= 1
@@ -740,22 +652,22 @@ cdef void run_race(Race *race, int32_t k, double low, double high) noexcept nogi
         race.others = min(race.others, low)
 
 
-cdef uint64_t judge(Screen *e, Desk *desk, int64_t first, int64_t count, int64_t pairs, Race *races) noexcept nogil:
+cdef uint64_t judge(Screen *e, Desk *desk, int64_t pairs, Race *races) noexcept nogil:
     """Winners from the distances in full; the points for which those do not decide, one bit each."""
     cdef int item = e.sweep.rows.kernels.itemsize
     cdef int64_t i, p
     cdef double square, error
     cdef uint64_t undecided = 0
-    for p in range(count):
-        races[p].norm = sqrt(get(e.norms, first + p, item)) * (1 + e.margins.store)
+    for p in range(desk.count):
+        races[p].norm = sqrt(get(desk.norms, p, item)) * (1 + e.margins.store)
         races[p].high = races[p].others = races[p].low = INFINITY
         races[p].winner = desk.k[p]
     for i in range(pairs):
-        p = desk.row[i]
+        p = desk.point[i]
         square = get(desk.squared, i, item)
         error = error_of(e, desk, i, races[p].norm)
         run_race(&races[p], desk.k[i], square - error, square + error)
-    for p in range(count):
+    for p in range(desk.count):
         desk.winner[p] = races[p].winner
         if not races[p].others > races[p].high:
             undecided |= <uint64_t>1 << p
@@ -768,7 +680,7 @@ cdef int64_t candidates_of(const Screen *e, const Desk *desk, int64_t pairs, uin
     cdef int64_t i, j, p, count = 0
     cdef double low
     for i in range(pairs):
-        p = desk.row[i]
+        p = desk.point[i]
         if not points >> p & 1:
             continue
         low = get(desk.squared, i, e.sweep.rows.kernels.itemsize) - error_of(e, desk, i, races[p].norm)
@@ -787,78 +699,321 @@ cdef int64_t candidates_of(const Screen *e, const Desk *desk, int64_t pairs, uin
     return count
 
 
-cdef void decide(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride, int64_t first,
-                 int64_t count, int64_t pairs) noexcept nogil:
+cdef void decide(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
+                 int64_t first, int64_t pairs) noexcept nogil:
     """Winners of a tile from its surviving pairs."""
     cdef const Rows *X = e.sweep.rows
     cdef int item = X.kernels.itemsize
     cdef Race races[64]
-    cdef int32_t k[33]
-    cdef int32_t decided[64]
     cdef uint64_t undecided
-    cdef int64_t candidates, p
+    cdef int64_t p, count = desk.count
     X.kernels.pairs(rows, stride, X.n, s.centroids, desk.row + count, desk.k + count, pairs - count,
                     <char *>desk.squared + count * item)
     part.computed += pairs
-    undecided = judge(e, desk, first, count, pairs, races)
-    if not undecided:
-        return
-    memcpy(decided, desk.winner, count * sizeof(int32_t))
-    candidates = candidates_of(e, desk, pairs, undecided, races, k)
-    if candidates < 0:
-        settle(e, s, part, desk, rows, stride, count, e.everyone, s.K)
-        return
-    settle(e, s, part, desk, rows, stride, count, k, candidates)
+    undecided = judge(e, desk, pairs, races)
+    if undecided:
+        settle_undecided(e, s, part, desk, rows, stride, first, pairs, undecided, races)
     for p in range(count):
         if not undecided >> p & 1:
-            desk.winner[p] = decided[p]
+            learn(e, desk, first + desk.at[p], p, &races[p])
+            desk.winner[p] = races[p].winner
+
+
+cdef void settle_undecided(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
+                           int64_t first, int64_t pairs, uint64_t undecided, const Race *races) noexcept nogil:
+    """Let the dense kernel choose among the centroids that may win these points."""
+    cdef int32_t k[33]
+    cdef int64_t candidates
+    candidates = candidates_of(e, desk, pairs, undecided, races, k)
+    if candidates < 0:
+        settle(e, s, part, desk, rows, stride, first, e.everyone, s.K)
+    else:
+        settle(e, s, part, desk, rows, stride, first, k, candidates)
+
+
+cdef inline double square_of_least(const Screen *e, const Desk *desk, int64_t p) noexcept nogil:
+    """At most the squared distance of point p to any centroid whose score was above its bound."""
+    cdef int item = e.sweep.rows.kernels.itemsize
+    cdef double square = get(desk.norms, p, item), score = get(desk.least, p, item)
+    if score == INFINITY:
+        return score
+    return score + square - e.margins.store * (fabs(score) + 2 * square)
+
+
+cdef void learn(Screen *e, const Desk *desk, int64_t i, int64_t p, const Race *race) noexcept nogil:
+    """How far row i, point p of the tile, is from its centroid at most, and from all others at least."""
+    cdef int item = e.sweep.rows.kernels.itemsize
+    cdef double others = min(race.others, square_of_least(e, desk, p))
+    put(e.high, i, item, sqrt(race.high) * (1 + e.margins.store))
+    put(e.low, i, item, sqrt(others) * (1 - e.margins.store) if others > 0 else 0)
+
+
+cdef bint side_by_side(const Desk *desk) noexcept nogil:
+    cdef int64_t p
+    for p in range(desk.count):
+        if desk.at[p] != desk.at[0] + p:
+            return False
+    return True
+
+
+cdef const void *gather(const Screen *e, const Desk *desk, int64_t first) noexcept nogil:
+    """The projections of a tile's points."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t tile = X.kernels.tile, item = X.kernels.itemsize, p, size = (e.d + 1) * item
+    if (first + desk.at[0]) % tile == 0 and side_by_side(desk):
+        return <char *>e.points + (first + desk.at[0]) * size
+    for p in range(tile):
+        # Those beyond the count are out of every race; any point will do.
+        X.kernels.pick(e.points, first + desk.at[min(p, desk.count - 1)], e.d + 1, p, desk.gathered)
+    return desk.gathered
+
+
+cdef const void *rows_of(const Screen *e, const Desk *desk, const void *rows, int64_t *stride) noexcept nogil:
+    """A tile's rows, one after the other."""
+    cdef int64_t p, item = e.sweep.rows.kernels.itemsize, size = e.sweep.rows.n * item
+    if side_by_side(desk):
+        return <const char *>rows + desk.at[0] * stride[0] * item
+    for p in range(desk.count):
+        memcpy(<char *>desk.copied + p * size, <const char *>rows + desk.at[p] * stride[0] * item, size)
+    stride[0] = e.sweep.rows.n
+    return desk.copied
+
+
+cdef void lay_out(Screen *e, Desk *desk, const int32_t *at, int64_t count, int64_t first,
+                  const int32_t *labels) noexcept nogil:
+    """These rows of the chunk are the tile."""
+    cdef int64_t p
+    cdef int item = e.sweep.rows.kernels.itemsize
+    desk.count = count
+    for p in range(count):
+        desk.at[p] = at[p]
+        desk.label[p] = labels[at[p]]
+        put(desk.norms, p, item, get(e.norms, first + at[p], item))
 
 
 cdef void score_tile(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
-                     int64_t first, int64_t count) noexcept nogil:
+                     int64_t first) noexcept nogil:
+    """Screen the tile's points against all centroids."""
     cdef const Rows *X = e.sweep.rows
-    cdef const void *tile = <char *>e.points + first * (e.d + 1) * X.kernels.itemsize
-    cdef const void *norms = <char *>e.norms + first * X.kernels.itemsize
-    cdef int32_t *labels = s.labels + first
+    cdef const void *tile = gather(e, desk, first)
+    cdef int32_t *label
     cdef int64_t p, hits, pairs
     if s.fresh:
-        guess(e, desk, tile, count, labels)
-    for p in range(count):
-        if not 0 <= labels[p] < s.K:
-            labels[p] = 0
-    set_bounds(e, s, desk, rows, stride, norms, labels, count)
-    hits = X.kernels.screen(tile, &e.screened, desk.bounds, desk.hits)
-    pairs = list_pairs(e, desk, hits, count, labels)
+        guess(e, desk, tile, desk.count, desk.label)
+    measure_own(e, s, desk, rows, stride)
+    set_bounds(e, desk)
+    hits = X.kernels.screen(tile, &e.screened, desk.bounds, desk.hits, desk.least)
+    pairs = list_pairs(e, desk, hits)
     if pairs < 0:
         part.waived += 1
-        settle(e, s, part, desk, rows, stride, count, e.everyone, s.K)
+        settle(e, s, part, desk, rows, stride, first, e.everyone, s.K)
     else:
-        decide(e, s, part, desk, rows, stride, first, count, pairs)
-    for p in range(count):
-        part.changed += labels[p] != desk.winner[p]
-        labels[p] = desk.winner[p]
+        decide(e, s, part, desk, rows, stride, first, pairs)
+    for p in range(desk.count):
+        label = s.labels + first + desk.at[p]
+        part.changed += label[0] != desk.winner[p]
+        label[0] = desk.winner[p]
 
 
 cdef void score_in_full(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
                         int64_t first, int64_t count) noexcept nogil:
     cdef const Rows *X = e.sweep.rows
+    cdef int64_t i
     X.kernels.pack(rows, stride, count, X.n, e.shift, desk.tile)
     X.kernels.assign(desk.tile, tiles_of(X, count), &e.full, desk.scores, desk.ids, desk.partial)
     part.changed += store_labels(desk.ids, X.kernels.itemsize, count, s.labels + first)
     part.computed += count * s.K
+    for i in range(first, first + count):
+        put(e.low, i, X.kernels.itemsize, 0)
+
+
+# ---- what is known from the step before -------------------------------------------------------
+
+cdef int farther(const void *a, const void *b) noexcept nogil:
+    """The order of moves: the farthest first."""
+    cdef double one = (<const Move *>a).far, other = (<const Move *>b).far
+    return (one < other) - (one > other)
+
+
+cdef void remember(Screen *e, const Step *s) noexcept nogil:
+    """How far the centroids have moved, and which of them are active."""
+    cdef int64_t K = s.K, n = e.sweep.rows.n, k, l
+    cdef int item = e.sweep.rows.kernels.itemsize
+    cdef double square, move
+    e.doubt1 = e.doubt2 = 0
+    for k in range(K):
+        e.doubt1 = max(e.doubt1, e.dense1[k])
+        e.doubt2 = max(e.doubt2, e.dense2[k] + 2 * e.margins.dense * e.far)
+    e.knows = not s.fresh and e.known == s.labels
+    if e.knows:
+        for k in range(K):
+            square = 0
+            for l in range(k * n, (k + 1) * n):
+                move = get(s.centroids, l, item) - get(e.before, l, item)
+                square += move * move
+            e.moved[k] = e.moves[k].far = sqrt(square) * (1 + n * 1e-15)
+            e.moves[k].k = <int32_t>k
+        qsort(e.moves, K, sizeof(Move), farther)
+        pack_active(e, choose_active(e, s))
+    memcpy(e.before, s.centroids, K * n * item)
+    e.known = s.labels
+
+
+cdef double slack(const Screen *e, int64_t i, int32_t label, double calm, double *high, double *low) noexcept nogil:
+    """How far row i is from another label, if centroids that moved farther than `calm` leave it be: positive
+    where its label stays."""
+    cdef int item = e.sweep.rows.kernels.itemsize
+    cdef double doubt = e.doubt1 + e.doubt2 * sqrt(get(e.norms, i, item)) * (1 + e.margins.store)
+    high[0] = (get(e.high, i, item) + e.moved[label]) * (1 + e.margins.store)
+    low[0] = (get(e.low, i, item) - calm) * (1 - e.margins.store)
+    if not low[0] > high[0]:
+        return -1
+    return (low[0] - high[0]) * (low[0] + high[0]) - 2.001 * doubt - e.margins.least
+
+
+cdef double price_of_active(const Screen *e, const Step *s, int64_t count) noexcept nogil:
+    """What a step costs with so many active centroids, as a part of one with all: judged by a few points."""
+    cdef int64_t m = e.sweep.rows.m, asked = min(m, ASKED), j, i, stay = 0
+    cdef double high, low, calm = e.moves[count].far if count < s.K else 0
+    for j in range(asked):
+        i = j * m // asked
+        stay += slack(e, i, s.labels[i], calm, &high, &low) > 0
+    return 1 - <double>stay / asked * (1 - <double>count / s.K)
+
+
+cdef int64_t choose_active(Screen *e, const Step *s) noexcept nogil:
+    """The number of active centroids with which the step is cheapest."""
+    cdef int64_t K = s.K, moving = 0, best = K, i
+    cdef int64_t[6] tried
+    cdef double least = 1, price
+    while moving < K and e.moves[moving].far > 0:
+        moving += 1
+    tried[0], tried[1], tried[2], tried[3], tried[4], tried[5] = moving, 0, K // 16, K // 8, K // 4, K // 2
+    for i in range(6):
+        price = price_of_active(e, s, tried[i])
+        if price < least:
+            least = price
+            best = tried[i]
+    return best
+
+
+cdef void pack_active(Screen *e, int64_t count) noexcept nogil:
+    """The panel of those centroids that moved farthest, in rising order."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t size = (e.d + 1) * X.kernels.itemsize, i, K = e.screened.K
+    cdef int item = X.kernels.itemsize
+    cdef int32_t k
+    e.knows = count < K
+    e.calm = e.moves[count].far if count < K else 0
+    e.active.K = 0
+    e.active.n = e.d + 1
+    if not e.knows or count == 0:
+        return
+    # The scratch of all projections is in the order of k, so the active ones can be moved to its front.
+    for i in range(count):
+        e.active_k[i] = e.moves[i].k
+    qsort(e.active_k, count, sizeof(int32_t), rising)
+    for i in range(count):
+        k = e.active_k[i]
+        memmove(<char *>e.projected + i * size, <char *>e.projected + k * size, size)
+    e.active.K = count
+    X.kernels.pack_centroids(e.projected, e.zeros, &e.active)
+    for i in range(count):
+        put(e.active.norms, i, item, get(e.screened.norms, e.active_k[i], item))
+
+
+cdef int rising(const void *a, const void *b) noexcept nogil:
+    return (<const int32_t *>a)[0] - (<const int32_t *>b)[0]
+
+
+cdef int64_t sort_out(Screen *e, const Step *s, Desk *desk, int64_t first, int64_t count,
+                      int64_t *open_) noexcept nogil:
+    """Part the rows of a chunk in those whose label may stay (returned: how many) and those that are open."""
+    cdef int64_t i, waiting = 0
+    cdef double high, low
+    open_[0] = 0
+    for i in range(count):
+        if e.knows and slack(e, first + i, s.labels[first + i], e.calm, &high, &low) > 0:
+            desk.waiting[waiting] = <int32_t>i
+            waiting += 1
+        else:
+            desk.open[open_[0]] = <int32_t>i
+            open_[0] += 1
+    return waiting
+
+
+cdef void watch_tile(Screen *e, const Step *s, Desk *desk, int64_t first, int64_t *open_) noexcept nogil:
+    """Screen the tile's points against the active centroids; those that one reaches are open."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int item = X.kernels.itemsize
+    cdef int64_t p, i, hits
+    cdef uint32_t reached = 0, points
+    cdef double high[64]
+    cdef double low[64]
+    cdef double others
+    for p in range(desk.count):
+        slack(e, first + desk.at[p], desk.label[p], e.calm, &high[p], &low[p])
+        put(desk.squared, p, item, high[p] * high[p] * (1 + e.margins.store))
+    if e.active.K > 0:
+        set_bounds(e, desk)
+        hits = X.kernels.screen(gather(e, desk, first), &e.active, desk.bounds, desk.hits, desk.least)
+        for i in range(hits):
+            points = desk.hits[i].points
+            for p in range(desk.count):
+                if points >> p & 1 and desk.label[p] != e.active_k[desk.hits[i].k]:
+                    reached |= <uint32_t>1 << p
+    for p in range(desk.count):
+        if reached >> p & 1:
+            desk.open[open_[0]] = desk.at[p]
+            open_[0] += 1
+            continue
+        others = square_of_least(e, desk, p) if e.active.K > 0 else INFINITY
+        others = min(low[p], sqrt(others) * (1 - e.margins.store)) if others > 0 else 0
+        put(e.high, first + desk.at[p], item, high[p])
+        put(e.low, first + desk.at[p], item, others)
+
+
+cdef void score_chunk(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
+                      int64_t first, int64_t count) noexcept nogil:
+    cdef int64_t tile = e.sweep.rows.kernels.tile, at = 0, open_, waiting
+    cdef int32_t *labels = s.labels + first
+    waiting = sort_out(e, s, desk, first, count, &open_)
+    while at < waiting:
+        lay_out(e, desk, desk.waiting + at, min(tile, waiting - at), first, labels)
+        watch_tile(e, s, desk, first, &open_)
+        at += tile
+    at = 0
+    part.open += open_
+    while at < open_:
+        lay_out(e, desk, desk.open + at, min(tile, open_ - at), first, labels)
+        score_tile(e, s, part, desk, rows, stride, first)
+        at += tile
 
 
 cdef void score_block(void *engine, const Step *s, Part *part, int thread, const void *rows, int64_t stride,
                       int64_t first, int64_t count) noexcept nogil:
     cdef Screen *e = <Screen *>engine
-    cdef int64_t tile = e.sweep.rows.kernels.tile, item = e.sweep.rows.kernels.itemsize, at = 0
-    if e.in_full:
-        score_in_full(e, s, part, &e.desks[thread], rows, stride, first, count)
+    cdef int64_t item = e.sweep.rows.kernels.itemsize, at = 0, i
+    for i in range(first, first + count):
+        if not 0 <= s.labels[i] < s.K:
+            s.labels[i] = 0
+    if not e.in_full:
+        score_chunk(e, s, part, &e.desks[thread], rows, stride, first, count)
         return
     while at < count:
-        score_tile(e, s, part, &e.desks[thread], <char *>rows + at * stride * item, stride, first + at,
-                   min(tile, count - at))
-        at += tile
+        score_in_full(e, s, part, &e.desks[thread], <char *>rows + at * stride * item, stride, first + at,
+                      min(e.piece, count - at))
+        at += e.piece
+
+
+cdef void forget(Screen *e) noexcept nogil:
+    """Choose the number of directions again: by what the labels are by now."""
+    release(e.points)
+    e.points = NULL
+    e.known = NULL
+    e.engine.bytes -= e.points_bytes
+    e.ready = False
+    e.chosen_again = True
 
 
 cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
@@ -871,10 +1026,12 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         return 1
     if s.K != e.sweep.K:
         sweep_close(&e.sweep)
-        if sweep_open(&e.sweep, rows, s.K, e.n_desks):
+        if sweep_open(&e.sweep, rows, s.K, e.n_desks, True):
             return 1
+        e.known = NULL
     if s.score:
         prepare_step(e, s)
+        remember(e, s)
     if sweep_step(&e.sweep, engine, score_block, s, p):
         return 1
     s.most = max(s.most, e.most)
@@ -884,6 +1041,9 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     s.computed = <int64_t>computed
     if s.score:
         e.waived = waived / tiles_of(rows, rows.m)
-        if e.watchful and not s.fresh and price_of(e, computed / rows.m / s.K) > 1:
-            engine.gives_up = True
+        if not s.fresh and step_price(e, s, computed) > (1 if e.knows else 1.3):
+            if e.chosen_again:
+                engine.gives_up = e.watchful
+            else:
+                forget(e)
     return 0

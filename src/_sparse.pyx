@@ -228,6 +228,7 @@ cdef int sparse_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     cdef int64_t i
     s.most = e.rows.most
     s.about_zero = True
+    s.rough = False
     s.changed = 0
     s.computed = e.rows.m * s.K
     take_centroids(e, s)

@@ -146,8 +146,13 @@ struct kernels {
     void (*project)(const void *tiles, int64_t ntiles, const struct panel *panel, int64_t room, void *products);
 
     /* IN one tile, panel, a bound for each point; OUT those of the K centroids whose score is not
-     * above some point's bound, rising. Returns how many they are. */
-    int64_t (*screen)(const void *tile, const struct panel *panel, const void *bounds, struct hit *hits);
+     * above some point's bound, rising, and each point's lowest score above its bound (infinity: none).
+     * Returns how many hits there are. */
+    int64_t (*screen)(const void *tile, const struct panel *panel, const void *bounds, struct hit *hits,
+                      void *least);
+
+    /* IN tiles of n features, a point's number; OUT that point as point p of a tile. */
+    void (*pick)(const void *tiles, int64_t point, int64_t n, int64_t p, void *tile);
 
     /* IN rows, centroids (K rows of n values), `count` pairs of a row and a centroid; OUT their squared
      * distances, with a relative error of at most n / LANES + 2 LANES + 8 roundings. */

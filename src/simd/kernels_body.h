@@ -443,9 +443,9 @@ static void F(project)(const void *tiles, int64_t ntiles, const struct panel *pa
 
 /* One tile against a group of W centroids: the scores are compared while they are in registers. */
 static ALWAYS_INLINE int64_t F(screen_group)(const int W, const REAL *x, const REAL *c, int64_t n, const REAL *norms,
-                                             const REAL *bounds, int64_t k0, struct hit *hits)
+                                             const REAL *bounds, int64_t k0, struct hit *hits, REAL *least)
 {
-    V(vec) score[V(GROUP)][V(TILE_VECS)], bound[V(TILE_VECS)];
+    V(vec) score[V(GROUP)][V(TILE_VECS)], bound[V(TILE_VECS)], above[V(TILE_VECS)];
     int64_t count = 0;
     UNROLL
     for (int g = 0; g < W; ++g) {
@@ -464,45 +464,62 @@ static ALWAYS_INLINE int64_t F(screen_group)(const int W, const REAL *x, const R
         }
     }
     UNROLL
-    for (int v = 0; v < V(TILE_VECS); ++v) bound[v] = V(load)(bounds + v * V(LANES));
+    for (int v = 0; v < V(TILE_VECS); ++v) {
+        bound[v] = V(load)(bounds + v * V(LANES));
+        above[v] = V(load)(least + v * V(LANES));
+    }
     UNROLL
     for (int g = 0; g < W; ++g) {
         uint32_t points = 0;
         UNROLL
-        for (int v = 0; v < V(TILE_VECS); ++v) points |= V(not_above)(score[g][v], bound[v]) << (v * V(LANES));
+        for (int v = 0; v < V(TILE_VECS); ++v) {
+            points |= V(not_above)(score[g][v], bound[v]) << (v * V(LANES));
+            above[v] = V(least_above)(score[g][v], bound[v], above[v]);
+        }
         hits[count].k = (int32_t)(k0 + g);
         hits[count].points = points;
         count += points != 0;
     }
+    UNROLL
+    for (int v = 0; v < V(TILE_VECS); ++v) V(store)(least + v * V(LANES), above[v]);
     return count;
 }
 
 static ALWAYS_INLINE int64_t F(screen_of)(const int W, int64_t groups, const REAL *x, const struct panel *panel,
-                                          int64_t k0, const REAL *bounds, struct hit *hits)
+                                          int64_t k0, const REAL *bounds, struct hit *hits, REAL *least)
 {
     const int64_t n = panel->n;
     const REAL *c = (const REAL *)panel->c + k0 * n, *norms = (const REAL *)panel->norms + k0;
     int64_t count = 0;
     for (int64_t i = 0; i < groups; ++i, c += W * n, norms += W, k0 += W)
-        count += F(screen_group)(W, x, c, n, norms, bounds, k0, hits + count);
+        count += F(screen_group)(W, x, c, n, norms, bounds, k0, hits + count, least);
     return count;
 }
 
 static int64_t F(screen_width)(int width, int64_t groups, const REAL *x, const struct panel *panel, int64_t k0,
-                               const REAL *bounds, struct hit *hits)
+                               const REAL *bounds, struct hit *hits, REAL *least)
 {
-#define SCREEN(w) case w: return F(screen_of)(w, groups, x, panel, k0, bounds, hits);
+#define SCREEN(w) case w: return F(screen_of)(w, groups, x, panel, k0, bounds, hits, least);
     switch (width) { WIDTHS(SCREEN) }
 #undef SCREEN
     return 0;
 }
 
-static int64_t F(screen)(const void *tile, const struct panel *panel, const void *bounds, struct hit *hits)
+static int64_t F(screen)(const void *tile, const struct panel *panel, const void *bounds, struct hit *hits,
+                         void *least)
 {
+    for (int p = 0; p < F(TILE); p += V(LANES)) V(store)((REAL *)least + p, V(set1)((REAL)INFINITY));
     const struct F(widths) s = F(split)(panel->K);
     const int64_t done = s.wide_groups * (s.width + 1);
-    const int64_t count = F(screen_width)(s.width + 1, s.wide_groups, tile, panel, 0, bounds, hits);
-    return count + F(screen_width)(s.width, s.groups - s.wide_groups, tile, panel, done, bounds, hits + count);
+    const int64_t count = F(screen_width)(s.width + 1, s.wide_groups, tile, panel, 0, bounds, hits, least);
+    return count + F(screen_width)(s.width, s.groups - s.wide_groups, tile, panel, done, bounds, hits + count, least);
+}
+
+static void F(pick)(const void *tiles, int64_t point, int64_t n, int64_t p, void *tile)
+{
+    const REAL *from = (const REAL *)tiles + point / F(TILE) * F(TILE) * n + point % F(TILE);
+    REAL *to = (REAL *)tile + p;
+    for (int64_t l = 0; l < n; ++l) to[l * F(TILE)] = from[l * F(TILE)];
 }
 
 static ALWAYS_INLINE V(vec) F(square)(const REAL *x, const REAL *c, V(vec) sum)
@@ -571,5 +588,5 @@ static void F(orthonormalise)(double *rows, int64_t count, int64_t n)
 static const struct kernels F(kernels) = {
     VEC_NAME, sizeof(REAL), F(TILE), V(GROUP), F(FEATURES), F(pack), F(pack_centroids), F(assign), F(accumulate),
     F(distances), F(relax), F(total), F(LIST_BLOCK), F(list_all), F(prune), F(settle), F(halve), F(classify),
-    F(project), F(screen), F(pairs), F(orthonormalise), &F(sparse_kernels)
+    F(project), F(screen), F(pick), F(pairs), F(orthonormalise), &F(sparse_kernels)
 };

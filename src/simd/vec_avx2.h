@@ -32,6 +32,11 @@ static ALWAYS_INLINE uint32_t f32_not_above(f32_vec a, f32_vec b)
 {
     return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NGT_UQ));
 }
+/* The lower of least and a, where a > b; else least. */
+static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least)
+{
+    return _mm256_blendv_ps(least, _mm256_min_ps(a, least), _mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return _mm256_add_ps(a, b); }
 static ALWAYS_INLINE float f32_sum(f32_vec a)
 {
@@ -86,6 +91,10 @@ static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64
 static ALWAYS_INLINE uint32_t f64_not_above(f64_vec a, f64_vec b)
 {
     return (uint32_t)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_NGT_UQ));
+}
+static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least)
+{
+    return _mm256_blendv_pd(least, _mm256_min_pd(a, least), _mm256_cmp_pd(a, b, _CMP_GT_OQ));
 }
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm256_add_pd(a, b); }
 static ALWAYS_INLINE double f64_sum(f64_vec a)

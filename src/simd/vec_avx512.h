@@ -26,6 +26,11 @@ static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32
 
 /* One bit a lane: not a > b (so a NaN sets it). */
 static ALWAYS_INLINE uint32_t f32_not_above(f32_vec a, f32_vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_NGT_UQ); }
+/* The lower of least and a, where a > b; else least. */
+static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least)
+{
+    return _mm512_mask_min_ps(least, _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), a, least);
+}
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return _mm512_add_ps(a, b); }
 static ALWAYS_INLINE float f32_sum(f32_vec a) { return _mm512_reduce_add_ps(a); }
 
@@ -73,6 +78,10 @@ static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64
 }
 
 static ALWAYS_INLINE uint32_t f64_not_above(f64_vec a, f64_vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_NGT_UQ); }
+static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least)
+{
+    return _mm512_mask_min_pd(least, _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), a, least);
+}
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm512_add_pd(a, b); }
 static ALWAYS_INLINE double f64_sum(f64_vec a) { return _mm512_reduce_add_pd(a); }
 

@@ -32,6 +32,12 @@ static ALWAYS_INLINE uint32_t f32_not_above(f32_vec a, f32_vec b)
 {
     return (uint32_t)_mm_movemask_ps(_mm_cmpngt_ps(a, b));
 }
+/* The lower of least and a, where a > b; else least. */
+static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least)
+{
+    const __m128 above = _mm_cmpgt_ps(a, b);
+    return _mm_or_ps(_mm_and_ps(above, _mm_min_ps(a, least)), _mm_andnot_ps(above, least));
+}
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return _mm_add_ps(a, b); }
 static ALWAYS_INLINE float f32_sum(f32_vec a)
 {
@@ -76,6 +82,11 @@ static ALWAYS_INLINE uint32_t f64_not_above(f64_vec a, f64_vec b)
 {
     return (uint32_t)_mm_movemask_pd(_mm_cmpngt_pd(a, b));
 }
+static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least)
+{
+    const __m128d above = _mm_cmpgt_pd(a, b);
+    return _mm_or_pd(_mm_and_pd(above, _mm_min_pd(a, least)), _mm_andnot_pd(above, least));
+}
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm_add_pd(a, b); }
 static ALWAYS_INLINE double f64_sum(f64_vec a) { return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a))); }
 
@@ -117,6 +128,10 @@ static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32
     if (score < *best) { *best = score; *best_id = id; }
 }
 static ALWAYS_INLINE uint32_t f32_not_above(f32_vec a, f32_vec b) { return !(a > b); }
+static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least)
+{
+    return a > b && a < least ? a : least;
+}
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return a + b; }
 static ALWAYS_INLINE float f32_sum(f32_vec a) { return a; }
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
@@ -146,6 +161,10 @@ static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64
     if (score < *best) { *best = score; *best_id = id; }
 }
 static ALWAYS_INLINE uint32_t f64_not_above(f64_vec a, f64_vec b) { return !(a > b); }
+static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least)
+{
+    return a > b && a < least ? a : least;
+}
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return a + b; }
 static ALWAYS_INLINE double f64_sum(f64_vec a) { return a; }
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)

@@ -34,6 +34,11 @@ static ALWAYS_INLINE uint32_t f32_not_above(f32_vec a, f32_vec b)
     static const uint32_t bits[4] = { 1, 2, 4, 8 };
     return vaddvq_u32(vbicq_u32(vld1q_u32(bits), vcgtq_f32(a, b)));
 }
+/* The lower of least and a, where a > b; else least. */
+static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least)
+{
+    return vbslq_f32(vcgtq_f32(a, b), vminq_f32(a, least), least);
+}
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return vaddq_f32(a, b); }
 static ALWAYS_INLINE float f32_sum(f32_vec a) { return vaddvq_f32(a); }
 
@@ -84,6 +89,10 @@ static ALWAYS_INLINE uint32_t f64_not_above(f64_vec a, f64_vec b)
 {
     static const uint64_t bits[2] = { 1, 2 };
     return (uint32_t)vaddvq_u64(vbicq_u64(vld1q_u64(bits), vcgtq_f64(a, b)));
+}
+static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least)
+{
+    return vbslq_f64(vcgtq_f64(a, b), vminq_f64(a, least), least);
 }
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return vaddq_f64(a, b); }
 static ALWAYS_INLINE double f64_sum(f64_vec a) { return vaddvq_f64(a); }

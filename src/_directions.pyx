@@ -1,0 +1,196 @@
+"""The leading directions of a sample of the points, by subspace iteration.
+
+N. Halko, P. G. Martinsson and J. A. Tropp, "Finding structure with randomness", SIAM Review 53, 2011. They need not
+be exact: what the projection on them leaves out is measured, point by point.
+"""
+from cython.parallel cimport prange
+from libc.math cimport fabs, isfinite
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy, memset
+
+from ckmeans._arena cimport take
+from ckmeans._points cimport Rows, read_row
+from ckmeans._random cimport Stream, next_unit, stream_of
+from ckmeans._runtime cimport Poll, allocate, panel, poll, release, threads_for
+
+cdef int64_t SAMPLE = 2048   # rows from which the directions come
+cdef int ROUNDS = 3
+
+
+# What finding them needs for a while.
+cdef struct Draft:
+    const Rows *X
+    const void *origin
+    int n_threads
+    int64_t count            # rows of the sample
+    int64_t d
+    char *rows               # (count, n), minus the origin, scaled to at most 1
+    char *by_row             # the same in tiles of points
+    char *by_feature         # and in tiles of features
+    char *products
+    void *zeros              # no shift
+    char *vectors            # (d, count or n) what the panel is packed from
+    panel panel
+    double *directions       # (d, n)
+
+
+cdef size_t draft_layout(Draft *f, char *memory) noexcept nogil:
+    cdef const Rows *rows = f.X
+    cdef size_t at = 0, item = rows.kernels.itemsize
+    cdef int64_t tile = rows.kernels.tile, n = rows.n, longer = max(f.count, n)
+    cdef int64_t by_row = tiles_of(rows, f.count) * tile, by_feature = tiles_of(rows, n) * tile
+    f.rows = <char *>take(memory, &at, (f.count * n + 8) * item)
+    f.by_row = <char *>take(memory, &at, by_row * n * item)
+    f.by_feature = <char *>take(memory, &at, by_feature * f.count * item)
+    f.products = <char *>take(memory, &at, max(by_row, by_feature) * f.d * item)
+    f.zeros = take(memory, &at, longer * item)
+    f.vectors = <char *>take(memory, &at, longer * f.d * item)
+    f.panel.c = take(memory, &at, longer * f.d * item)
+    f.panel.norms = take(memory, &at, f.d * item)
+    f.panel.ids = take(memory, &at, f.d * item)
+    f.directions = <double *>take(memory, &at, f.d * n * sizeof(double))
+    return at
+
+
+cdef void read_sample(Draft *f, Poll *p) noexcept nogil:
+    """Rows at even distances, minus the origin; all zero where one is not finite."""
+    cdef const Rows *rows = f.X
+    cdef int item = rows.kernels.itemsize
+    cdef int64_t n = rows.n, i, l
+    cdef double most = 0, value
+    for i in range(f.count):
+        if i % 64 == 0 and poll(p):
+            return
+        read_row(rows, i * rows.m // f.count, f.rows + i * n * item)
+        for l in range(i * n, (i + 1) * n):
+            value = get(f.rows, l, item) - get(f.origin, l - i * n, item)
+            put(f.rows, l, item, value)
+            if not fabs(value) <= most:
+                most = fabs(value)
+    cdef double scale = 1 / most if most > 0 and isfinite(1 / most) else 0
+    for l in range(f.count * n):
+        value = get(f.rows, l, item) * scale
+        put(f.rows, l, item, value if value - value == 0 else 0)
+
+
+cdef void tile_sample(Draft *f) noexcept nogil:
+    """The sample in tiles of points, and in tiles of features."""
+    cdef const Rows *rows = f.X
+    cdef int64_t n = rows.n, tile = rows.kernels.tile, item = rows.kernels.itemsize, t, i, width
+    cdef char *to = f.by_feature
+    rows.kernels.pack(f.rows, n, f.count, n, f.zeros, f.by_row)
+    memset(to, 0, tiles_of(rows, n) * tile * f.count * item)
+    for t in range(tiles_of(rows, n)):
+        width = min(tile, n - t * tile)
+        for i in range(f.count):
+            memcpy(to + (t * f.count + i) * tile * item, f.rows + (i * n + t * tile) * item, width * item)
+
+
+cdef void multiply(Draft *f, const char *tiles, int64_t features, int64_t count, Poll *p) noexcept nogil:
+    """f.vectors (d rows of `features`) times the sample in f.products."""
+    cdef const Rows *rows = f.X
+    cdef int64_t t, tile = rows.kernels.tile, item = rows.kernels.itemsize
+    cdef int threads = threads_for(f.n_threads, <double>features * count * f.d)
+    f.panel.K = f.d
+    f.panel.n = features
+    rows.kernels.pack_centroids(f.vectors, f.zeros, &f.panel)
+    for t in prange(tiles_of(rows, count), schedule="static", num_threads=threads):
+        if not poll(p):
+            rows.kernels.project(tiles + t * features * tile * item, 1, &f.panel, f.d,
+                                 f.products + t * f.d * tile * item)
+
+
+cdef void iterate_subspace(Draft *f, Poll *p) noexcept nogil:
+    """One round: the directions from f.vectors over the sample, made orthonormal."""
+    cdef const Rows *rows = f.X
+    cdef int64_t tile = rows.kernels.tile, n = rows.n, j, l
+    cdef int item = rows.kernels.itemsize
+    multiply(f, f.by_feature, f.count, n, p)
+    for j in range(f.d):
+        for l in range(n):
+            f.directions[j * n + l] = get(f.products, (l // tile * f.d + j) * tile + l % tile, item)
+    rows.kernels.orthonormalise(f.directions, f.d, n)
+
+
+cdef void weigh_sample(Draft *f, Poll *p) noexcept nogil:
+    """f.vectors becomes the sample's projections on the directions."""
+    cdef const Rows *rows = f.X
+    cdef int64_t tile = rows.kernels.tile, j, i
+    cdef int item = rows.kernels.itemsize
+    for i in range(f.d * rows.n):
+        put(f.vectors, i, item, f.directions[i])
+    multiply(f, f.by_row, rows.n, f.count, p)
+    for j in range(f.d):
+        for i in range(f.count):
+            put(f.vectors, j * f.count + i, item,
+                get(f.products, (i // tile * f.d + j) * tile + i % tile, item))
+
+
+cdef void keep_directions(Draft *f) noexcept nogil:
+    """Round the directions that are not zero to the computing dtype."""
+    cdef const Rows *rows = f.X
+    cdef int item = rows.kernels.itemsize
+    cdef int64_t n = rows.n, j, l, kept = 0
+    cdef double square
+    for j in range(f.d):
+        square = 0
+        for l in range(n):
+            square += f.directions[j * n + l] * f.directions[j * n + l]
+        if not 0.5 < square < 2:
+            continue
+        for l in range(n):
+            put(f.vectors, kept * n + l, item, f.directions[j * n + l])
+            f.directions[kept * n + l] = get(f.vectors, kept * n + l, item)
+        kept += 1
+    f.d = kept
+
+
+cdef double defect_of(const double *rows, int64_t count, int64_t n) noexcept nogil:
+    """At least the norm of what separates these rows from orthonormal ones."""
+    cdef double most = 0, total, product
+    cdef int64_t i, j, l
+    for i in range(count):
+        total = <double>count * n * 2.3e-16
+        for j in range(count):
+            product = 0
+            for l in range(n):
+                product += rows[i * n + l] * rows[j * n + l]
+            total += fabs(product - (i == j))
+        most = max(most, total)
+    return most
+
+
+cdef int directions_find(Directions *found, const Rows *rows, const void *origin, int64_t most, int n_threads,
+                         Poll *p) noexcept nogil:
+    cdef Draft f
+    cdef Stream random = stream_of(0, 0)
+    cdef int64_t i
+    memset(&f, 0, sizeof(Draft))
+    f.X = rows
+    f.origin = origin
+    f.n_threads = n_threads
+    f.count = min(rows.m, SAMPLE)
+    f.d = min(min(rows.n, f.count), most if rows.n <= most else min(most, rows.n // 3))
+    cdef char *memory = <char *>allocate(draft_layout(&f, NULL))
+    if memory == NULL:
+        return 1
+    draft_layout(&f, memory)
+    memset(f.zeros, 0, max(f.count, rows.n) * rows.kernels.itemsize)
+    read_sample(&f, p)
+    tile_sample(&f)
+    for i in range(f.d * f.count):
+        put(f.vectors, i, rows.kernels.itemsize, next_unit(&random) - 0.5)
+    for i in range(ROUNDS):
+        if i > 0:
+            weigh_sample(&f, p)
+        iterate_subspace(&f, p)
+    keep_directions(&f)
+    found.d = f.d
+    found.vectors = f.vectors
+    found.defect = defect_of(f.directions, f.d, rows.n)
+    found.memory = memory
+    return 0
+
+
+cdef void directions_close(Directions *found) noexcept nogil:
+    release(found.memory)
