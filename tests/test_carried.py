@@ -1,0 +1,110 @@
+"""Whole runs of the screening engine: what it carries from step to step changes no label."""
+
+import numpy as np
+import pytest
+
+import ckmeans
+
+
+def blobs(m, n, components, seed=0, spread=4.0):
+    rng = np.random.default_rng(seed)
+    centres = spread * rng.standard_normal((components, n))
+    return centres[rng.integers(components, size=m)] + rng.standard_normal((m, n))
+
+
+def grains(m, n, seed=0):
+    """Few values, many of them equal."""
+    return np.random.default_rng(seed).integers(0, 4, (m, n)).astype(np.uint8)
+
+
+def smooth(m, n, seed=0):
+    """A falling spectrum without clusters."""
+    return np.random.default_rng(seed).standard_normal((m, n)) / np.arange(1, n + 1)
+
+
+DATA = {
+    "blobs": blobs(6000, 24, 40),
+    "far from the origin": blobs(4000, 24, 40) + 1e5,
+    "grains": grains(5000, 20),
+    "smooth": smooth(6000, 70),
+    "one cluster far away": np.concatenate([blobs(3000, 30, 10), blobs(50, 30, 1) + 1e7]),
+}
+
+
+def run(X, K, algorithm, **options):
+    start = X[np.random.default_rng(K).choice(len(X), K, replace=False)]
+    options = {"init": start, "max_iter": 200, "tol": 0, "empty": "farthest", **options}
+    return ckmeans.kmeans(X, K, algorithm=algorithm, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("K", [3, 40, 150])
+@pytest.mark.parametrize("name", DATA)
+def test_to_the_end(name, K, dtype):
+    X = DATA[name] if DATA[name].dtype == np.uint8 else DATA[name].astype(dtype)
+    screen = run(X, K, "screen", keep_path=True)
+    assert screen.algorithm == "screen"
+    assert len(screen.history) > 3
+    for centroids, J in zip(screen.path, screen.history, strict=True):
+        assert ckmeans.distortion(X, centroids) == pytest.approx(J, rel=1e-12)
+    np.testing.assert_array_equal(screen.labels, ckmeans.assign(X, screen.centroids))
+    np.testing.assert_array_equal(screen.counts, np.bincount(screen.labels, minlength=K))
+    assert screen.distortion == ckmeans.distortion(X, screen.centroids)
+    assert (np.diff(screen.history) <= 0).all()
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_later_steps_avoid_nearly_everything(name):
+    X = DATA[name]
+    X = X if X.dtype == np.uint8 else X.astype(np.float32)
+    few, many = (run(X, 40, "screen", max_iter=steps).stats["distances_computed"] for steps in (1, 200))
+    steps = run(X, 40, "screen").n_iter
+    assert many < few + 0.5 * len(X) * 40 * steps
+
+
+@pytest.mark.parametrize("empty", ["drop", "reinit", "farthest"])
+def test_centroids_that_leave(empty):
+    X = blobs(3000, 20, 12).astype(np.float32)
+    start = np.concatenate([X[:30], 1e3 + X[:6]])
+    options = {"empty": empty, "seed": 5, "max_iter": 60, "tol": 0, "keep_path": True}
+    dense, screen = (ckmeans.kmeans(X, 36, init=start, algorithm=a, **options) for a in ("dense", "screen"))
+    assert len(dense.path) == len(screen.path) > 3
+    for one, other in zip(dense.path, screen.path, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(dense.labels, screen.labels)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+def test_threads(n_threads):
+    X = DATA["blobs"].astype(np.float32)
+    one, many = (run(X, 60, "screen", n_threads=threads) for threads in (1, n_threads))
+    assert one.centroids.tobytes() == many.centroids.tobytes()
+    assert one.history.tobytes() == many.history.tobytes()
+    assert {**one.stats, "bytes": 0} == {**many.stats, "bytes": 0}
+
+
+def test_restarts():
+    X = DATA["smooth"].astype(np.float32)
+    options = {"n_init": 4, "seed": 3, "max_iter": 60}
+    dense, screen = (ckmeans.kmeans(X, 25, algorithm=a, **options) for a in ("dense", "screen"))
+    np.testing.assert_array_equal(screen.labels, dense.labels)
+    np.testing.assert_allclose(screen.distortions, dense.distortions, rtol=1e-12)
+
+
+def test_auto_hands_over_where_few_labels_change():
+    X = blobs(20_000, 24, 300, spread=2.0).astype(np.float32)
+    dense, auto = run(X, 300, "dense"), run(X, 300, "auto")
+    assert (dense.algorithm, auto.algorithm) == ("dense", "screen")
+    assert auto.stats["distances_computed"] < 0.8 * dense.stats["distances_computed"]
+    np.testing.assert_array_equal(auto.labels, dense.labels)
+    np.testing.assert_allclose(auto.history, dense.history, rtol=1e-12)
+    short = run(X, 300, "auto", max_iter=3)
+    assert short.algorithm == "dense"
+
+
+def test_weights_are_added_up_each_time():
+    X = DATA["blobs"].astype(np.float32)
+    weights = np.random.default_rng(2).random(len(X))
+    dense, screen = (run(X, 40, a, sample_weight=weights) for a in ("dense", "screen"))
+    assert dense.centroids.tobytes() == screen.centroids.tobytes()
+    np.testing.assert_array_equal(dense.labels, screen.labels)
