@@ -76,7 +76,7 @@ def kmeans(
         to 8 features, puts the points in a spatial order once and settles whole boxes of them at
         once; "screen", made for many features, bounds every distance from below by a projection on
         the leading n' directions of a sample and computes in full only what that leaves: it takes
-        4 (n' + 2) bytes a row on top (8 for float64), n' at most 128. "auto" chooses by the shapes,
+        4 (n' + 3) bytes a row on top (8 for float64), n' at most 128. "auto" chooses by the shapes,
         takes "screen" only where its bytes are at most half of the size of X or 256 MiB, and goes
         on with "dense" where too many distances are left.
         Sparse rows have an engine of their own.

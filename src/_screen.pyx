@@ -31,7 +31,7 @@ centroid's bound reaches `high`, the label stays and the point's features are no
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, fabs, sqrt
 from libc.stdlib cimport qsort
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
 from ckmeans._arena cimport take
@@ -129,8 +129,8 @@ cdef struct Screen:
     int32_t *everyone        # 0 .. K - 1
     void *points             # tiles of d + 1 features
     void *norms              # |y|^2
-    void *high
-    void *low
+    uint16_t *high           # in grains of |y|, rounded up,
+    uint16_t *low            # and rounded down; 0: nothing is known
     const int32_t *known     # labels that those two belong to; NULL: none
     bint knows               # they may be used in this step
     void *before             # (K, n) centroids of the last step
@@ -424,7 +424,7 @@ cdef int project_points(Screen *e, Poll *p) noexcept nogil:
     """Nonzero where there is no memory."""
     cdef const Rows *rows = e.sweep.rows
     cdef int64_t tile = rows.kernels.tile, t, tiles = tiles_of(rows, rows.m), item = rows.kernels.itemsize
-    cdef int64_t size = tiles * tile * (e.d + 4) * item + 64
+    cdef int64_t size = tiles * tile * ((e.d + 2) * item + 2 * sizeof(uint16_t)) + 128
     cdef int threads = threads_for(e.n_desks, <double>rows.m * rows.n * (e.d + 1)), i
     cdef uint64_t most[1024]
     e.points = allocate(size)
@@ -433,8 +433,8 @@ cdef int project_points(Screen *e, Poll *p) noexcept nogil:
     e.points_bytes = size
     e.engine.bytes += size
     e.norms = <char *>e.points + tiles * tile * (e.d + 1) * item
-    e.high = <char *>e.norms + tiles * tile * item
-    e.low = <char *>e.high + tiles * tile * item
+    e.high = <uint16_t *>(<char *>e.norms + tiles * tile * item)
+    e.low = e.high + tiles * tile
     memset(most, 0, sizeof(most))
     for t in prange(tiles, schedule="static", num_threads=threads):
         if not poll(p):
@@ -556,7 +556,7 @@ cdef void settle(Screen *e, const Step *s, Part *part, Desk *desk, const void *r
     X.kernels.pack(tile, stride, count, X.n, e.shift, desk.tile)
     part.computed += count * candidates
     for p in range(count):
-        put(e.low, first + desk.at[p], item, 0)
+        e.low[first + desk.at[p]] = 0
     if candidates == s.K and e.full_packed:
         X.kernels.assign(desk.tile, 1, &e.full, desk.scores, desk.ids, desk.partial)
         for p in range(count):
@@ -731,6 +731,23 @@ cdef void settle_undecided(Screen *e, const Step *s, Part *part, Desk *desk, con
         settle(e, s, part, desk, rows, stride, first, k, candidates)
 
 
+cdef inline double grain(const Screen *e, int64_t i) noexcept nogil:
+    """The unit of what is known of row i: its numbers go up to four times |y|."""
+    return sqrt(get(e.norms, i, e.sweep.rows.kernels.itemsize)) * 2.0 ** -14
+
+
+cdef inline void keep(Screen *e, int64_t i, double high, double low) noexcept nogil:
+    """Note how far row i is from its centroid at most, and from all others at least."""
+    cdef double unit = grain(e, i)
+    high *= 1 + e.margins.store
+    low *= 1 - e.margins.store
+    if high < 65535 * unit:
+        e.high[i] = <uint16_t>(high / unit) + 1
+        e.low[i] = <uint16_t>min(low / unit, 65535)
+    else:
+        e.low[i] = 0
+
+
 cdef inline double square_of_least(const Screen *e, const Desk *desk, int64_t p) noexcept nogil:
     """At most the squared distance of point p to any centroid whose score was above its bound."""
     cdef int item = e.sweep.rows.kernels.itemsize
@@ -742,10 +759,8 @@ cdef inline double square_of_least(const Screen *e, const Desk *desk, int64_t p)
 
 cdef void learn(Screen *e, const Desk *desk, int64_t i, int64_t p, const Race *race) noexcept nogil:
     """How far row i, point p of the tile, is from its centroid at most, and from all others at least."""
-    cdef int item = e.sweep.rows.kernels.itemsize
     cdef double others = min(race.others, square_of_least(e, desk, p))
-    put(e.high, i, item, sqrt(race.high) * (1 + e.margins.store))
-    put(e.low, i, item, sqrt(others) * (1 - e.margins.store) if others > 0 else 0)
+    keep(e, i, sqrt(race.high), sqrt(others) if others > 0 else 0)
 
 
 cdef bint side_by_side(const Desk *desk) noexcept nogil:
@@ -818,13 +833,11 @@ cdef void score_tile(Screen *e, const Step *s, Part *part, Desk *desk, const voi
 cdef void score_in_full(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
                         int64_t first, int64_t count) noexcept nogil:
     cdef const Rows *X = e.sweep.rows
-    cdef int64_t i
     X.kernels.pack(rows, stride, count, X.n, e.shift, desk.tile)
     X.kernels.assign(desk.tile, tiles_of(X, count), &e.full, desk.scores, desk.ids, desk.partial)
     part.changed += store_labels(desk.ids, X.kernels.itemsize, count, s.labels + first)
     part.computed += count * s.K
-    for i in range(first, first + count):
-        put(e.low, i, X.kernels.itemsize, 0)
+    memset(e.low + first, 0, count * sizeof(uint16_t))
 
 
 # ---- what is known from the step before -------------------------------------------------------
@@ -862,10 +875,9 @@ cdef void remember(Screen *e, const Step *s) noexcept nogil:
 cdef double slack(const Screen *e, int64_t i, int32_t label, double calm, double *high, double *low) noexcept nogil:
     """How far row i is from another label, if centroids that moved farther than `calm` leave it be: positive
     where its label stays."""
-    cdef int item = e.sweep.rows.kernels.itemsize
-    cdef double doubt = e.doubt1 + e.doubt2 * sqrt(get(e.norms, i, item)) * (1 + e.margins.store)
-    high[0] = (get(e.high, i, item) + e.moved[label]) * (1 + e.margins.store)
-    low[0] = (get(e.low, i, item) - calm) * (1 - e.margins.store)
+    cdef double unit = grain(e, i), doubt = e.doubt1 + e.doubt2 * unit * 2.0 ** 14 * (1 + e.margins.store)
+    high[0] = (e.high[i] * unit + e.moved[label]) * (1 + e.margins.store)
+    low[0] = (e.low[i] * unit - calm) * (1 - e.margins.store)
     if not low[0] > high[0]:
         return -1
     return (low[0] - high[0]) * (low[0] + high[0]) - 2.001 * doubt - e.margins.least
@@ -968,9 +980,8 @@ cdef void watch_tile(Screen *e, const Step *s, Desk *desk, int64_t first, int64_
             open_[0] += 1
             continue
         others = square_of_least(e, desk, p) if e.active.K > 0 else INFINITY
-        others = min(low[p], sqrt(others) * (1 - e.margins.store)) if others > 0 else 0
-        put(e.high, first + desk.at[p], item, high[p])
-        put(e.low, first + desk.at[p], item, others)
+        others = min(low[p], sqrt(others)) if others > 0 else 0
+        keep(e, first + desk.at[p], high[p], others)
 
 
 cdef void score_chunk(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
