@@ -28,6 +28,7 @@ cdef int64_t CHUNK_ROWS = 512
 cdef int64_t CHUNK_WORK = 1 << 30     # multiply-adds that may pass between two looks at signals
 cdef int64_t WINDOW_WORK = 1 << 31    # multiply-adds between two meetings of the threads
 cdef int64_t BLOCK_BYTES = 192 * 1024  # packed rows that stay in the second cache
+cdef int64_t FEW_BYTES = 8 * 1024      # centroids, or packed rows, that leave room in the first one
 cdef double FEW_MOVES = 0.35           # part of the rows up to which moves are added up: a move is two rows
 cdef double DIGITS = 256               # how much larger than J its terms may be
 
@@ -53,9 +54,11 @@ cdef int64_t piece_rows(const Rows *rows) noexcept nogil:
     return max(BLOCK_BYTES // (tile * rows.n * rows.kernels.itemsize), 1) * tile
 
 
-cdef int64_t block_rows(const Rows *rows, int64_t chunk, bint whole) noexcept nogil:
-    cdef int64_t tile = rows.kernels.tile
-    return min(chunk if whole else piece_rows(rows), chunk, (rows.m + tile - 1) // tile * tile)
+cdef int64_t block_rows(const Rows *rows, int64_t K, int64_t chunk, bint whole) noexcept nogil:
+    """Rows for as long as they stay in a cache: in the first one, where the centroids leave room there."""
+    cdef int64_t tile = rows.kernels.tile, row = rows.n * rows.kernels.itemsize
+    cdef int64_t piece = max(FEW_BYTES // (tile * row), 1) * tile if K * row <= FEW_BYTES else piece_rows(rows)
+    return min(chunk if whole else piece, chunk, (rows.m + tile - 1) // tile * tile)
 
 
 cdef size_t sweep_layout(Sweep *w, char *memory) noexcept nogil:
@@ -111,7 +114,7 @@ cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint c
     w.carried.wanted = carries and rows.weights == NULL and rows.kernels.itemsize == 4
     w.carried.labels = NULL
     w.chunk = chunk_rows(rows.n, K)
-    w.block = block_rows(rows, w.chunk, carries)
+    w.block = block_rows(rows, K, w.chunk, carries)
     w.partials = min(partial_count(rows.n, K), (rows.m + w.chunk - 1) // w.chunk)
     w.n_threads = min(threads_for(n_threads, <double>rows.m * rows.n * K), <int>w.partials)
     w.memory = allocate(sweep_layout(w, NULL))

@@ -38,15 +38,15 @@ static ALWAYS_INLINE void F(pack_quad)(const REAL *rows, int64_t stride, int fea
     }
 }
 
-/* A whole tile, while the rows of the next vector are fetched, if both find room in the first cache. The last
- * quad of a row overlaps the one before it rather than leave the row. */
+/* A whole tile, while the rows of the next one are fetched unless they are long. The last quad of a row overlaps
+ * the one before it rather than leave the row. */
 static ALWAYS_INLINE void F(pack_tile)(const REAL *rows, int64_t stride, int64_t n, const REAL *shift, REAL *tile,
                                        V(vec) *most)
 {
     enum { QUADS = V(LANES) * V(QUAD) };
     const int64_t ahead = V(LANES) * n <= F(L1) ? QUADS * sizeof(REAL) : 0;
     for (int v = 0; v < V(TILE_VECS); ++v, rows += V(LANES) * stride, tile += V(LANES)) {
-        const REAL *next = rows + V(LANES) * stride;
+        const REAL *next = rows + F(TILE) * stride;
         int64_t l = 0;
         for (; l + V(QUAD) <= n; l += V(QUAD), next += QUADS) {
             F(fetch)((const char *)next, ahead);
