@@ -44,6 +44,8 @@ MODULES = [
     "_runtime", "_points", "_collapse", "_store", "_boxes", "_sweep", "_dense", "_cells", "_directions",
     "_screen", "_sparse", "_seed", "_step", "_lloyd",
 ]  # fmt: skip
+# Cython's own code for memoryviews, which each module would hold otherwise (60 kB).
+SHARED = "_cyutility"
 
 
 def target() -> str:
@@ -150,13 +152,13 @@ def extensions() -> list:
     return [
         Extension(
             f"ckmeans.{name}",
-            [f"src/{name}.pyx"],
+            [f"src/{name}.c" if name == SHARED else f"src/{name}.pyx"],
             include_dirs=["src"],
             define_macros=macros,
             depends=C_FILES,  # else an edit of one is compiled, but not linked in
             py_limited_api=not FREE_THREADED,
         )
-        for name in MODULES
+        for name in [SHARED, *MODULES]
     ]
 
 
@@ -164,6 +166,7 @@ setup(
     ext_modules=cythonize(
         extensions(),
         include_path=["."],
+        shared_utility_qualified_name=f"ckmeans.{SHARED}",
         compiler_directives={
             "language_level": 3,
             "boundscheck": False,
