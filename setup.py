@@ -12,6 +12,10 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+if sys.platform == "darwin":
+    # A universal Python compiles for both processors at once, but each has kernels of its own.
+    os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
+
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 ABI3 = "0x030B0000"
 ROOT = Path(__file__).parent
@@ -40,13 +44,20 @@ MODULES = [
     "_runtime", "_points", "_collapse", "_store", "_boxes", "_sweep", "_dense", "_cells", "_directions",
     "_screen", "_sparse", "_seed", "_step", "_lloyd",
 ]  # fmt: skip
+# Cython's own code for memoryviews, which each module would hold otherwise (60 kB).
+SHARED = "_cyutility"
+
+
+def target() -> str:
+    """The processor that is compiled for, as clang calls it; else its own name."""
+    wanted = os.environ.get("VSCMD_ARG_TGT_ARCH") or os.environ.get("ARCHFLAGS", "").removeprefix("-arch ")
+    machine = (wanted or platform.machine()).lower()
+    names = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
+    return names.get(machine, machine)
 
 
 def instruction_sets() -> dict:
-    machine = os.environ.get("VSCMD_ARG_TGT_ARCH", platform.machine()).lower()
-    if machine in ("x86_64", "amd64", "x64"):
-        return X86_64
-    return ARM64 if machine in ("aarch64", "arm64") else {"baseline": ([], [])}
+    return {"x86_64": X86_64, "aarch64": ARM64}.get(target(), {"baseline": ([], [])})
 
 
 class BuildExt(build_ext):
@@ -83,9 +94,10 @@ class BuildExt(build_ext):
             return self.c_objects(f"kernels_{name}", c_flags + flags, [])
         if not self.compiler.initialized:
             self.compiler.initialize()
+        clang_cl = [*CLANG_CL, f"--target={target()}-pc-windows-msvc"]  # its own may be another machine's
         msvc, self.compiler.cc = self.compiler.cc, clang
         try:
-            return self.c_objects(f"kernels_{name}", CLANG_CL + instruction_sets()[name][0], [])
+            return self.c_objects(f"kernels_{name}", [*clang_cl, *instruction_sets()[name][0]], [])
         finally:
             self.compiler.cc = msvc
 
@@ -140,13 +152,13 @@ def extensions() -> list:
     return [
         Extension(
             f"ckmeans.{name}",
-            [f"src/{name}.pyx"],
+            [f"src/{name}.c" if name == SHARED else f"src/{name}.pyx"],
             include_dirs=["src"],
             define_macros=macros,
             depends=C_FILES,  # else an edit of one is compiled, but not linked in
             py_limited_api=not FREE_THREADED,
         )
-        for name in MODULES
+        for name in [SHARED, *MODULES]
     ]
 
 
@@ -154,6 +166,7 @@ setup(
     ext_modules=cythonize(
         extensions(),
         include_path=["."],
+        shared_utility_qualified_name=f"ckmeans.{SHARED}",
         compiler_directives={
             "language_level": 3,
             "boundscheck": False,

@@ -35,6 +35,9 @@ cdef struct Rows:
     uint64_t greatest
 
 
+# The bits of a magnitude in the computing dtype: they rise as it does.
+cdef uint64_t bits_of(double magnitude, int itemsize) noexcept nogil
+
 # How many of the next `count` rows to read together: those in place, as whole tiles, before others.
 cdef int64_t block_at(const Rows *rows, int64_t first, int64_t count) noexcept nogil
 

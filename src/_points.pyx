@@ -124,11 +124,15 @@ cdef bint out_of_range(const Rows *rows, uint64_t most) noexcept nogil:
     return most > rows.greatest or 0 < most < rows.least
 
 
-cdef uint64_t bits_of(double magnitude, int itemsize) noexcept:
+cdef uint64_t bits_of(double magnitude, int itemsize) noexcept nogil:
     cdef float single = <float>magnitude
+    cdef uint32_t single_bits
+    cdef uint64_t bits
     if itemsize == 4:
-        return (<uint32_t *>&single)[0]
-    return (<uint64_t *>&magnitude)[0]
+        memcpy(&single_bits, &single, 4)
+        return single_bits
+    memcpy(&bits, &magnitude, 8)
+    return bits
 
 
 cdef void set_safe_range(Rows *rows) noexcept:
@@ -316,10 +320,14 @@ cdef class Points:
 
     def magnitude(self, uint64_t most):
         """The value whose bits, in the computing dtype, are `most`."""
-        cdef uint32_t single = <uint32_t>most
+        cdef uint32_t single_bits = <uint32_t>most
+        cdef float single
+        cdef double value
         if self.rows.kernels.itemsize == 4:
-            return <double>(<float *>&single)[0]
-        return (<double *>&most)[0]
+            memcpy(&single, &single_bits, 4)
+            return <double>single
+        memcpy(&value, &most, 8)
+        return value
 
     def out_of_range(self, uint64_t most):
         """Whether a largest magnitude of these bits leaves the dtype's safe range."""

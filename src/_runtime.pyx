@@ -110,13 +110,13 @@ cdef void *allocate(size_t size) noexcept nogil:
     if raw == NULL:
         return NULL
     cdef char *aligned = raw + (128 - <uintptr_t>raw % 64)
-    (<void **>aligned)[-1] = raw
+    (<void **>aligned - 1)[0] = raw
     return aligned
 
 
 cdef void release(void *memory) noexcept nogil:
     if memory != NULL:
-        free((<void **>memory)[-1])
+        free((<void **>memory - 1)[0])
 
 
 # ---- interruption --------------------------------------------------------------------------

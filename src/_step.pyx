@@ -1,13 +1,13 @@
 """One step of an engine, for the low-level functions; or labels alone, where there are boxes."""
 from libc.math cimport INFINITY, fabs, isfinite
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from ckmeans._arena cimport take
 from ckmeans._boxes cimport boxes_prepare
 from ckmeans._cells cimport cells_open
 from ckmeans._dense cimport dense_open
 from ckmeans._engine cimport Engine, Prepared, Step
-from ckmeans._points cimport Points, Rows, read_row
+from ckmeans._points cimport Points, Rows, bits_of, read_row
 from ckmeans._runtime cimport Poll, Watch, allocate, release, wide_stride
 from ckmeans._sparse cimport sparse_open
 from ckmeans._store cimport Store
@@ -20,7 +20,6 @@ cdef uint64_t read_centroids(const Rows *centroids, int itemsize, double *wide, 
     magnitude."""
     cdef int64_t n = centroids.n, stride = wide_stride(n), k, l
     cdef double value, most = 0
-    cdef float most_single
     for k in range(centroids.m):
         read_row(centroids, k, wide + k * stride)
         for l in range(n):
@@ -36,8 +35,7 @@ cdef uint64_t read_centroids(const Rows *centroids, int itemsize, double *wide, 
                 most = fabs(value)
         for l in range(n, stride):
             wide[k * stride + l] = 0
-    most_single = <float>most
-    return (<uint32_t *>&most_single)[0] if itemsize == 4 else (<uint64_t *>&most)[0]
+    return bits_of(most, itemsize)
 
 
 cdef int step_once(const Rows *rows, const Rows *centroids, Step *s, int n_threads, Poll *p) noexcept nogil:

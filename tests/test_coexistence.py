@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import time
@@ -73,15 +74,20 @@ print(ckmeans.show_config()["threads"], threads() - before + 1)
 )
 
 
-def python(code, env=None):
-    """What a new Python prints, with this test's ckmeans and the environment as it comes."""
+def run(code, env=None):
+    """A new Python with this test's ckmeans and the environment as it comes."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
     clean["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     clean.update(env or {})
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return done
+
+
+def python(code, env=None):
+    """What it prints."""
+    return run(code, env).stdout.split()
 
 
 # ---- peers -------------------------------------------------------------------------------------
@@ -95,11 +101,26 @@ def alone():
 @pytest.mark.parametrize("first", [True, False], ids=["ckmeans first", "peer first"])
 @pytest.mark.parametrize("peer", PEERS)
 def test_same_bits_beside_a_peer(peer, first, alone):
+    assert python(in_order(first, uses(peer))) == alone * 2
+
+
+def uses(peer):
     if importlib.util.find_spec(peer) is None:
         pytest.skip(f"no {peer}")
-    use = f"import numpy, {peer}\n{PEERS[peer]}\n"
+    return f"import numpy, {peer}\n{PEERS[peer]}\n"
+
+
+def in_order(first, use):
+    """Fits before and after the use of peers, of which ckmeans comes first or second."""
     code = FIT + "fit()\n" + use if first else use + FIT
-    assert python(code + "print(fit())\n" + use + "print(fit())") == alone * 2
+    return code + "print(fit())\n" + use + "print(fit())"
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["ckmeans first", "peers first"])
+def test_same_bits_beside_all_that_are_here(first, alone):
+    """Each with its own copy of an OpenMP runtime, or two with one."""
+    here = [peer for peer in PEERS if importlib.util.find_spec(peer)]
+    assert python(in_order(first, "".join(map(uses, here)))) == alone * 2
 
 
 # ---- threads -----------------------------------------------------------------------------------
@@ -126,6 +147,12 @@ class TestThreads:
         assert python(limit + THREADS) == ["1", "1"]
         lifted = limit + "limit.restore_original_limits()\n"
         assert python(lifted + THREADS) == [str(CPUS)] * 2
+
+    @pytest.mark.parametrize("peer", PEERS)
+    def test_threadpoolctl_beside_a_peer(self, peer):
+        pytest.importorskip("threadpoolctl")
+        limit = "import threadpoolctl, ckmeans\nlimit = threadpoolctl.threadpool_limits(1)\n"
+        assert python(uses(peer) + limit + THREADS) == ["1", "1"]
 
     def test_quota(self):
         with control_group(quota=100_000) as group:
@@ -257,3 +284,17 @@ def test_importing_leaves_the_environment_alone():
     assert python(code) == ["True"]
     assert python(code, {"GOMP_SPINCOUNT": "7", "KMP_BLOCKTIME": "7"}) == ["True"]
     assert python(code, {"OMP_WAIT_POLICY": "active"}) == ["True"]
+
+
+@pytest.mark.parametrize(
+    ("env", "turns"),
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "70"}, "70"), ({"OMP_WAIT_POLICY": "active"}, "30000000000")],
+    ids=str,
+)
+def test_how_long_an_idle_worker_looks_out(env, turns):
+    """GNU's runtime says what it has read when it was loaded: ours, unless the user has said something."""
+    said = run("import ckmeans", {"OMP_DISPLAY_ENV": "verbose", **env}).stderr
+    found = re.search(r"GOMP_SPINCOUNT = '(\w+)'", said)
+    if not found:
+        pytest.skip("not GNU's OpenMP")
+    assert found[1] == turns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import textwrap
@@ -111,6 +112,88 @@ def test_eight_python_threads_at_once(options, dtype):
         for results in pool.map(fit, range(8)):
             for r in results:
                 assert_same(r, expected)
+
+
+def calls_of_every_kind(X):
+    """Calls on the same array that no call changes; each returns arrays."""
+    C = cases.some_rows(X, 12)
+    labels = ckmeans.assign(X, C)
+
+    def fit(**options):
+        r = ckmeans.kmeans(X, 12, seed=2, max_iter=4, **options)
+        return r.labels, r.centroids, r.history
+
+    fits = [functools.partial(fit, algorithm=name) for name in cases.engines(*X.shape)]
+    return [
+        *fits,
+        functools.partial(fit, n_init=12),
+        functools.partial(fit, init=lambda X, K, rng: X[rng.choice(len(X), K)]),
+        lambda: ckmeans.assign(X, C, return_squared_distance=True),
+        lambda: ckmeans.assign(X[::-3], C),
+        lambda: ckmeans.update(X, labels, 12),
+        lambda: ckmeans.distortion(X, C),
+        lambda: ckmeans.init_centroids(X, 12, method="k-means++", seed=3),
+        lambda: ckmeans.KMeans(12, random_state=4, max_iter=3).fit(X).predict(X),
+    ]
+
+
+def as_bytes(values):
+    values = values if type(values) is tuple else (values,)
+    return b"".join(np.ascontiguousarray(v).tobytes() for v in values)
+
+
+def test_calls_of_every_kind_at_once(dtype):
+    """Eight Python threads, each at another call: what one leaves in memory is no other's business."""
+    calls = calls_of_every_kind(cases.make("blobs", 9000, 6, dtype))
+    expected = [as_bytes(call()) for call in calls]
+    together = threading.Barrier(8)
+
+    def in_turn(first):
+        together.wait()
+        order = [(first + i) % len(calls) for i in range(2 * len(calls))]
+        return [i for i in order if as_bytes(calls[i]()) != expected[i]]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert not any(pool.map(in_turn, range(8)))
+
+
+def test_first_use_by_many_threads():
+    """The import, the names that are loaded when they are asked for, and the first call."""
+    cases.run_python(
+        """
+        import threading
+        from concurrent.futures import ThreadPoolExecutor
+        import numpy as np
+        X = np.random.default_rng(0).random((9000, 6))
+        together = threading.Barrier(8)
+        def first_use(i):
+            together.wait()
+            import ckmeans
+            model = ckmeans.KMeans if i % 2 else ckmeans.MiniBatchKMeans
+            r = ckmeans.kmeans(X, 12, seed=0, max_iter=4)
+            assert model(3, random_state=0, n_init=1).fit(X[:99]).labels_.max() == 2
+            return r.labels.tobytes() + r.centroids.tobytes()
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(first_use, range(8)))) == 1
+        """
+    )
+
+
+@pytest.mark.skipif(
+    getattr(sys, "_is_gil_enabled", lambda: True)(), reason="this Python has a global lock, and holds it"
+)
+def test_no_module_turns_the_global_lock_on():
+    """A module that does not say it can do without turns it on for all, with a warning."""
+    code = """
+        import importlib, pkgutil, sys
+        import ckmeans
+        names = [f"ckmeans.{module.name}" for module in pkgutil.iter_modules(ckmeans.__path__)]
+        compiled = [name for name in names if not importlib.util.find_spec(name).origin.endswith(".py")]
+        for name in compiled:
+            importlib.import_module(name)
+        print(len(compiled) > 5, sys._is_gil_enabled())
+    """
+    assert cases.run_python(code).split() == ["True", "False"]
 
 
 def long_step():

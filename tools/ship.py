@@ -4,8 +4,10 @@
 
 sdist -> wheel from that sdist, in isolation -> auditwheel repair -> abi3audit, twine and
 check-wheel-contents -> an empty virtual environment for each CPython of this machine -> the whole
-suite there, outside the checkout, with no compiler on the path. A table says how it went; the
-exit status is 0 if everything held. --quick tests with the oldest CPython only.
+suite there, outside the checkout, with no compiler on the path. The oldest CPython builds the wheel
+for all; a free-threaded one (python3.13t and newer, on the path) builds its own from the same sdist.
+A table says how it went; the exit status is 0 if everything held. --quick tests with the oldest
+CPython only.
 """
 
 from __future__ import annotations
@@ -93,19 +95,27 @@ def pythons(asked: list[str]) -> list[Python]:
 def environment(folder: Path, python: str, *requirements: str | Path) -> Path:
     """A new virtual environment with these packages; its bin folder."""
     must(python, "-m", "venv", folder)
-    must(folder / "bin" / "python", "-m", "pip", "install", "-q", *requirements)
+    if requirements:
+        # Nothing is compiled on the way: a package without a wheel for this Python is an error.
+        must(folder / "bin" / "python", "-m", "pip", "install", "-q", "--only-binary", ":all:", *requirements)
     return folder / "bin"
 
 
 # ---- build, repair, audit ------------------------------------------------------------------------
 
 
-def build(python: str, folder: Path) -> tuple[Path, Path]:
-    """An sdist, and a wheel that was built from it in isolation by this Python."""
-    tools = environment(folder / "tools", python, *TOOLS)
-    must(tools / "python", "-m", "build", "--outdir", folder / "built", ROOT)
-    [sdist], [wheel] = (list((folder / "built").glob(kind)) for kind in ("*.tar.gz", "*.whl"))
-    return sdist, wheel
+def built_sdist(tools: Path, folder: Path) -> Path:
+    must(tools / "python", "-m", "build", "--sdist", "--outdir", folder, ROOT)
+    [sdist] = folder.glob("*.tar.gz")
+    return sdist
+
+
+def built_wheel(python: Python, sdist: Path, folder: Path) -> Path:
+    """From the sdist, in isolation, by this Python."""
+    pip = environment(folder / "builder", python.path) / "pip"
+    must(pip, "wheel", "-q", "--no-deps", "--no-cache-dir", "-w", folder / "built", sdist)
+    [wheel] = (folder / "built").glob("*.whl")
+    return wheel
 
 
 def repaired(wheel: Path, tools: Path, folder: Path) -> Path:
@@ -124,7 +134,7 @@ def audits(sdist: Path, wheel: Path, tools: Path) -> list[tuple[str, bool]]:
         tool, *options = audit.split()
         files = [sdist, wheel] if tool == "twine" else [wheel]
         if "abi3" in wheel.name or tool != "abi3audit":
-            rows.append((audit, run(tools / tool, *options, *files).returncode == 0))
+            rows.append((f"{wheel.name}: {audit}", run(tools / tool, *options, *files).returncode == 0))
     return rows
 
 
@@ -175,15 +185,15 @@ def tested(python: Python, wheel: Path, tests: Path, folder: Path) -> tuple[str,
 
 def ship(found: list[Python], folder: Path, out: Path) -> list[tuple[str, bool]]:
     ordinary = [python for python in found if not python.free_threaded]
+    tools = environment(folder / "tools", ordinary[0].path, *TOOLS)
+    sdist = built_sdist(tools, folder / "sdist")
+    shutil.copy2(sdist, out)
     rows, wheels = [], {}
     for builder in ordinary[:1] + [python for python in found if python.free_threaded]:
         room = folder / builder.name
-        sdist, wheel = build(builder.path, room)
-        tools = room / "tools" / "bin"
-        wheels[builder.name] = wheel = repaired(wheel, tools, room / "repaired")
+        wheel = repaired(built_wheel(builder, sdist, room), tools, room / "repaired")
+        wheels[builder.name] = shutil.copy2(wheel, out)
         rows += [*audits(sdist, wheel, tools), *tag(wheel), *sizes(wheel)]
-        for file in (sdist, wheel):
-            shutil.copy2(file, out)
     tests = unpacked_tests(sdist, folder / "tests")
     for python in found:
         wheel = wheels[python.name if python.free_threaded else ordinary[0].name]

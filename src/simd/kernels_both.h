@@ -3,14 +3,16 @@
 #include <math.h>
 #include <string.h>
 
-/* For each width of a group that there may be. */
-#if GROUP_MAX >= 12
+/* For each width of a group that there may be: a missing one would be skipped, and one too many
+ * would leave the accumulators. */
+#if GROUP_MAX == 12
 #define WIDTHS(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
-#elif GROUP_MAX >= 6
+#elif GROUP_MAX == 6
 #define WIDTHS(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
-#else
+#elif GROUP_MAX == 5
 #define WIDTHS(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5)
 #endif
+typedef char group_max_is_the_vocabularys[f32_GROUP == GROUP_MAX && f64_GROUP == GROUP_MAX ? 1 : -1];
 
 #define PASTE2(a, b) a##b
 #define PASTE(a, b) PASTE2(a, b)

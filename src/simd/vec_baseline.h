@@ -114,11 +114,18 @@ static ALWAYS_INLINE void f64_transpose_quads(f64_vec r[2])
 #else /* any other processor: one lane, left to the compiler */
 #include <string.h>
 
-typedef float f32_vec;
-enum { f32_LANES = 1, f32_TILE_VECS = 4, f32_GROUP = 4, f32_QUAD = 1 };
+/* memcpy: indices go through these too, and the compiler may not take one type for another. */
 
-static ALWAYS_INLINE f32_vec f32_load(const float *p) { return *p; }
-static ALWAYS_INLINE void f32_store(float *p, f32_vec a) { *p = a; }
+typedef float f32_vec;
+enum { f32_LANES = 1, f32_TILE_VECS = 4, f32_GROUP = 5, f32_QUAD = 1 };
+
+static ALWAYS_INLINE f32_vec f32_load(const float *p)
+{
+    f32_vec a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+static ALWAYS_INLINE void f32_store(float *p, f32_vec a) { memcpy(p, &a, sizeof a); }
 static ALWAYS_INLINE f32_vec f32_set1(float a) { return a; }
 static ALWAYS_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return a - b; }
 static ALWAYS_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return a * b + c; }
@@ -148,10 +155,15 @@ static ALWAYS_INLINE f32_vec f32_load_quads(const float *p, int64_t step) { (voi
 static ALWAYS_INLINE void f32_transpose_quads(f32_vec r[1]) { (void)r; }
 
 typedef double f64_vec;
-enum { f64_LANES = 1, f64_TILE_VECS = 4, f64_GROUP = 4, f64_QUAD = 1 };
+enum { f64_LANES = 1, f64_TILE_VECS = 4, f64_GROUP = 5, f64_QUAD = 1 };
 
-static ALWAYS_INLINE f64_vec f64_load(const double *p) { return *p; }
-static ALWAYS_INLINE void f64_store(double *p, f64_vec a) { *p = a; }
+static ALWAYS_INLINE f64_vec f64_load(const double *p)
+{
+    f64_vec a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+static ALWAYS_INLINE void f64_store(double *p, f64_vec a) { memcpy(p, &a, sizeof a); }
 static ALWAYS_INLINE f64_vec f64_set1(double a) { return a; }
 static ALWAYS_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return a - b; }
 static ALWAYS_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return a * b + c; }
