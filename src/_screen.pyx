@@ -233,7 +233,7 @@ cdef Engine *open_any(const Rows *rows, int64_t K, int n_threads, bint watchful)
     draft.engine.any_K = True
     draft.K = K
     draft.watchful = watchful
-    draft.pairs = min(<int64_t>(rows.kernels.tile * K / pair_price(rows.n)), PAIRS) + rows.kernels.tile
+    draft.pairs = min(<int64_t>(rows.kernels.tile * K * 2 / pair_price(rows.n)), PAIRS) + rows.kernels.tile
     draft.full.n = draft.directions.n = rows.n
     draft.n_desks = n_threads
     if sweep_open(&draft.sweep, rows, K, n_threads, True):
@@ -303,7 +303,7 @@ cdef void set_margins(Screen *e, double defect) noexcept nogil:
 
 cdef inline double pair_price(int64_t n) noexcept nogil:
     """A distance by itself takes longer than one among many: it is found in a list, and added up across lanes."""
-    return 3 + 500.0 / n
+    return 2 + 1600.0 / n
 
 
 cdef inline double scores_price(const Screen *e, double open_) noexcept nogil:
@@ -318,11 +318,13 @@ cdef double price_of(const Screen *e, double survivors) noexcept nogil:
 
 cdef double step_price(const Screen *e, const Step *s, double computed) noexcept nogil:
     """The same of the step that was just made."""
-    cdef double open_ = 0, m = e.sweep.rows.m
+    cdef double open_ = 0, waived = 0, m = e.sweep.rows.m, tile = e.sweep.rows.kernels.tile
     cdef int64_t i
     for i in range(e.sweep.partials):
         open_ += e.sweep.parts[i].open
-    return scores_price(e, open_ / m) + pair_price(e.sweep.rows.n) * max(computed - open_, 0) / m / s.K
+        waived += e.sweep.parts[i].waived * tile
+    computed = max(computed - open_ - waived * s.K, 0) / s.K
+    return scores_price(e, open_ / m) + (pair_price(e.sweep.rows.n) * computed + waived) / m
 
 
 cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
@@ -378,7 +380,7 @@ cdef void choose_directions(Screen *e, const Directions *f, const Step *s, Poll 
         d = min(f.d, d + 8 if d < 32 else d * 3 // 2)
     use_directions(e, f, best)
     e.chosen_again = e.chosen_again or not s.fresh
-    e.engine.gives_up = e.watchful and least > (0.8 if s.fresh else 1.2)
+    e.engine.gives_up = e.watchful and least > (0.8 if s.fresh else 1.4)
     e.first_in_full = first > 1
 
 
@@ -1052,7 +1054,7 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     s.computed = <int64_t>computed
     if s.score:
         e.waived = waived / tiles_of(rows, rows.m)
-        if not s.fresh and step_price(e, s, computed) > (1 if e.knows else 1.3):
+        if not s.fresh and step_price(e, s, computed) > (1 if e.knows else 1.8):
             if e.chosen_again:
                 engine.gives_up = e.watchful
             else:
