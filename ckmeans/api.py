@@ -76,10 +76,11 @@ def kmeans(
         to 8 features, puts the points in a spatial order once and settles whole boxes of them at
         once; "screen", made for many features, bounds every distance from below by a projection on
         the leading n' directions of a sample and computes in full only what that leaves: it takes
-        4 (n' + 3) bytes a row on top (8 for float64), n' at most 128. "auto" chooses by the shapes,
-        takes "screen" only where its bytes are at most half of the size of X or 256 MiB, and goes
-        on with "dense" where too many distances are left.
-        Sparse rows have an engine of their own.
+        4 (n' + 3) bytes a row on top (8 for float64), n' at most 128, and from step to step carries
+        what is known of a point, so that late steps look at few. "auto" chooses by the shapes, takes
+        "screen" only where its bytes are at most half of the size of X or 256 MiB, and changes
+        between it and "dense" by what the steps show: how many distances are left, how many labels
+        change. Sparse rows have an engine of their own.
     seed : int, numpy.random.Generator or None
         The same seed gives the same bits on the same machine, on any number of threads.
     n_threads : int, optional
