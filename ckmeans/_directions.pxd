@@ -7,6 +7,8 @@ from ckmeans._runtime cimport Poll
 
 cdef struct Directions:
     int64_t d
+    int64_t count            # rows of the sample
+    double share             # of the sample's squares that lies in these directions
     void *vectors            # (d, n) in the computing dtype
     double defect            # at least the norm of what separates them from orthonormal ones
     void *memory

@@ -30,7 +30,7 @@ _CELLS_FROM = (
     (2e9, 5e8),
     (6e9, 1.5e9),
     (1.6e10, 5e9),
-    (4e10, 1.5e10),
+    (2e11, 6e10),
 )
 _PHOTO = 1 << 18  # rows from which cells look whether all values are bytes
 _PIXELS = (np.dtype(np.uint8), np.dtype(np.float32))
@@ -42,7 +42,7 @@ def fastest(X: Any, K: int, n_init: int) -> str:
     m, n = X.shape
     if _ordering_pays(X, K, n_init):
         return "cells"
-    return "screen" if n >= 48 and K >= 32 and m >= 16 * K and screening_may_pay(X, K) else "dense"
+    return "screen" if n >= 48 and m * K >= 4e6 and m >= 16 * K and screening_may_pay(X, K) else "dense"
 
 
 def screening_may_pay(X: Any, K: int) -> bool:
@@ -51,7 +51,7 @@ def screening_may_pay(X: Any, K: int) -> bool:
         return False
     m, n = X.shape
     projected = m * (min(n, 128) + 4) * _validate.itemsize(X)
-    return n >= 8 and K >= 16 and m >= 4096 and projected <= max(X.size * X.dtype.itemsize // 2, 256 << 20)
+    return n >= 8 and K >= 16 and m * K >= 1.5e6 and projected <= max(X.size * X.dtype.itemsize // 2, 256 << 20)
 
 
 def _ordering_pays(X: Any, K: int, n_init: int) -> bool:

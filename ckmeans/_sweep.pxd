@@ -6,6 +6,10 @@ from ckmeans._points cimport Rows
 from ckmeans._runtime cimport Poll, sums
 
 
+cdef enum:
+    LARGEST_BLOCK = 512
+
+
 # A partial sum, and what else the chunks that belong to it came to.
 cdef struct Part:
     sums sums
@@ -16,7 +20,7 @@ cdef struct Part:
     int64_t open             # rows whose label was in question
     sums taken               # what moved rows take out: the same arrays, squares of its own
     uint8_t *touched         # (K,) clusters with something in their sums, where these are of moved rows
-    bint clean               # the sums are zero but for those
+    bint clean               # offsets and counts are zero but for those
 
 
 # Finds the labels of `count` rows from `first` on; thread `thread` runs it.
@@ -33,7 +37,7 @@ cdef struct Carried:
     double *offsets
     int64_t *counts
     double square
-    double churn             # how much went in and out of `square`
+    double churn             # twice what was taken out of `square`
     double *apart            # (K,) what lies between its terms and those about the centroids
     double *heft             # (K,) how large the terms of that are
 

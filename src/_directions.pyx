@@ -145,17 +145,44 @@ cdef void keep_directions(Draft *f) noexcept nogil:
     f.d = kept
 
 
+cdef double share_of(Draft *f, Poll *p) noexcept nogil:
+    """The part of the sample's squares that lies in the directions; f.vectors stay as they are."""
+    cdef int item = f.X.kernels.itemsize
+    cdef int64_t i, tiles = tiles_of(f.X, f.count) * f.X.kernels.tile
+    cdef double all_ = 0, inside = 0, value
+    if f.d == 0:
+        return 1
+    multiply(f, f.by_row, f.X.n, f.count, p)
+    for i in range(tiles * f.d):
+        value = get(f.products, i, item)
+        inside += value * value
+    for i in range(f.count * f.X.n):
+        value = get(f.rows, i, item)
+        all_ += value * value
+    return inside / all_ if all_ > 0 else 1
+
+
+cdef double dot(const double *a, const double *b, int64_t n) noexcept nogil:
+    cdef double[4] sums
+    cdef int64_t l, i
+    sums[0] = sums[1] = sums[2] = sums[3] = 0
+    for l in range(0, n - 3, 4):
+        for i in range(4):
+            sums[i] += a[l + i] * b[l + i]
+    for l in range(n // 4 * 4, n):
+        sums[0] += a[l] * b[l]
+    return (sums[0] + sums[1]) + (sums[2] + sums[3])
+
+
 cdef double defect_of(const double *rows, int64_t count, int64_t n) noexcept nogil:
-    """At least the norm of what separates these rows from orthonormal ones."""
-    cdef double most = 0, total, product
-    cdef int64_t i, j, l
+    """At least the norm of what separates these rows from orthonormal ones: that of their products from
+    the identity, by its largest row, and of a symmetric matrix at most that."""
+    cdef double most = 0, total
+    cdef int64_t i, j
     for i in range(count):
         total = <double>count * n * 2.3e-16
         for j in range(count):
-            product = 0
-            for l in range(n):
-                product += rows[i * n + l] * rows[j * n + l]
-            total += fabs(product - (i == j))
+            total += fabs(dot(rows + i * n, rows + j * n, n) - (i == j))
         most = max(most, total)
     return most
 
@@ -170,6 +197,7 @@ cdef int directions_find(Directions *found, const Rows *rows, const void *origin
     f.origin = origin
     f.n_threads = n_threads
     f.count = min(rows.m, SAMPLE)
+    # A third of many features; all of few, since their bounds then hold to rounding.
     f.d = min(min(rows.n, f.count), most if rows.n <= most else min(most, rows.n // 3))
     cdef char *memory = <char *>allocate(draft_layout(&f, NULL))
     if memory == NULL:
@@ -186,6 +214,8 @@ cdef int directions_find(Directions *found, const Rows *rows, const void *origin
         iterate_subspace(&f, p)
     keep_directions(&f)
     found.d = f.d
+    found.count = f.count
+    found.share = share_of(&f, p)
     found.vectors = f.vectors
     found.defect = defect_of(f.directions, f.d, rows.n)
     found.memory = memory

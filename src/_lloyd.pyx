@@ -53,6 +53,7 @@ KINDS[4] = Kind(NULL, watchful_open)
 cdef int64_t SCAN_ROWS = 512           # rows between two looks at signals
 cdef int64_t SHARED_WORK = 1 << 31     # multiply-adds of a step up to which restarts are shared out
 cdef double SETTLING = 0.05            # part of the labels that change, from which the dense engine hands over
+cdef double SMALL_GAIN = 1e-9           # of the distortion: far above what carried sums lose
 cdef int WAKEFUL_LOOKS = 10_000         # of a thread that waits for the others, before it takes naps
 cdef size_t SHARED_BYTES = 256 << 20   # memory that shared restarts may take
 
@@ -69,6 +70,7 @@ cdef struct Options:
     int64_t trials           # k-means++; 0: random examples
     uint64_t seed
     bint late                # the dense engine may hand over to screening, where few labels change
+    bint shareable           # with enough threads restarts are shared out: all engines are to add up alike
     PyObject *start          # None, or called for each restart's start
     bint start_anywhere      # it may be called out of order, by any thread
     PyObject *callback       # None, or called after each assignment
@@ -95,10 +97,12 @@ cdef struct Fit:
     const Rows *rows
     const Options *options
     const Kind *kind
+    const Kind *first        # with which a restart begins
     Prepared *prepared       # shared by all fits
     Engine *engine
     int64_t engine_K         # the number of centroids it was opened for
-    bint fell_back           # screening does not pay
+    bint fell_back           # screening does not pay in this restart
+    bint exactly             # so little is gained that every digit of the distortion counts
     int n_threads
     Seeding *seeding
     Step step
@@ -148,7 +152,7 @@ cdef Fit *fit_open(const Rows *rows, const Rows *seeds, const Options *options, 
     memset(&draft, 0, sizeof(draft))
     draft.rows = rows
     draft.options = options
-    draft.kind = kind
+    draft.kind = draft.first = kind
     draft.prepared = prepared
     draft.n_threads = n_threads
     if open_engine(&draft, options.K):
@@ -273,18 +277,15 @@ cdef int do_step(Fit *f, Poll *p) noexcept nogil:
 
 cdef int assign(Fit *f, Poll *p) noexcept nogil:
     """Labels, sums and the distortion for the present centroids; else an ending is returned."""
-    if settling(f):
-        f.kind = &KINDS[4]
+    if f.engine_K < f.run.K or (f.engine_K != f.run.K and not f.engine.any_K):
         if open_engine(f, f.run.K):
             return NO_MEMORY
-    if f.engine_K != f.run.K and not f.engine.any_K and open_engine(f, f.run.K):
-        return NO_MEMORY
     widen(f)
     f.step.K = f.run.K
     f.step.centroids = f.run.centroids
     f.step.labels = f.run.labels
     f.step.counts = f.run.counts
-    f.step.exact = f.run.n_iter + 1 >= f.options.max_iter
+    f.step.exact = f.exactly or f.options.shareable or f.run.n_iter + 1 >= f.options.max_iter
     if do_step(f, p):
         return INTERRUPTED if p.stopped else NO_MEMORY
     f.step.fresh = False
@@ -500,6 +501,11 @@ cdef int begin(Fit *f, int64_t restart, Poll *p) noexcept nogil:
     f.run.K = f.options.K
     f.run.n_iter = 0
     f.step.fresh = True
+    f.exactly = f.fell_back = False
+    if f.first == &KINDS[0] and f.kind != f.first:
+        f.kind = f.first
+        if open_engine(f, f.options.K):
+            return NO_MEMORY
     f.random = stream_of(f.options.seed, restart)
     if f.options.start != NULL:
         call_start(f, p)
@@ -559,7 +565,29 @@ cdef int step_back(Fit *f, Poll *p) noexcept nogil:
     f.run.K = f.K_before
     memcpy(f.run.centroids, f.before, f.run.K * f.rows.n * f.rows.kernels.itemsize)
     failure = assign(f, p)
-    return ending if failure == GOES_ON else failure
+    if failure != GOES_ON:
+        return failure
+    f.run.history[f.run.n_iter] = f.run.distortion
+    return ending
+
+
+cdef int step_forward(Fit *f, double distortion_before, Poll *p) noexcept nogil:
+    """The assignment after an update; where it hardly changes a rough distortion, that is made exact."""
+    cdef int64_t changed
+    cdef int ending
+    if settling(f):
+        f.kind = &KINDS[4]
+        if open_engine(f, f.options.K):
+            return NO_MEMORY
+    ending = assign_and_check(f, p)
+    if ending != GOES_ON or not f.run.rough or f.kind == &KINDS[1] or f.exactly:
+        return ending
+    if distortion_before - f.run.distortion < SMALL_GAIN * distortion_before:
+        f.exactly = True
+        changed = f.step.changed
+        ending = assign_and_check(f, p)
+        f.step.changed = changed
+    return ending
 
 
 cdef int iterate(Fit *f, bint keep_path, Poll *p) noexcept nogil:
@@ -577,7 +605,7 @@ cdef int iterate(Fit *f, bint keep_path, Poll *p) noexcept nogil:
         distortion_before = f.run.distortion
         if update(f, p):
             return NO_MEMORY
-        ending = INTERRUPTED if p.stopped else assign_and_check(f, p)
+        ending = INTERRUPTED if p.stopped else step_forward(f, distortion_before, p)
         if ending == GOES_ON and f.run.distortion > distortion_before:
             return step_back(f, p)
         f.run.n_iter += 1
@@ -847,7 +875,8 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
     distortions_array = np.empty(n_init)
     cdef double[::1] distortions = distortions_array
     cdef const Kind *kind = &KINDS[4 if watchful and algorithm == 2 else algorithm]
-    options.late = late and sharing == 1
+    options.shareable = n_init > 1 and <double>rows.stored * K <= SHARED_WORK
+    options.late = late and not options.shareable
     cdef Prepared *prepared = points.prepared(kind.prepare, n_threads, watch)
     cdef const Rows *seeds = points.to_seed_from(trials, kind.prepare != NULL, n_threads, watch)
     for i in range(sharing):

@@ -41,10 +41,11 @@ from ckmeans._points cimport Rows, read_rows
 from ckmeans._runtime cimport Poll, allocate, hit, panel, poll, release, threads_for, wide_stride
 from ckmeans._shift cimport find_shift
 from ckmeans._sweep cimport (
-    Part, Sweep, piece_rows, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step,
+    LARGEST_BLOCK, Part, Sweep, piece_rows, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step,
 )
 
 cdef int64_t MOST_DIRECTIONS = 128
+cdef int64_t FEW_DIRECTIONS = 16    # that show whether there are directions at all
 cdef int64_t TRIED = 256           # points with which their number is chosen
 cdef double LATER = 0.15           # survivors of later steps, for one of the first
 cdef int64_t SUBSET = 32           # centroids that are packed together to settle a tile
@@ -156,8 +157,8 @@ cdef void take_desk(Desk *desk, const Screen *e, char *memory, size_t *at) noexc
     desk.gathered = take(memory, at, tile * (MOST_DIRECTIONS + 1) * item)
     desk.copied = take(memory, at, (tile * n + 8) * item)
     desk.least = take(memory, at, tile * item)
-    desk.waiting = <int32_t *>take(memory, at, e.sweep.block * sizeof(int32_t))
-    desk.open = <int32_t *>take(memory, at, e.sweep.block * sizeof(int32_t))
+    desk.waiting = <int32_t *>take(memory, at, LARGEST_BLOCK * sizeof(int32_t))
+    desk.open = <int32_t *>take(memory, at, LARGEST_BLOCK * sizeof(int32_t))
     desk.tile = take(memory, at, (e.piece * n + 8) * item)
     desk.scores = take(memory, at, e.piece * item)
     desk.ids = take(memory, at, e.piece * item)
@@ -345,7 +346,7 @@ cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
         desk.count = count
         for j in range(count):
             desk.at[j] = <int32_t>j
-            desk.label[j] = s.labels[first + j]
+            desk.label[j] = s.labels[first + j] if 0 <= s.labels[first + j] < s.K else 0
             put(desk.norms, j, X.kernels.itemsize, squares[j])
         if s.fresh:
             guess(e, desk, desk.products, count, desk.label)
@@ -446,6 +447,13 @@ cdef int project_points(Screen *e, Poll *p) noexcept nogil:
     return 0
 
 
+cdef bint is_flat(const Directions *found, int64_t n) noexcept nogil:
+    """Whether no few directions hold more than those of noise would, whose largest variance in a sample is
+    (1 + sqrt(n / count))^2 times the mean one (V. Marchenko and L. Pastur, 1967)."""
+    cdef double edge = 1 + sqrt(<double>n / found.count)
+    return found.share < 2 * edge * edge * found.d / n
+
+
 cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
     """Everything that is made once; nonzero where it was not."""
     cdef Directions found
@@ -454,6 +462,13 @@ cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
     find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, e.origin)
     for l in range(wide_stride(rows.n)):
         e.origin_wide[l] = get(e.origin, l, rows.kernels.itemsize) if l < rows.n else 0
+    if e.watchful and rows.n > MOST_DIRECTIONS:
+        if directions_find(&found, rows, e.origin, FEW_DIRECTIONS, e.n_desks, p):
+            return 1
+        e.engine.gives_up = is_flat(&found, rows.n)
+        directions_close(&found)
+        if p.stopped or e.engine.gives_up:
+            return 1
     if directions_find(&found, rows, e.origin, MOST_DIRECTIONS, e.n_desks, p):
         return 1
     choose_directions(e, &found, s, p)
@@ -740,12 +755,10 @@ cdef inline double grain(const Screen *e, int64_t i) noexcept nogil:
 
 cdef inline void keep(Screen *e, int64_t i, double high, double low) noexcept nogil:
     """Note how far row i is from its centroid at most, and from all others at least."""
-    cdef double unit = grain(e, i)
-    high *= 1 + e.margins.store
-    low *= 1 - e.margins.store
-    if high < 65535 * unit:
-        e.high[i] = <uint16_t>(high / unit) + 1
-        e.low[i] = <uint16_t>min(low / unit, 65535)
+    cdef double unit = grain(e, i), grains = high * (1 + e.margins.store) / unit
+    if grains < 65535:
+        e.high[i] = <uint16_t>(<int64_t>grains + 1)
+        e.low[i] = <uint16_t>min(low * (1 - e.margins.store) / unit, 65535)
     else:
         e.low[i] = 0
 
@@ -982,7 +995,10 @@ cdef void watch_tile(Screen *e, const Step *s, Desk *desk, int64_t first, int64_
             open_[0] += 1
             continue
         others = square_of_least(e, desk, p) if e.active.K > 0 else INFINITY
-        others = min(low[p], sqrt(others)) if others > 0 else 0
+        others = sqrt(others) if others > 0 else 0
+        if e.calm == 0 and e.moved[desk.label[p]] == 0 and others >= low[p]:
+            continue  # every note costs a grain
+        others = min(low[p], others)
         keep(e, first + desk.at[p], high[p], others)
 
 
@@ -1046,6 +1062,7 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         prepare_step(e, s)
         remember(e, s)
     if sweep_step(&e.sweep, engine, score_block, s, p):
+        e.known = NULL
         return 1
     s.most = max(s.most, e.most)
     for i in range(e.sweep.partials):

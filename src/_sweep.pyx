@@ -24,7 +24,6 @@ from ckmeans._runtime cimport Poll, allocate, poll, release, threads_for, wide_s
 
 # ---- sizes: of n, K and the dtype alone ------------------------------------------------------
 
-cdef int64_t CHUNK_ROWS = 512
 cdef int64_t CHUNK_WORK = 1 << 30     # multiply-adds that may pass between two looks at signals
 cdef int64_t WINDOW_WORK = 1 << 31    # multiply-adds between two meetings of the threads
 cdef int64_t BLOCK_BYTES = 192 * 1024  # packed rows that stay in the second cache
@@ -34,7 +33,7 @@ cdef double DIGITS = 256               # how much larger than J its terms may be
 
 
 cdef int64_t chunk_rows(int64_t n, int64_t K) noexcept nogil:
-    cdef int64_t rows = CHUNK_ROWS
+    cdef int64_t rows = LARGEST_BLOCK
     while rows > 32 and rows * n > CHUNK_WORK // K:
         rows //= 2
     return rows

@@ -90,6 +90,34 @@ def test_restarts():
     np.testing.assert_allclose(screen.distortions, dense.distortions, rtol=1e-12)
 
 
+@pytest.mark.parametrize("n", [16, 60])
+def test_restarts_that_are_shared_out_have_the_same_bits(n):
+    X = blobs(5000, n, 60).astype(np.float32)
+    options = {"n_init": 5, "seed": 1, "max_iter": 100, "tol": 0, "keep_path": True}
+    one, many = (ckmeans.kmeans(X, 40, n_threads=threads, **options) for threads in (1, 4))
+    assert one.history.tobytes() == many.history.tobytes()
+    assert one.distortions.tobytes() == many.distortions.tobytes()
+    assert one.distortion == one.history[-1] == one.distortions.min()
+    np.testing.assert_array_equal(one.labels, many.labels)
+
+
+def test_restarts_after_one_that_dropped_clusters():
+    """Too much work to be shared out, so that each may hand over to screening."""
+    X = blobs(20_000, 40, 2700).astype(np.float32)
+    K, far = 2750, np.full((50, 40), 1e4, np.float32)
+
+    def init(X, K, rng):
+        return np.concatenate([X[rng.choice(len(X), K - 50, replace=False)], far])
+
+    options = {"init": init, "n_init": 3, "seed": 1, "tol": 0, "max_iter": 30}
+    dense, auto = (ckmeans.kmeans(X, K, algorithm=a, **options) for a in ("dense", "auto"))
+    assert len(auto.centroids) == len(dense.centroids) <= K - 50
+    assert auto.algorithm == "screen"
+    np.testing.assert_array_equal(auto.labels, dense.labels)
+    np.testing.assert_allclose(auto.distortions, dense.distortions, rtol=1e-12)
+    assert auto.distortion == auto.history[-1]
+
+
 def test_auto_hands_over_where_few_labels_change():
     X = blobs(20_000, 24, 300, spread=2.0).astype(np.float32)
     dense, auto = run(X, 300, "dense"), run(X, 300, "auto")

@@ -177,16 +177,17 @@ def test_stats_count_every_pair():
     assert dense.stats["distances_computed"] == 4000 * 60 * len(dense.history)
 
 
-def test_auto_screens_where_it_pays_and_only_there():
-    X = spread(6000, 128).astype(np.float32)
-    start = drawn(X, 100)
-    chosen = fit(X, start, "auto")
-    assert chosen.algorithm == "screen"
-    noise = np.random.default_rng(0).standard_normal((6000, 128), dtype=np.float32)
-    fallen_back = fit(noise, drawn(noise, 100), "auto")
+@pytest.mark.parametrize("n", [128, 200])
+def test_auto_screens_where_it_pays_and_only_there(n):
+    X = spread(20_000, n).astype(np.float32)
+    start = drawn(X, 250)
+    assert fit(X, start, "auto").algorithm == "screen"
+    noise = np.random.default_rng(0).standard_normal((20_000, n), dtype=np.float32)
+    fallen_back = fit(noise, drawn(noise, 250), "auto", max_iter=3)
     assert fallen_back.algorithm == "dense"
-    np.testing.assert_array_equal(fallen_back.labels, fit(noise, drawn(noise, 100), "dense").labels)
-    assert fit(X[:, :40], start[:, :40], "auto").algorithm == "dense"
+    dense = fit(noise, drawn(noise, 250), "dense", max_iter=3)
+    np.testing.assert_array_equal(fallen_back.labels, dense.labels)
+    assert fit(X[:3000], start[:40], "auto", max_iter=3).algorithm == "dense"
 
 
 def test_values_out_of_range_are_told():
