@@ -129,7 +129,7 @@ def _interleave(workload: Workload, contenders: Sequence[Contender], rounds: int
         if workload.economical:
             _leave_out(workload, contenders)
         those = [contender for contender in contenders if not contender.left_out]
-        if number > 1 and len(those) == 1:
+        if number > 1 and len(those) == 1 < len(contenders):
             return
         begin = number % len(those)
         for contender in (*those[begin:], *those[:begin]):

@@ -51,7 +51,13 @@ def screening_may_pay(X: Any, K: int) -> bool:
         return False
     m, n = X.shape
     projected = m * (min(n, 128) + 4) * _validate.itemsize(X)
-    return n >= 8 and K >= 16 and m * K >= 1.5e6 and projected <= max(X.size * X.dtype.itemsize // 2, 256 << 20)
+    return (
+        n >= 8
+        and m >= 4096
+        and K >= 16
+        and m * K >= 1.5e6
+        and projected <= max(X.size * X.dtype.itemsize // 2, 256 << 20)
+    )
 
 
 def _ordering_pays(X: Any, K: int, n_init: int) -> bool:

@@ -22,6 +22,8 @@ _ROUNDS, _GROWN, _SWAPPED = 2, 3, 4
 # Of random points so many of the ends go on for so many updates on all points. The best goes on to its
 # end, to this part of the tolerance, since it stands for all restarts.
 _FINALISTS, _HEAT, _FINISH = 4, 2, 0.1
+# The tolerance on means of boxes: they are few, and starts are told apart by their ends.
+_COARSE = 1e-5
 
 
 def steps(ks: list[int]) -> int:
@@ -46,7 +48,7 @@ class Search:
         self.beat, self.done = beat, 0
         self.few = X.shape[1] <= _BOXED and X.has_rows
         self.sample = _sample(X, max(_SAMPLE, _SAMPLE_EACH * ks[-1]), rng)
-        self.coarse = dict(options, tol=0.0 if self.few else options["tol"])
+        self.coarse = dict(options, tol=_COARSE if self.few else options["tol"])
         self.best: Result | None = None
         self.found: dict[int, list[Result]] = {K: [] for K in ks}
         for K in ks:
