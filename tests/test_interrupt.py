@@ -29,6 +29,8 @@ COMMON = """
     import numpy as np
     import ckmeans
 
+    # What runs in the background may have been told to ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = np.random.default_rng(0)
     X = rng.random((30_000, 64), dtype=np.float32)
 
