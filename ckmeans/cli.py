@@ -8,6 +8,7 @@ Pillow and the rest of the package are imported by the subcommand that needs the
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -45,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             text = _run(arguments)
         _say(text)
     except SystemExit as stop:  # --help and --version
+        with contextlib.suppress(OSError):  # as argparse does, where nobody reads them
+            _flush()
         return stop.code if isinstance(stop.code, int) else OK
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
@@ -120,8 +123,16 @@ def _say(text: str) -> None:
         return
     # File names may hold what the encoding lacks: spell that out.
     encoding = sys.stdout.encoding or "utf-8"
+    _flush(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def _flush(text: str = "") -> None:
+    """Write out what the buffer holds, and this."""
+    if sys.stdout is None:
+        return
     try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+        sys.stdout.write(text)
+        sys.stdout.flush()
     except OSError:
         # What is still in the buffer must go nowhere, or Python complains again as it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -291,8 +291,9 @@ def test_ctrl_c_is_status_130_without_a_traceback(folder):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", ["quantize photo.png -o out.png", "--help", "config --json"])
-def test_nobody_reads_the_output(arguments, folder):
+def test_nobody_reads_the_output(arguments, unbuffered, folder):
     reader, writer = os.pipe()
     os.close(reader)
     process = subprocess.run(
@@ -300,6 +301,7 @@ def test_nobody_reads_the_output(arguments, folder):
         cwd=folder,
         stdout=writer,
         stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         timeout=120,
     )
     os.close(writer)
