@@ -576,8 +576,7 @@ cdef void settle(Screen *e, const Step *s, Part *part, Desk *desk, const void *r
         e.low[first + desk.at[p]] = 0
     if candidates == s.K and e.full_packed:
         X.kernels.assign(desk.tile, 1, &e.full, desk.scores, desk.ids, desk.partial)
-        for p in range(count):
-            desk.winner[p] = <int32_t>((<uint32_t *>desk.ids)[p] if item == 4 else (<uint64_t *>desk.ids)[p])
+        store_labels(desk.ids, item, count, desk.winner)
         return
     for p in range(X.kernels.tile):
         put(desk.best, p, item, INFINITY)
