@@ -51,10 +51,9 @@ cdef extern from "simd/kernels.h" nogil:
 
     struct leaf:
         const void *points
-        int64_t count
-        const double *weights
         const double *numbers
-        const double *ones
+        const double *weights
+        int plain
         int32_t *labels
 
     struct kernels:

@@ -31,10 +31,10 @@ cdef int64_t CHUNKS = 32               # subtrees shared out, at least, where th
 cdef int64_t STRIDE = 8                # of wide rows: n is at most 8
 cdef int64_t PART_BYTES = 1 << 20      # of all partial sums together, roughly
 
-cdef double[32] ONES                   # weights of a leaf without weights
-cdef int slot_of_ones
-for slot_of_ones in range(LEAF):
-    ONES[slot_of_ones] = 1
+cdef double[64] NUMBERS                # of a leaf whose points stand for themselves: ones, then zeros
+cdef int slot_of_one
+for slot_of_one in range(LEAF):
+    NUMBERS[slot_of_one] = 1
 
 
 # ---- what one fit holds ----------------------------------------------------------------------
@@ -243,17 +243,16 @@ cdef void settle_leaf(Cells *c, const Step *s, Part *part, int64_t node, const c
                       int64_t count) noexcept nogil:
     """Score the points of a leaf against its candidates."""
     cdef const Boxes *b = c.boxes
-    cdef int64_t number = b.node[node].child
+    cdef int64_t number = b.node[node].child, filled = b.filled[number]
     cdef leaf points
     hand_mark_down(c, s.labels, marks_of(c, s.labels), node)
     points.points = b.points + number * LEAF * b.n * b.itemsize
-    points.count = b.filled[number]
+    points.plain = b.weights == NULL and b.numbers == NULL and filled == LEAF
     points.weights = NULL if b.weights == b.numbers else b.weights + number * LEAF
-    points.numbers = NULL if b.numbers == NULL else b.numbers + number * LEAF
-    points.ones = &ONES[0]
+    points.numbers = &NUMBERS[LEAF - filled] if b.numbers == NULL else b.numbers + number * LEAF
     points.labels = s.labels + number * LEAF
     part.changed += c.rows.kernels.settle(&points, kept, count, c.shift, b.n, s.wide, &part.sums)
-    part.computed += points.count * count
+    part.computed += filled * count
 
 
 cdef void visit(Cells *c, const Step *s, Part *part, Desk *desk, int64_t node, int64_t level) noexcept nogil:

@@ -67,32 +67,57 @@ static ALWAYS_INLINE V(vec) F(to_middle)(const REAL *block, const struct F(box) 
     return sum;
 }
 
-/* The candidate closest to the middle of the box: its block, its lane, 4 x its squared distance. */
-static ALWAYS_INLINE const REAL *F(closest)(const REAL *list, int64_t blocks, const struct F(box) *box, int64_t n,
-                                            int *lane, REAL *squared)
+/* The candidate closest to the middle of the box, 4 x its squared distance; nearest: those of the first block. */
+static ALWAYS_INLINE const REAL *F(closest)(const REAL *list, int64_t blocks, const struct F(box) *box, V(vec) nearest,
+                                            int64_t n, REAL *squared)
 {
     V(vec) best = V(set1)((REAL)INFINITY), best_at = V(set1)(0);
-    for (int64_t b = 0; b < blocks; ++b) {
+    V(fold)(nearest, best_at, &best, &best_at); /* a NaN is no candidate */
+    for (int64_t b = 1; b < blocks; ++b) {
         const BITS at = (BITS)b;
         REAL as_real;
         memcpy(&as_real, &at, sizeof at);
         V(fold)(F(to_middle)(list + b * FIELDS(n), box, n), V(set1)(as_real), &best, &best_at);
     }
-    REAL lanes[V(LANES)];
+    *squared = V(lowest)(best);
+    const int lane = lowest_bit(V(not_above)(best, V(set1)(*squared)));
+    if (blocks == 1) return list + lane;
     BITS at[V(LANES)];
-    V(store)(lanes, best);
     V(store)((REAL *)at, best_at);
-    for (int i = 0; i < V(LANES); ++i) at[i] = at[i] * V(LANES) + (BITS)i;
-    for (int half = V(LANES) / 2; half > 0; half /= 2) { /* halves side by side, in vectors */
-        for (int i = 0; i < half; ++i) {
-            const int closer = lanes[i + half] < lanes[i];
-            lanes[i] = closer ? lanes[i + half] : lanes[i];
-            at[i] = closer ? at[i + half] : at[i];
-        }
+    return list + (int64_t)at[lane] * FIELDS(n) + lane;
+}
+
+/* 4 x the gap of each candidate of a block to the pivot; away: to_middle of the block. */
+static ALWAYS_INLINE V(vec) F(gap)(const REAL *block, const struct F(box) *box, const REAL *pivot, V(vec) away,
+                                   int64_t n)
+{
+    for (int64_t l = 0; l < n; ++l) {
+        const V(vec) d = V(sub)(V(load)(block + l * V(LANES)), V(set1)(pivot[l * V(LANES)]));
+        away = V(fma)(V(max_magnitude)(V(set1)(0), d), V(set1)(-4 * box->half[l]), away);
     }
-    *lane = (int)(at[0] % V(LANES));
-    *squared = lanes[0];
-    return list + (int64_t)(at[0] / V(LANES)) * FIELDS(n);
+    return away;
+}
+
+/* Append the lanes in `keep` of a block to a list of `found` candidates; returns how many these are then. */
+static ALWAYS_INLINE int64_t F(append)(const REAL *block, unsigned keep, int64_t n, REAL *kept, int64_t found)
+{
+    REAL *to = kept + found / V(LANES) * FIELDS(n);
+    const int lane = (int)(found % V(LANES)), count = bits_in(keep);
+    if (V(COMPRESSES) && lane + count <= V(LANES)) {
+        const V(vec) end = V(set1)((REAL)INFINITY);
+        if (lane == 0) V(store)(to, end);
+        for (int64_t l = 0; l < n + 2; ++l)
+            V(store_chosen)(to + l * V(LANES) + lane, V(load)(block + l * V(LANES)), keep);
+        return found + count;
+    }
+    for (; keep; keep &= keep - 1) {
+        const int to_lane = (int)(found % V(LANES));
+        to = kept + found / V(LANES) * FIELDS(n);
+        if (to_lane == 0) V(store)(to, V(set1)((REAL)INFINITY));
+        F(copy_candidate)(block, lowest_bit(keep), n, to, to_lane);
+        ++found;
+    }
+    return found;
 }
 
 /* IN list of `count` candidates, edges of a box (n low ones, n high ones), shift; OUT kept: the
@@ -102,30 +127,21 @@ static ALWAYS_INLINE int64_t F(prune_n)(const REAL *list, int64_t count, const R
 {
     const struct F(box) box = F(shifted_box)(edges, shift, n);
     const int64_t blocks = (count + V(LANES) - 1) / V(LANES);
-    int lane;
+    const V(vec) first = F(to_middle)(list, &box, n);
     REAL squared;
-    const REAL *pivot = F(closest)(list, blocks, &box, n, &lane, &squared) + lane;
+    const REAL *pivot = F(closest)(list, blocks, &box, first, n, &squared);
     const REAL margin = 4 * (8 * (REAL)n + 32) * UNIT, far = 4 * (12 * (REAL)n + 64) * UNIT;
     const V(vec) bound =
         V(set1)(squared + margin * pivot[n * V(LANES)] + far * box.reach + SMALLEST);
     const V(vec) less = V(set1)(-margin);
     int64_t found = 0;
-    for (int64_t b = 0; b < blocks; ++b, list += FIELDS(n)) {
-        V(vec) gap = F(to_middle)(list, &box, n);
-        for (int64_t l = 0; l < n; ++l) {
-            const V(vec) d = V(sub)(V(load)(list + l * V(LANES)), V(set1)(pivot[l * V(LANES)]));
-            gap = V(fma)(V(max_magnitude)(V(set1)(0), d), V(set1)(-4 * box.half[l]), gap);
-        }
-        gap = V(fma)(V(load)(list + n * V(LANES)), less, gap);
+    for (int64_t b = 0; b < blocks; ++b) {
+        const REAL *block = list + b * FIELDS(n);
+        V(vec) gap = F(gap)(block, &box, pivot, b ? F(to_middle)(block, &box, n) : first, n);
+        gap = V(fma)(V(load)(block + n * V(LANES)), less, gap);
         const int64_t left = count - b * V(LANES);
         const unsigned here = left < V(LANES) ? (1u << left) - 1 : (1u << (V(LANES) - 1)) * 2 - 1;
-        for (unsigned keep = here & ~V(more)(gap, bound); keep; keep &= keep - 1) {
-            const int to_lane = (int)(found % V(LANES));
-            REAL *to = kept + found / V(LANES) * FIELDS(n);
-            if (to_lane == 0) V(store)(to, V(set1)((REAL)INFINITY));
-            F(copy_candidate)(list, lowest_bit(keep), n, to, to_lane);
-            ++found;
-        }
+        found = F(append)(block, here & ~V(more)(gap, bound), n, kept, found);
     }
     return found;
 }
@@ -168,70 +184,115 @@ static ALWAYS_INLINE void F(score_leaf)(const REAL *points, const REAL *list, in
     }
 }
 
-/* `values` where the label is k, else 0; returns their sum. Labels as doubles keep the loop in vectors. */
-static ALWAYS_INLINE double F(members)(const double *labels, double k, const double *values, double *kept)
+enum { F(EIGHTS) = LEAF / 8 };
+
+static ALWAYS_INLINE int64_t F(id_of)(const REAL *list, int64_t i, int64_t n)
 {
-    wide total = wide_zero();
-    for (int p = 0; p < LEAF; ++p) {
-        const double value = values[p];
-        kept[p] = labels[p] == k ? value : 0.0;
-    }
-    for (int q = 0; q < LEAF; q += 8) total = wide_add(total, wide_load_f64(kept + q));
-    return F(lanes_total)(total);
+    return (int64_t) * (const BITS *)(list + i / V(LANES) * FIELDS(n) + (n + 1) * V(LANES) + i % V(LANES));
 }
 
-/* Add points to a cluster's sums; those of weight 0 are not its members. */
-static ALWAYS_INLINE void F(add_members)(const REAL *points, const double *weights, int64_t n, const double *centroid,
-                                         double *offsets, wide *square)
+/* x - c of each point, c its centroid, which is one of the candidates. */
+static ALWAYS_INLINE void F(differ)(const REAL *points, const wide own[F(EIGHTS)], const REAL *list, int64_t count,
+                                    int64_t n, const double *centroids, wide d[8][F(EIGHTS)])
 {
+    UNROLL
     for (int64_t l = 0; l < n; ++l) {
-        const wide c = wide_set1(centroid[l]);
-        wide sum = wide_zero();
-        for (int q = 0; q < LEAF; q += 8) {
-            const wide d = wide_sub(WIDE(load)(points + l * LEAF + q), c);
-            const wide wd = wide_mul(wide_load_f64(weights + q), d);
-            sum = wide_add(sum, wd);
-            *square = wide_fma(wd, d, *square);
+        UNROLL
+        for (int q = 0; q < F(EIGHTS); ++q) d[l][q] = wide_zero();
+    }
+    for (int64_t i = 0; i < count; ++i) {
+        const int64_t k = F(id_of)(list, i, n);
+        UNROLL
+        for (int q = 0; q < F(EIGHTS); ++q) {
+            const wide_choice where = wide_equal(own[q], wide_set1((double)k));
+            UNROLL
+            for (int64_t l = 0; l < n; ++l) d[l][q] = wide_choose(d[l][q], wide_set1(centroids[k * 8 + l]), where);
         }
-        offsets[l] += F(lanes_total)(sum);
+    }
+    UNROLL
+    for (int64_t l = 0; l < n; ++l) {
+        UNROLL
+        for (int q = 0; q < F(EIGHTS); ++q) d[l][q] = wide_sub(WIDE(load)(points + l * LEAF + 8 * q), d[l][q]);
+    }
+}
+
+/* IN x - c; OUT w (x - c); INOUT square: grows by w (x - c)^2. */
+static ALWAYS_INLINE void F(square_up)(const double *w, int64_t n, wide d[8][F(EIGHTS)], double *square)
+{
+    wide sum[2] = { wide_load_f64(square), wide_load_f64(square + 8) };
+    UNROLL
+    for (int64_t l = 0; l < n; ++l) {
+        UNROLL
+        for (int q = 0; q < F(EIGHTS); ++q) {
+            const wide away = d[l][q];
+            if (w) d[l][q] = wide_mul(wide_load_f64(w + 8 * q), away);
+            sum[q % 2] = wide_fma(d[l][q], away, sum[q % 2]);
+        }
+    }
+    wide_store(square, sum[0]);
+    wide_store(square + 8, sum[1]);
+}
+
+/* Add a leaf's points to the sums of its candidates; w: their weights (NULL: 1), numbers: NULL where those are the
+ * weights. Nothing here branches on the labels: a candidate without a point gets zeros, which takes less time than
+ * a wrong guess. */
+static ALWAYS_INLINE void F(share_out)(const REAL *points, const double *labels, const double *w,
+                                       const double *numbers, const REAL *list, int64_t count, int64_t n,
+                                       const double *centroids, struct sums *sums)
+{
+    const int64_t fields = numbers ? n + 2 : n + 1;
+    wide own[F(EIGHTS)], d[8][F(EIGHTS)];
+    UNROLL
+    for (int q = 0; q < F(EIGHTS); ++q) own[q] = wide_load_f64(labels + 8 * q);
+    F(differ)(points, own, list, count, n, centroids, d);
+    F(square_up)(w, n, d, sums->square);
+    for (int64_t i = 0; i < count; ++i) {
+        const int64_t k = F(id_of)(list, i, n);
+        wide sum[12]; /* of each feature, the weights, the numbers */
+        double total[12];
+        UNROLL
+        for (int64_t l = 0; l < (fields + 3) / 4 * 4; ++l) sum[l] = wide_zero();
+        UNROLL
+        for (int q = 0; q < F(EIGHTS); ++q) {
+            const wide_choice where = wide_equal(own[q], wide_set1((double)k));
+            UNROLL
+            for (int64_t l = 0; l < n; ++l) sum[l] = wide_add_where(sum[l], d[l][q], where);
+            sum[n] = wide_add_where(sum[n], w ? wide_load_f64(w + 8 * q) : wide_set1(1), where);
+            if (numbers) sum[n + 1] = wide_add_where(sum[n + 1], wide_load_f64(numbers + 8 * q), where);
+        }
+        UNROLL
+        for (int64_t l = 0; l < fields; l += 4) wide_four_totals(sum + l, total + l);
+        UNROLL
+        for (int64_t l = 0; l < n; ++l) sums->offsets[k * 8 + l] += total[l];
+        sums->weights[k] += total[n];
+        sums->counts[k] += (int64_t)total[fields - 1];
     }
 }
 
 /* Replace a leaf's labels; returns how many original points changed theirs. */
 static ALWAYS_INLINE int64_t F(relabel)(const struct leaf *leaf, const int32_t *found)
 {
-    int64_t changed = 0;
-    for (int p = 0; p < LEAF; ++p) {
-        const int differs = p < leaf->count && found[p] != leaf->labels[p];
-        changed += leaf->numbers ? differs * (int64_t)leaf->numbers[p] : differs;
-    }
+    double changed = 0;
+    int32_t differ = 0;
+    if (leaf->plain)
+        for (int p = 0; p < LEAF; ++p) differ += found[p] != leaf->labels[p];
+    else
+        for (int p = 0; p < LEAF; ++p) changed += found[p] != leaf->labels[p] ? leaf->numbers[p] : 0;
     memcpy(leaf->labels, found, LEAF * sizeof(int32_t));
-    return changed;
+    return differ + (int64_t)changed;
 }
 
-static ALWAYS_INLINE int64_t F(settle_n)(const struct leaf *leaf, const REAL *list, int64_t count, const REAL *shift,
-                                         int64_t n, const double *centroids, struct sums *sums)
+static ALWAYS_INLINE int64_t F(settle_n)(const struct leaf *leaf, const double *w, const double *numbers,
+                                         const REAL *list, int64_t count, const REAL *shift, int64_t n,
+                                         const double *centroids, struct sums *sums)
 {
     BITS ids[LEAF];
     int32_t found[LEAF];
-    double labels[LEAF], weights[LEAF], numbers[LEAF];
+    double labels[LEAF];
     F(score_leaf)(leaf->points, list, count, shift, n, ids);
     for (int p = 0; p < LEAF; ++p) found[p] = (int32_t)ids[p];
-    for (int p = 0; p < LEAF; ++p) labels[p] = p < leaf->count ? found[p] : -1;
-    wide square = wide_load_f64(sums->square);
-    for (int64_t i = 0; i < count; ++i) {
-        const REAL *id = list + i / V(LANES) * FIELDS(n) + (n + 1) * V(LANES) + i % V(LANES);
-        const int64_t k = (int64_t)*(const BITS *)id;
-        const double number = F(members)(labels, (double)k, leaf->numbers ? leaf->numbers : leaf->ones, numbers);
-        if (number == 0) continue;
-        double weight = number;
-        if (leaf->weights) weight = F(members)(labels, (double)k, leaf->weights, weights);
-        F(add_members)(leaf->points, leaf->weights ? weights : numbers, n, centroids + k * 8, sums->offsets + k * 8,
-                       &square);
-        sums->weights[k] += weight;
-        sums->counts[k] += (int64_t)number;
-    }
-    wide_store(sums->square, square);
+    for (int p = 0; p < LEAF; ++p) labels[p] = found[p];
+    F(share_out)(leaf->points, labels, w, numbers, list, count, n, centroids, sums);
     return F(relabel)(leaf, found);
 }
 
@@ -240,11 +301,12 @@ static ALWAYS_INLINE int64_t F(settle_n)(const struct leaf *leaf, const REAL *li
 static int64_t F(settle)(const struct leaf *leaf, const void *list, int64_t count, const void *shift, int64_t n,
                          const double *centroids, struct sums *sums)
 {
-    switch (n) {
-    case 2: return F(settle_n)(leaf, list, count, shift, 2, centroids, sums);
-    case 3: return F(settle_n)(leaf, list, count, shift, 3, centroids, sums);
-    default: return F(settle_n)(leaf, list, count, shift, n, centroids, sums);
-    }
+    const double *w = leaf->weights ? leaf->weights : leaf->numbers, *numbers = leaf->weights ? leaf->numbers : NULL;
+    if (leaf->plain && n == 2) return F(settle_n)(leaf, NULL, NULL, list, count, shift, 2, centroids, sums);
+    if (leaf->plain && n == 3) return F(settle_n)(leaf, NULL, NULL, list, count, shift, 3, centroids, sums);
+    if (!numbers && n == 2) return F(settle_n)(leaf, w, NULL, list, count, shift, 2, centroids, sums);
+    if (!numbers && n == 3) return F(settle_n)(leaf, w, NULL, list, count, shift, 3, centroids, sums);
+    return F(settle_n)(leaf, w, numbers, list, count, shift, n, centroids, sums);
 }
 
 #undef FIELDS

@@ -47,6 +47,17 @@ static ALWAYS_INLINE int lowest_bit(unsigned bits)
 #endif
 }
 
+static ALWAYS_INLINE int bits_in(unsigned bits)
+{
+#if defined(_MSC_VER) && !defined(__clang__)
+    int count = 0;
+    for (; bits; bits &= bits - 1) ++count;
+    return count;
+#else
+    return __builtin_popcount(bits);
+#endif
+}
+
 struct panel {
     int64_t K, n;
     void *c;      /* K * n values in the computing dtype */
@@ -74,10 +85,9 @@ enum { LEAF = 32 };
 
 struct leaf {
     const void *points;
-    int64_t count;
-    const double *weights; /* LEAF of them, as all below; NULL: as many as the numbers */
-    const double *numbers; /* how many original points each stands for; NULL: ones */
-    const double *ones;
+    const double *numbers; /* how many original points each stands for; 0: none, a repetition of the last */
+    const double *weights; /* of each; NULL: as many as the numbers */
+    int plain;             /* all numbers are 1, and there are no weights */
     int32_t *labels;
 };
 

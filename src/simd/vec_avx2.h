@@ -45,6 +45,17 @@ static ALWAYS_INLINE float f32_sum(f32_vec a)
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
 
+static ALWAYS_INLINE float f32_lowest(f32_vec a)
+{
+    __m128 s = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    s = _mm_min_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_min_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
+/* The chosen lanes, side by side: no instruction does that here. */
+enum { f32_COMPRESSES = 0 };
+static ALWAYS_INLINE void f32_store_chosen(float *p, f32_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
+
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
 {
     __m256i bits = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x7fffffff));
@@ -103,6 +114,15 @@ static ALWAYS_INLINE double f64_sum(f64_vec a)
     return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
 }
 
+static ALWAYS_INLINE double f64_lowest(f64_vec a)
+{
+    __m128d s = _mm_min_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_min_sd(s, _mm_unpackhi_pd(s, s)));
+}
+
+enum { f64_COMPRESSES = 0 };
+static ALWAYS_INLINE void f64_store_chosen(double *p, f64_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
+
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
 {
     /* With the sign cleared, signed 64-bit order is the order of magnitudes. */
@@ -153,6 +173,34 @@ static ALWAYS_INLINE wide wide_mul(wide a, wide b) { return wide_of(_mm256_mul_p
 static ALWAYS_INLINE wide wide_fma(wide a, wide b, wide c)
 {
     return wide_of(_mm256_fmadd_pd(a.lo, b.lo, c.lo), _mm256_fmadd_pd(a.hi, b.hi, c.hi));
+}
+
+/* Which lanes: those where a is b. */
+typedef wide wide_choice;
+static ALWAYS_INLINE wide_choice wide_equal(wide a, wide b)
+{
+    return wide_of(_mm256_cmp_pd(a.lo, b.lo, _CMP_EQ_OQ), _mm256_cmp_pd(a.hi, b.hi, _CMP_EQ_OQ));
+}
+static ALWAYS_INLINE wide wide_choose(wide a, wide b, wide_choice where)
+{
+    return wide_of(_mm256_blendv_pd(a.lo, b.lo, where.lo), _mm256_blendv_pd(a.hi, b.hi, where.hi));
+}
+static ALWAYS_INLINE wide wide_add_where(wide a, wide b, wide_choice where)
+{
+    return wide_of(_mm256_add_pd(a.lo, _mm256_and_pd(b.lo, where.lo)), _mm256_add_pd(a.hi, _mm256_and_pd(b.hi, where.hi)));
+}
+
+/* The sums of the lanes of four vectors, each added up as F(lanes_total) does. */
+static ALWAYS_INLINE void wide_four_totals(const wide v[4], double *totals)
+{
+    __m256d half[4];
+    UNROLL
+    for (int i = 0; i < 4; ++i) half[i] = _mm256_add_pd(v[i].lo, v[i].hi);
+    const __m256d a = _mm256_unpacklo_pd(half[0], half[1]), b = _mm256_unpackhi_pd(half[0], half[1]);
+    const __m256d c = _mm256_unpacklo_pd(half[2], half[3]), d = _mm256_unpackhi_pd(half[2], half[3]);
+    const __m256d even = _mm256_add_pd(_mm256_permute2f128_pd(a, c, 0x20), _mm256_permute2f128_pd(a, c, 0x31));
+    const __m256d odd = _mm256_add_pd(_mm256_permute2f128_pd(b, d, 0x20), _mm256_permute2f128_pd(b, d, 0x31));
+    _mm256_storeu_pd(totals, _mm256_add_pd(even, odd));
 }
 
 #endif

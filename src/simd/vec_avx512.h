@@ -33,6 +33,15 @@ static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least
 }
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return _mm512_add_ps(a, b); }
 static ALWAYS_INLINE float f32_sum(f32_vec a) { return _mm512_reduce_add_ps(a); }
+static ALWAYS_INLINE float f32_lowest(f32_vec a) { return _mm512_reduce_min_ps(a); }
+
+/* The chosen lanes, side by side. */
+enum { f32_COMPRESSES = 1 };
+static ALWAYS_INLINE void f32_store_chosen(float *p, f32_vec a, unsigned chosen)
+{
+    const unsigned first = (1u << bits_in(chosen)) - 1;
+    _mm512_mask_storeu_ps(p, (__mmask16)first, _mm512_maskz_compress_ps((__mmask16)chosen, a));
+}
 
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
 {
@@ -84,6 +93,15 @@ static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least
 }
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm512_add_pd(a, b); }
 static ALWAYS_INLINE double f64_sum(f64_vec a) { return _mm512_reduce_add_pd(a); }
+static ALWAYS_INLINE double f64_lowest(f64_vec a) { return _mm512_reduce_min_pd(a); }
+
+/* The chosen lanes, side by side. */
+enum { f64_COMPRESSES = 1 };
+static ALWAYS_INLINE void f64_store_chosen(double *p, f64_vec a, unsigned chosen)
+{
+    const unsigned first = (1u << bits_in(chosen)) - 1;
+    _mm512_mask_storeu_pd(p, (__mmask8)first, _mm512_maskz_compress_pd((__mmask8)chosen, a));
+}
 
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
 {
@@ -128,5 +146,24 @@ static ALWAYS_INLINE wide wide_add(wide a, wide b) { return _mm512_add_pd(a, b);
 static ALWAYS_INLINE wide wide_sub(wide a, wide b) { return _mm512_sub_pd(a, b); }
 static ALWAYS_INLINE wide wide_mul(wide a, wide b) { return _mm512_mul_pd(a, b); }
 static ALWAYS_INLINE wide wide_fma(wide a, wide b, wide c) { return _mm512_fmadd_pd(a, b, c); }
+
+/* Which lanes: those where a is b. */
+typedef __mmask8 wide_choice;
+static ALWAYS_INLINE wide_choice wide_equal(wide a, wide b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+static ALWAYS_INLINE wide wide_choose(wide a, wide b, wide_choice where) { return _mm512_mask_mov_pd(a, where, b); }
+static ALWAYS_INLINE wide wide_add_where(wide a, wide b, wide_choice where) { return _mm512_mask_add_pd(a, where, a, b); }
+
+/* The sums of the lanes of four vectors, each added up as F(lanes_total) does. */
+static ALWAYS_INLINE void wide_four_totals(const wide v[4], double *totals)
+{
+    __m256d half[4];
+    UNROLL
+    for (int i = 0; i < 4; ++i) half[i] = _mm256_add_pd(_mm512_castpd512_pd256(v[i]), _mm512_extractf64x4_pd(v[i], 1));
+    const __m256d a = _mm256_unpacklo_pd(half[0], half[1]), b = _mm256_unpackhi_pd(half[0], half[1]);
+    const __m256d c = _mm256_unpacklo_pd(half[2], half[3]), d = _mm256_unpackhi_pd(half[2], half[3]);
+    const __m256d even = _mm256_add_pd(_mm256_permute2f128_pd(a, c, 0x20), _mm256_permute2f128_pd(a, c, 0x31));
+    const __m256d odd = _mm256_add_pd(_mm256_permute2f128_pd(b, d, 0x20), _mm256_permute2f128_pd(b, d, 0x31));
+    _mm256_storeu_pd(totals, _mm256_add_pd(even, odd));
+}
 
 #endif

@@ -39,6 +39,16 @@ static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least
     return _mm_or_ps(_mm_and_ps(above, _mm_min_ps(a, least)), _mm_andnot_ps(above, least));
 }
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return _mm_add_ps(a, b); }
+static ALWAYS_INLINE float f32_lowest(f32_vec a)
+{
+    const __m128 s = _mm_min_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_min_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
+/* The chosen lanes, side by side: no instruction does that here. */
+enum { f32_COMPRESSES = 0 };
+static ALWAYS_INLINE void f32_store_chosen(float *p, f32_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
+
 static ALWAYS_INLINE float f32_sum(f32_vec a)
 {
     const __m128 s = _mm_add_ps(a, _mm_movehl_ps(a, a));
@@ -88,6 +98,9 @@ static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least
     return _mm_or_pd(_mm_and_pd(above, _mm_min_pd(a, least)), _mm_andnot_pd(above, least));
 }
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm_add_pd(a, b); }
+static ALWAYS_INLINE double f64_lowest(f64_vec a) { return _mm_cvtsd_f64(_mm_min_sd(a, _mm_unpackhi_pd(a, a))); }
+enum { f64_COMPRESSES = 0 };
+static ALWAYS_INLINE void f64_store_chosen(double *p, f64_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
 static ALWAYS_INLINE double f64_sum(f64_vec a) { return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a))); }
 
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
@@ -110,6 +123,75 @@ static ALWAYS_INLINE void f64_transpose_quads(f64_vec r[2])
     r[0] = _mm_unpacklo_pd(a, b);
     r[1] = _mm_unpackhi_pd(a, b);
 }
+
+/* ---- wide: 8 doubles, the same arrangement on every instruction set ------------------ */
+typedef struct { __m128d v[4]; } wide, wide_choice;
+typedef int wide_mask;
+
+#define WIDE_EACH(expr) do { UNROLL for (int i = 0; i < 4; ++i) r.v[i] = (expr); } while (0)
+static ALWAYS_INLINE wide wide_set1(double a) { wide r; WIDE_EACH(_mm_set1_pd(a)); return r; }
+static ALWAYS_INLINE wide wide_zero(void) { wide r; WIDE_EACH(_mm_setzero_pd()); return r; }
+static ALWAYS_INLINE wide wide_load_f64(const double *p) { wide r; WIDE_EACH(_mm_loadu_pd(p + 2 * i)); return r; }
+static ALWAYS_INLINE wide wide_load_f32(const float *p)
+{
+    wide r;
+    WIDE_EACH(_mm_setr_pd(p[2 * i], p[2 * i + 1]));
+    return r;
+}
+static ALWAYS_INLINE wide_mask wide_first(int count) { return count; }
+static ALWAYS_INLINE wide wide_load_first_f32(const float *p, wide_mask first)
+{
+    float kept[8] = { 0 };
+    for (int i = 0; i < first; ++i) kept[i] = p[i];
+    return wide_load_f32(kept);
+}
+static ALWAYS_INLINE wide wide_load_first_f64(const double *p, wide_mask first)
+{
+    double kept[8] = { 0 };
+    for (int i = 0; i < first; ++i) kept[i] = p[i];
+    return wide_load_f64(kept);
+}
+static ALWAYS_INLINE void wide_store(double *p, wide a)
+{
+    UNROLL
+    for (int i = 0; i < 4; ++i) _mm_storeu_pd(p + 2 * i, a.v[i]);
+}
+static ALWAYS_INLINE wide wide_add(wide a, wide b) { wide r; WIDE_EACH(_mm_add_pd(a.v[i], b.v[i])); return r; }
+static ALWAYS_INLINE wide wide_sub(wide a, wide b) { wide r; WIDE_EACH(_mm_sub_pd(a.v[i], b.v[i])); return r; }
+static ALWAYS_INLINE wide wide_mul(wide a, wide b) { wide r; WIDE_EACH(_mm_mul_pd(a.v[i], b.v[i])); return r; }
+static ALWAYS_INLINE wide wide_fma(wide a, wide b, wide c) { return wide_add(wide_mul(a, b), c); }
+
+/* Which lanes: those where a is b. */
+static ALWAYS_INLINE wide_choice wide_equal(wide a, wide b)
+{
+    wide_choice r;
+    WIDE_EACH(_mm_cmpeq_pd(a.v[i], b.v[i]));
+    return r;
+}
+static ALWAYS_INLINE wide wide_choose(wide a, wide b, wide_choice where)
+{
+    wide r;
+    WIDE_EACH(_mm_or_pd(_mm_andnot_pd(where.v[i], a.v[i]), _mm_and_pd(where.v[i], b.v[i])));
+    return r;
+}
+static ALWAYS_INLINE wide wide_add_where(wide a, wide b, wide_choice where)
+{
+    wide r;
+    WIDE_EACH(_mm_add_pd(a.v[i], _mm_and_pd(where.v[i], b.v[i])));
+    return r;
+}
+
+/* The sums of the lanes of four vectors, each added up as F(lanes_total) does. */
+static ALWAYS_INLINE void wide_four_totals(const wide v[4], double *totals)
+{
+    UNROLL
+    for (int i = 0; i < 4; ++i) {
+        const __m128d even = _mm_add_pd(v[i].v[0], v[i].v[2]), odd = _mm_add_pd(v[i].v[1], v[i].v[3]);
+        const __m128d both = _mm_add_pd(even, odd);
+        totals[i] = _mm_cvtsd_f64(_mm_add_sd(both, _mm_unpackhi_pd(both, both)));
+    }
+}
+#undef WIDE_EACH
 
 #else /* any other processor: one lane, left to the compiler */
 #include <string.h>
@@ -141,6 +223,10 @@ static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least
 }
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return a + b; }
 static ALWAYS_INLINE float f32_sum(f32_vec a) { return a; }
+static ALWAYS_INLINE float f32_lowest(f32_vec a) { return a; }
+/* The chosen lanes, side by side: no instruction does that here. */
+enum { f32_COMPRESSES = 0 };
+static ALWAYS_INLINE void f32_store_chosen(float *p, f32_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
 {
     uint32_t bits, most;
@@ -179,6 +265,9 @@ static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least
 }
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return a + b; }
 static ALWAYS_INLINE double f64_sum(f64_vec a) { return a; }
+static ALWAYS_INLINE double f64_lowest(f64_vec a) { return a; }
+enum { f64_COMPRESSES = 0 };
+static ALWAYS_INLINE void f64_store_chosen(double *p, f64_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
 {
     uint64_t bits, most;
@@ -192,7 +281,6 @@ static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
 static ALWAYS_INLINE f64_vec f64_load_quads(const double *p, int64_t step) { (void)step; return *p; }
 static ALWAYS_INLINE void f64_transpose_quads(f64_vec r[1]) { (void)r; }
 
-#endif
 
 /* ---- wide: 8 doubles, the same arrangement on every instruction set ------------------ */
 typedef struct { double v[8]; } wide;
@@ -221,6 +309,31 @@ static ALWAYS_INLINE wide wide_add(wide a, wide b) { wide r; WIDE_EACH(a.v[i] + 
 static ALWAYS_INLINE wide wide_sub(wide a, wide b) { wide r; WIDE_EACH(a.v[i] - b.v[i]); return r; }
 static ALWAYS_INLINE wide wide_mul(wide a, wide b) { wide r; WIDE_EACH(a.v[i] * b.v[i]); return r; }
 static ALWAYS_INLINE wide wide_fma(wide a, wide b, wide c) { wide r; WIDE_EACH(a.v[i] * b.v[i] + c.v[i]); return r; }
+
+/* Which lanes: those where a is b. */
+typedef struct { int v[8]; } wide_choice;
+static ALWAYS_INLINE wide_choice wide_equal(wide a, wide b) { wide_choice r; WIDE_EACH(a.v[i] == b.v[i]); return r; }
+static ALWAYS_INLINE wide wide_choose(wide a, wide b, wide_choice where)
+{
+    wide r;
+    WIDE_EACH(where.v[i] ? b.v[i] : a.v[i]);
+    return r;
+}
+static ALWAYS_INLINE wide wide_add_where(wide a, wide b, wide_choice where)
+{
+    return wide_add(a, wide_choose(wide_zero(), b, where));
+}
+
+/* The sums of the lanes of four vectors, each added up as F(lanes_total) does. */
+static ALWAYS_INLINE void wide_four_totals(const wide v[4], double *totals)
+{
+    for (int i = 0; i < 4; ++i) {
+        const double *x = v[i].v;
+        totals[i] = ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
+    }
+}
 #undef WIDE_EACH
+
+#endif
 
 #endif

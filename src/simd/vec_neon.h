@@ -41,6 +41,10 @@ static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least
 }
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return vaddq_f32(a, b); }
 static ALWAYS_INLINE float f32_sum(f32_vec a) { return vaddvq_f32(a); }
+static ALWAYS_INLINE float f32_lowest(f32_vec a) { return vminvq_f32(a); }
+/* The chosen lanes, side by side: no instruction does that here. */
+enum { f32_COMPRESSES = 0 };
+static ALWAYS_INLINE void f32_store_chosen(float *p, f32_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
 
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
 {
@@ -96,6 +100,9 @@ static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least
 }
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return vaddq_f64(a, b); }
 static ALWAYS_INLINE double f64_sum(f64_vec a) { return vaddvq_f64(a); }
+static ALWAYS_INLINE double f64_lowest(f64_vec a) { return vminvq_f64(a); }
+enum { f64_COMPRESSES = 0 };
+static ALWAYS_INLINE void f64_store_chosen(double *p, f64_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
 
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
 {
@@ -152,6 +159,34 @@ static ALWAYS_INLINE wide wide_add(wide a, wide b) { wide r; WIDE_EACH(vaddq_f64
 static ALWAYS_INLINE wide wide_sub(wide a, wide b) { wide r; WIDE_EACH(vsubq_f64(a.v[i], b.v[i])); return r; }
 static ALWAYS_INLINE wide wide_mul(wide a, wide b) { wide r; WIDE_EACH(vmulq_f64(a.v[i], b.v[i])); return r; }
 static ALWAYS_INLINE wide wide_fma(wide a, wide b, wide c) { wide r; WIDE_EACH(vfmaq_f64(c.v[i], a.v[i], b.v[i])); return r; }
+
+/* Which lanes: those where a is b. */
+typedef struct { uint64x2_t v[4]; } wide_choice;
+static ALWAYS_INLINE wide_choice wide_equal(wide a, wide b)
+{
+    wide_choice r;
+    WIDE_EACH(vceqq_f64(a.v[i], b.v[i]));
+    return r;
+}
+static ALWAYS_INLINE wide wide_choose(wide a, wide b, wide_choice where)
+{
+    wide r;
+    WIDE_EACH(vbslq_f64(where.v[i], b.v[i], a.v[i]));
+    return r;
+}
+static ALWAYS_INLINE wide wide_add_where(wide a, wide b, wide_choice where)
+{
+    return wide_add(a, wide_choose(wide_zero(), b, where));
+}
+
+/* The sums of the lanes of four vectors, each added up as F(lanes_total) does. */
+static ALWAYS_INLINE void wide_four_totals(const wide v[4], double *totals)
+{
+    for (int i = 0; i < 4; ++i) {
+        const float64x2_t even = vaddq_f64(v[i].v[0], v[i].v[2]), odd = vaddq_f64(v[i].v[1], v[i].v[3]);
+        totals[i] = vaddvq_f64(vaddq_f64(even, odd));
+    }
+}
 #undef WIDE_EACH
 
 #endif
