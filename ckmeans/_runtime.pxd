@@ -83,6 +83,8 @@ cdef extern from "simd/kernels.h" nogil:
         int64_t (*halve)(const void *columns, const int32_t *ids, int64_t stride, int64_t count, int64_t n,
                          int64_t left, void *to, int32_t *to_ids, void *value, void *keys,
                          int32_t *places) noexcept nogil
+        void (*fill_leaf)(const void *columns, int64_t stride, int64_t count, int64_t n, const double *weights,
+                          void *points, void *edges, double *sums) noexcept nogil
         void (*classify)(const void *rows, int64_t stride, int64_t count, int depth, const int32_t *feature,
                          const void *value, int32_t *bucket) noexcept nogil
         void (*project)(const void *tiles, int64_t ntiles, const panel *panel, int64_t room,

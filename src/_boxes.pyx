@@ -258,55 +258,24 @@ cdef inline double weight_of(const Making *w, int64_t item) noexcept nogil:
     return 1 if w.items.weights == NULL else w.items.weights[item]
 
 
-cdef void put_into_leaf(Making *w, Desk *desk, int64_t leaf, int side, int64_t first, int64_t count) noexcept nogil:
-    """The points, their weights and slots; slots beyond them repeat the last point at weight 0."""
-    cdef int64_t n = w.boxes.n, slot = leaf * LEAF, p, l
-    cdef const int32_t *ids = desk.ids[side] + first
-    for l in range(n):
-        for p in range(LEAF):
-            copy_value(w.boxes.points, (leaf * n + l) * LEAF + p, desk.columns[side],
-                       l * w.room + first + min(p, count - 1), w.boxes.itemsize)
-    for p in range(LEAF):
-        if p < count:
-            w.boxes.slot_of[ids[p]] = <int32_t>(slot + p)
-        if w.boxes.weights != NULL:
-            w.boxes.weights[slot + p] = weight_of(w, ids[p]) if p < count else 0
-        if w.boxes.numbers != NULL and w.boxes.numbers != w.boxes.weights:
-            w.boxes.numbers[slot + p] = number_of(w, ids[p]) if p < count else 0
-    w.boxes.filled[leaf] = <int32_t>count
-
-
-cdef void measure_leaf(Making *w, const int32_t *ids, int64_t node, int64_t leaf, int64_t count) noexcept nogil:
-    """The edges of the box, a point near its mean, and the sums about that."""
+cdef void put_into_leaf(Making *w, Desk *desk, int64_t node, int64_t leaf, int side, int64_t first,
+                        int64_t count) noexcept nogil:
+    """The points, their weights and slots, and their box; slots beyond them repeat the last point at weight 0."""
     cdef Boxes *b = w.boxes
-    cdef int64_t n = b.n, l, p
-    cdef int itemsize = b.itemsize
-    cdef char *edges = b.edges + node * 3 * n * itemsize
-    cdef double *sums = b.sums + node * (n + 2)
-    cdef const char *x
-    cdef double weight = 0, number = 0, low, high, total, value, square = 0, mean
+    cdef int64_t n = b.n, slot = leaf * LEAF, p
+    cdef const int32_t *ids = desk.ids[side] + first
+    cdef double number = 0
     for p in range(count):
-        weight += weight_of(w, ids[p])
+        b.slot_of[ids[p]] = <int32_t>(slot + p)
         number += number_of(w, ids[p])
-    for l in range(n):
-        x = b.points + (leaf * n + l) * LEAF * itemsize
-        low = high = value_at(x, 0, itemsize)
-        total = 0
-        for p in range(count):
-            value = value_at(x, p, itemsize)
-            low = min(low, value)
-            high = max(high, value)
-            total += weight_of(w, ids[p]) * value
-        mean = total / weight if weight > 0 else low
-        store_edges(edges, itemsize, n, l, low, high, mean)
-        mean = value_at(edges, 2 * n + l, itemsize)
-        sums[l] = 0
-        for p in range(count):
-            value = value_at(x, p, itemsize) - mean
-            sums[l] += weight_of(w, ids[p]) * value
-            square += weight_of(w, ids[p]) * value * value
-    sums[n] = square
-    sums[n + 1] = weight
+    for p in range(LEAF if b.weights != NULL else 0):
+        b.weights[slot + p] = weight_of(w, ids[p]) if p < count else 0
+    for p in range(LEAF if b.numbers != NULL and b.numbers != b.weights else 0):
+        b.numbers[slot + p] = number_of(w, ids[p]) if p < count else 0
+    w.items.kernels.fill_leaf(
+        desk.columns[side] + first * b.itemsize, w.room, count, n, NULL if b.weights == NULL else b.weights + slot,
+        b.points + slot * n * b.itemsize, b.edges + node * 3 * n * b.itemsize, b.sums + node * (n + 2))
+    b.filled[leaf] = <int32_t>count
     b.node[node].child = <int32_t>leaf
     b.node[node].children = 0
     b.node[node].number = <int64_t>number
@@ -356,11 +325,9 @@ cdef void join(Boxes *b, int64_t node) noexcept nogil:
 
 cdef void build_node(Making *w, Desk *desk, int64_t node, int side, int64_t first, int64_t count) noexcept nogil:
     """A node over the bucket's points first .. first + count - 1, and everything below it."""
-    cdef int64_t leaves = (count + LEAF - 1) // LEAF, parts = parts_of(leaves), leaf
+    cdef int64_t leaves = (count + LEAF - 1) // LEAF, parts = parts_of(leaves)
     if leaves <= 1:
-        leaf = desk.bucket_leaf + first // LEAF
-        put_into_leaf(w, desk, leaf, side, first, count)
-        measure_leaf(w, desk.ids[side] + first, node, leaf, count)
+        put_into_leaf(w, desk, node, desk.bucket_leaf + first // LEAF, side, first, count)
         return
     w.boxes.node[node].child = <int32_t>desk.next_node
     w.boxes.node[node].children = <int32_t>parts

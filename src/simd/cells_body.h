@@ -101,18 +101,19 @@ static ALWAYS_INLINE V(vec) F(gap)(const REAL *block, const struct F(box) *box, 
 /* Append the lanes in `keep` of a block to a list of `found` candidates; returns how many these are then. */
 static ALWAYS_INLINE int64_t F(append)(const REAL *block, unsigned keep, int64_t n, REAL *kept, int64_t found)
 {
-    REAL *to = kept + found / V(LANES) * FIELDS(n);
+#ifdef VEC_COMPRESSES
     const int lane = (int)(found % V(LANES)), count = bits_in(keep);
-    if (V(COMPRESSES) && lane + count <= V(LANES)) {
-        const V(vec) end = V(set1)((REAL)INFINITY);
-        if (lane == 0) V(store)(to, end);
+    if (lane + count <= V(LANES)) {
+        REAL *to = kept + found / V(LANES) * FIELDS(n);
+        if (lane == 0) V(store)(to, V(set1)((REAL)INFINITY));
         for (int64_t l = 0; l < n + 2; ++l)
             V(store_chosen)(to + l * V(LANES) + lane, V(load)(block + l * V(LANES)), keep);
         return found + count;
     }
+#endif
     for (; keep; keep &= keep - 1) {
         const int to_lane = (int)(found % V(LANES));
-        to = kept + found / V(LANES) * FIELDS(n);
+        REAL *to = kept + found / V(LANES) * FIELDS(n);
         if (to_lane == 0) V(store)(to, V(set1)((REAL)INFINITY));
         F(copy_candidate)(block, lowest_bit(keep), n, to, to_lane);
         ++found;

@@ -147,6 +147,8 @@ struct kernels {
     /* Ordering: order_body.h. */
     int64_t (*halve)(const void *columns, const int32_t *ids, int64_t stride, int64_t count, int64_t n, int64_t left,
                      void *to, int32_t *to_ids, void *value, void *keys, int32_t *places);
+    void (*fill_leaf)(const void *columns, int64_t stride, int64_t count, int64_t n, const double *weights,
+                      void *points, void *edges, double *sums);
     void (*classify)(const void *rows, int64_t stride, int64_t count, int depth, const int32_t *feature,
                      const void *value, int32_t *bucket);
 

@@ -587,6 +587,6 @@ static void F(orthonormalise)(double *rows, int64_t count, int64_t n)
 
 static const struct kernels F(kernels) = {
     VEC_NAME, sizeof(REAL), F(TILE), V(GROUP), F(FEATURES), F(pack), F(pack_centroids), F(assign), F(accumulate),
-    F(distances), F(relax), F(total), F(LIST_BLOCK), F(list_all), F(prune), F(settle), F(halve), F(classify),
+    F(distances), F(relax), F(total), F(LIST_BLOCK), F(list_all), F(prune), F(settle), F(halve), F(fill_leaf), F(classify),
     F(project), F(screen), F(pick), F(pairs), F(orthonormalise), &F(sparse_kernels)
 };

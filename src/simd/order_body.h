@@ -27,26 +27,20 @@ static REAL F(kth)(REAL *keys, int64_t count, int64_t k)
     return keys[k];
 }
 
-/* Extremes side by side, so that the loop runs in vectors. */
-static void F(extent)(const REAL *x, int64_t count, REAL *low, REAL *high)
+static ALWAYS_INLINE void F(extent)(const REAL *x, int64_t count, REAL *low, REAL *high)
 {
-    REAL lo[16], hi[16];
-    for (int j = 0; j < 16; ++j) lo[j] = hi[j] = x[0];
+    V(vec) lo = V(set1)(x[0]), hi = lo;
     int64_t i = 0;
-    for (; i + 16 <= count; i += 16) {
-        for (int j = 0; j < 16; ++j) lo[j] = x[i + j] < lo[j] ? x[i + j] : lo[j];
-        for (int j = 0; j < 16; ++j) hi[j] = x[i + j] > hi[j] ? x[i + j] : hi[j];
+    for (; i + V(LANES) <= count; i += V(LANES)) {
+        lo = V(min)(lo, V(load)(x + i));
+        hi = V(max)(hi, V(load)(x + i));
     }
+    *low = V(lowest)(lo);
+    *high = V(highest)(hi);
     for (; i < count; ++i) {
-        lo[0] = x[i] < lo[0] ? x[i] : lo[0];
-        hi[0] = x[i] > hi[0] ? x[i] : hi[0];
+        *low = x[i] < *low ? x[i] : *low;
+        *high = x[i] > *high ? x[i] : *high;
     }
-    for (int j = 1; j < 16; ++j) {
-        lo[0] = lo[j] < lo[0] ? lo[j] : lo[0];
-        hi[0] = hi[j] > hi[0] ? hi[j] : hi[0];
-    }
-    *low = lo[0];
-    *high = hi[0];
 }
 
 /* The left-th smallest of x. Only the keys of the bin that holds it are looked at closely. */
@@ -62,32 +56,77 @@ static REAL F(quantile)(const REAL *x, int64_t count, int64_t left, REAL low, RE
     int64_t before = 0;
     int32_t bin = 0;
     while (before + tally[bin] < left) before += tally[bin++];
-    int64_t found = 0;
-    for (int64_t i = 0; i < count; ++i) {
+    int64_t found = 0, i = 0;
+#ifdef VEC_COMPRESSES
+    for (; i + V(LANES) <= count && bin < last; i += V(LANES))
+        found += V(store_chosen)(keys + found, V(load)(x + i), V(equal_ids)(bins + i, bin));
+#endif
+    for (; i < count; ++i) {
         keys[found] = x[i];
         found += (bins[i] < last ? bins[i] : last) == bin;
     }
     return F(kth)(keys, found, left - before - 1);
 }
 
-/* Where each point goes: the `left` ones that are lowest, v the highest of them, from 0 on, others
- * behind. Nothing here branches on the data but for points that tie with v on both sides. */
-static void F(places_of)(const REAL *x, int64_t count, int64_t left, REAL v, int32_t *places)
+/* Columns and ids, to be parted into those of the `left` points that are lowest along x, v the highest of them,
+ * and the others; `equal`: how many of the first points that tie with v go left, or as many as all points where all of them do. */
+struct F(parting) {
+    const REAL *columns, *x;
+    const int32_t *ids;
+    int64_t stride, count, n, left, equal;
+    REAL v, *to;
+    int32_t *to_ids;
+};
+
+static ALWAYS_INLINE int64_t F(ties_to_the_left)(const REAL *x, int64_t count, int64_t left, REAL v)
 {
-    int32_t below = 0, upto = 0, at = 0;
+    int32_t below = 0, upto = 0;
     for (int64_t i = 0; i < count; ++i) below += x[i] < v;
     for (int64_t i = 0; i < count; ++i) upto += x[i] <= v;
-    for (int64_t i = 0; i < count; ++i) places[i] = x[i] <= v;
-    if (upto > left) {
-        int64_t equal = left - below;
-        for (int64_t i = 0; i < count; ++i)
-            if (x[i] == v) places[i] = equal-- > 0;
+    return upto == left ? count : left - below;
+}
+
+#ifdef VEC_COMPRESSES
+/* Those of the points from i on, one a bit of `goes`, to place `at` and those behind. */
+static ALWAYS_INLINE void F(move_together)(const struct F(parting) *p, int64_t i, unsigned goes, int64_t at)
+{
+    for (int64_t l = 0; l < p->n; ++l)
+        V(store_chosen)(p->to + l * p->stride + at, V(load)(p->columns + l * p->stride + i), goes);
+    V(store_chosen_ids)(p->to_ids + at, p->ids + i, goes);
+}
+
+/* As many points as lanes at a time; returns how many are parted so, and how many of them went left. */
+static ALWAYS_INLINE int64_t F(part_vectors)(struct F(parting) *p, int64_t *at)
+{
+    const unsigned all = (1u << (V(LANES) - 1)) * 2 - 1;
+    int64_t i = 0;
+    for (; i + V(LANES) <= p->count; i += V(LANES)) {
+        const V(vec) x = V(load)(p->x + i), v = V(set1)(p->v);
+        unsigned goes = V(more)(v, x), ties = V(not_above)(x, v) & ~goes;
+        for (; ties && p->equal > 0; ties &= ties - 1, --p->equal) goes |= ties & (0 - ties);
+        F(move_together)(p, i, goes, *at);
+        F(move_together)(p, i, all & ~goes, p->left + i - *at);
+        *at += bits_in(goes);
     }
-    for (int64_t i = 0; i < count; ++i) {
-        const int32_t goes_left = places[i], right = (int32_t)left + (int32_t)i - at;
-        places[i] = right + ((at - right) & -goes_left);
+    return i;
+}
+#endif
+
+/* The points from i on. Nothing here branches on the data but for ties on both sides. `places`: where each goes. */
+static ALWAYS_INLINE void F(part_rest)(struct F(parting) *p, int64_t i, int64_t at, int32_t *places)
+{
+    for (int64_t j = i; j < p->count; ++j) places[j] = p->x[j] <= p->v;
+    if (p->equal < p->count)
+        for (int64_t j = i; j < p->count; ++j)
+            if (p->x[j] == p->v) places[j] = p->equal-- > 0;
+    for (int64_t j = i; j < p->count; ++j) {
+        const int32_t goes_left = places[j], right = (int32_t)(p->left + j - at);
+        places[j] = right + (((int32_t)at - right) & -goes_left);
         at += goes_left;
     }
+    for (int64_t l = 0; l < p->n; ++l)
+        for (int64_t j = i; j < p->count; ++j) p->to[l * p->stride + places[j]] = p->columns[l * p->stride + j];
+    for (int64_t j = i; j < p->count; ++j) p->to_ids[places[j]] = p->ids[j];
 }
 
 /* IN columns, ids; OUT the same points in columns `to`, the `left` ones that are lowest along the
@@ -114,12 +153,48 @@ static int64_t F(halve)(const void *columns_, const int32_t *ids, int64_t stride
         return -1;
     }
     const REAL *x = columns + widest * stride, v = F(quantile)(x, count, left, low, high, keys, places);
-    F(places_of)(x, count, left, v, places);
-    for (int64_t l = 0; l < n; ++l)
-        for (int64_t i = 0; i < count; ++i) to[l * stride + places[i]] = columns[l * stride + i];
-    for (int64_t i = 0; i < count; ++i) to_ids[places[i]] = ids[i];
+    struct F(parting) p = { columns, x, ids, stride, count, n, left, F(ties_to_the_left)(x, count, left, v), v, to, to_ids };
+    int64_t done = 0, at = 0;
+#ifdef VEC_COMPRESSES
+    done = F(part_vectors)(&p, &at);
+#endif
+    F(part_rest)(&p, done, at, places);
     *(REAL *)value = v;
     return widest;
+}
+
+/* IN `count` points in columns, weights (NULL: 1) of LEAF points; OUT points: a leaf of them, the last one repeated;
+ * edges of its box (low ones, high ones, a point near the mean); sums of the points minus that, of their squares and
+ * of the weights. */
+static void F(fill_leaf)(const void *columns_, int64_t stride, int64_t count, int64_t n, const double *weights,
+                         void *points_, void *edges_, double *sums)
+{
+    const REAL *column = columns_;
+    REAL *x = points_, *edges = edges_;
+    double w[LEAF];
+    for (int p = 0; p < LEAF; ++p) w[p] = weights ? weights[p] : 1;
+    for (int64_t p = count; p < LEAF; ++p) w[p] = 0;
+    wide weight = wide_zero(), square = wide_zero();
+    for (int q = 0; q < LEAF; q += 8) weight = wide_add(weight, wide_load_f64(w + q));
+    sums[n + 1] = F(lanes_total)(weight);
+    for (int64_t l = 0; l < n; ++l, column += stride, x += LEAF) {
+        memcpy(x, column, (size_t)count * sizeof(REAL));
+        for (int64_t p = count; p < LEAF; ++p) x[p] = column[count - 1];
+        F(extent)(x, LEAF, edges + l, edges + n + l);
+        wide total = wide_zero();
+        for (int q = 0; q < LEAF; q += 8)
+            total = wide_fma(wide_load_f64(w + q), WIDE(load)(x + q), total);
+        edges[2 * n + l] = sums[n + 1] > 0 ? (REAL)(F(lanes_total)(total) / sums[n + 1]) : edges[l];
+        const wide mean = wide_set1(edges[2 * n + l]);
+        total = wide_zero();
+        for (int q = 0; q < LEAF; q += 8) {
+            const wide away = wide_sub(WIDE(load)(x + q), mean), wd = wide_mul(wide_load_f64(w + q), away);
+            total = wide_add(total, wd);
+            square = wide_fma(wd, away, square);
+        }
+        sums[l] = F(lanes_total)(total);
+    }
+    sums[n] = F(lanes_total)(square);
 }
 
 /* IN rows; a complete binary tree of `depth` levels: at node j, rows whose feature[j] is above

@@ -45,16 +45,15 @@ static ALWAYS_INLINE float f32_sum(f32_vec a)
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
 
+static ALWAYS_INLINE f32_vec f32_min(f32_vec a, f32_vec b) { return _mm256_min_ps(a, b); }
+static ALWAYS_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return _mm256_max_ps(a, b); }
 static ALWAYS_INLINE float f32_lowest(f32_vec a)
 {
     __m128 s = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     s = _mm_min_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_min_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
-
-/* The chosen lanes, side by side: no instruction does that here. */
-enum { f32_COMPRESSES = 0 };
-static ALWAYS_INLINE void f32_store_chosen(float *p, f32_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
+static ALWAYS_INLINE float f32_highest(f32_vec a) { return -f32_lowest(f32_sub(f32_set1(0), a)); }
 
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
 {
@@ -114,14 +113,14 @@ static ALWAYS_INLINE double f64_sum(f64_vec a)
     return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
 }
 
+static ALWAYS_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return _mm256_min_pd(a, b); }
+static ALWAYS_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return _mm256_max_pd(a, b); }
 static ALWAYS_INLINE double f64_lowest(f64_vec a)
 {
     __m128d s = _mm_min_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
     return _mm_cvtsd_f64(_mm_min_sd(s, _mm_unpackhi_pd(s, s)));
 }
-
-enum { f64_COMPRESSES = 0 };
-static ALWAYS_INLINE void f64_store_chosen(double *p, f64_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
+static ALWAYS_INLINE double f64_highest(f64_vec a) { return -f64_lowest(f64_sub(f64_set1(0), a)); }
 
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
 {

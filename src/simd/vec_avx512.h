@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #define VEC_NAME "avx512"
+#define VEC_COMPRESSES /* chosen lanes move together */
 
 /* ---- float32: 16 lanes --------------------------------------------------------------- */
 typedef __m512 f32_vec;
@@ -33,14 +34,27 @@ static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least
 }
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return _mm512_add_ps(a, b); }
 static ALWAYS_INLINE float f32_sum(f32_vec a) { return _mm512_reduce_add_ps(a); }
+static ALWAYS_INLINE f32_vec f32_min(f32_vec a, f32_vec b) { return _mm512_min_ps(a, b); }
+static ALWAYS_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return _mm512_max_ps(a, b); }
 static ALWAYS_INLINE float f32_lowest(f32_vec a) { return _mm512_reduce_min_ps(a); }
+static ALWAYS_INLINE float f32_highest(f32_vec a) { return _mm512_reduce_max_ps(a); }
 
-/* The chosen lanes, side by side. */
-enum { f32_COMPRESSES = 1 };
-static ALWAYS_INLINE void f32_store_chosen(float *p, f32_vec a, unsigned chosen)
+/* The chosen lanes side by side; returns how many they are. */
+static ALWAYS_INLINE int f32_store_chosen(float *p, f32_vec a, unsigned chosen)
 {
-    const unsigned first = (1u << bits_in(chosen)) - 1;
-    _mm512_mask_storeu_ps(p, (__mmask16)first, _mm512_maskz_compress_ps((__mmask16)chosen, a));
+    const int count = bits_in(chosen);
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), _mm512_maskz_compress_ps((__mmask16)chosen, a));
+    return count;
+}
+static ALWAYS_INLINE void f32_store_chosen_ids(int32_t *p, const int32_t *ids, unsigned chosen)
+{
+    const __m512i kept = _mm512_maskz_compress_epi32((__mmask16)chosen, _mm512_loadu_si512(ids));
+    _mm512_mask_storeu_epi32(p, (__mmask16)((1u << bits_in(chosen)) - 1), kept);
+}
+/* One bit an id: those equal to `id`. */
+static ALWAYS_INLINE unsigned f32_equal_ids(const int32_t *ids, int32_t id)
+{
+    return _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(ids), _mm512_set1_epi32(id));
 }
 
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
@@ -93,14 +107,27 @@ static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least
 }
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm512_add_pd(a, b); }
 static ALWAYS_INLINE double f64_sum(f64_vec a) { return _mm512_reduce_add_pd(a); }
+static ALWAYS_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return _mm512_min_pd(a, b); }
+static ALWAYS_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return _mm512_max_pd(a, b); }
 static ALWAYS_INLINE double f64_lowest(f64_vec a) { return _mm512_reduce_min_pd(a); }
+static ALWAYS_INLINE double f64_highest(f64_vec a) { return _mm512_reduce_max_pd(a); }
 
-/* The chosen lanes, side by side. */
-enum { f64_COMPRESSES = 1 };
-static ALWAYS_INLINE void f64_store_chosen(double *p, f64_vec a, unsigned chosen)
+/* The chosen lanes side by side; returns how many they are. */
+static ALWAYS_INLINE int f64_store_chosen(double *p, f64_vec a, unsigned chosen)
 {
-    const unsigned first = (1u << bits_in(chosen)) - 1;
-    _mm512_mask_storeu_pd(p, (__mmask8)first, _mm512_maskz_compress_pd((__mmask8)chosen, a));
+    const int count = bits_in(chosen);
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << count) - 1), _mm512_maskz_compress_pd((__mmask8)chosen, a));
+    return count;
+}
+static ALWAYS_INLINE void f64_store_chosen_ids(int32_t *p, const int32_t *ids, unsigned chosen)
+{
+    const __m512i kept = _mm512_maskz_compress_epi32((__mmask16)chosen, _mm512_maskz_loadu_epi32(0xff, ids));
+    _mm512_mask_storeu_epi32(p, (__mmask16)((1u << bits_in(chosen)) - 1), kept);
+}
+/* One bit an id: those equal to `id`. */
+static ALWAYS_INLINE unsigned f64_equal_ids(const int32_t *ids, int32_t id)
+{
+    return _mm512_cmpeq_epi32_mask(_mm512_maskz_loadu_epi32(0xff, ids), _mm512_set1_epi32(id)) & 0xff;
 }
 
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)

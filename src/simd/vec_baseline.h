@@ -39,15 +39,14 @@ static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least
     return _mm_or_ps(_mm_and_ps(above, _mm_min_ps(a, least)), _mm_andnot_ps(above, least));
 }
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return _mm_add_ps(a, b); }
+static ALWAYS_INLINE f32_vec f32_min(f32_vec a, f32_vec b) { return _mm_min_ps(a, b); }
+static ALWAYS_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return _mm_max_ps(a, b); }
 static ALWAYS_INLINE float f32_lowest(f32_vec a)
 {
     const __m128 s = _mm_min_ps(a, _mm_movehl_ps(a, a));
     return _mm_cvtss_f32(_mm_min_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
-
-/* The chosen lanes, side by side: no instruction does that here. */
-enum { f32_COMPRESSES = 0 };
-static ALWAYS_INLINE void f32_store_chosen(float *p, f32_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
+static ALWAYS_INLINE float f32_highest(f32_vec a) { return -f32_lowest(f32_sub(f32_set1(0), a)); }
 
 static ALWAYS_INLINE float f32_sum(f32_vec a)
 {
@@ -98,9 +97,10 @@ static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least
     return _mm_or_pd(_mm_and_pd(above, _mm_min_pd(a, least)), _mm_andnot_pd(above, least));
 }
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm_add_pd(a, b); }
+static ALWAYS_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return _mm_min_pd(a, b); }
+static ALWAYS_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return _mm_max_pd(a, b); }
 static ALWAYS_INLINE double f64_lowest(f64_vec a) { return _mm_cvtsd_f64(_mm_min_sd(a, _mm_unpackhi_pd(a, a))); }
-enum { f64_COMPRESSES = 0 };
-static ALWAYS_INLINE void f64_store_chosen(double *p, f64_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
+static ALWAYS_INLINE double f64_highest(f64_vec a) { return -f64_lowest(f64_sub(f64_set1(0), a)); }
 static ALWAYS_INLINE double f64_sum(f64_vec a) { return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a))); }
 
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
@@ -223,10 +223,10 @@ static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least
 }
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return a + b; }
 static ALWAYS_INLINE float f32_sum(f32_vec a) { return a; }
+static ALWAYS_INLINE f32_vec f32_min(f32_vec a, f32_vec b) { return a < b ? a : b; }
+static ALWAYS_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return a > b ? a : b; }
 static ALWAYS_INLINE float f32_lowest(f32_vec a) { return a; }
-/* The chosen lanes, side by side: no instruction does that here. */
-enum { f32_COMPRESSES = 0 };
-static ALWAYS_INLINE void f32_store_chosen(float *p, f32_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
+static ALWAYS_INLINE float f32_highest(f32_vec a) { return a; }
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
 {
     uint32_t bits, most;
@@ -265,9 +265,10 @@ static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least
 }
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return a + b; }
 static ALWAYS_INLINE double f64_sum(f64_vec a) { return a; }
+static ALWAYS_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return a < b ? a : b; }
+static ALWAYS_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return a > b ? a : b; }
 static ALWAYS_INLINE double f64_lowest(f64_vec a) { return a; }
-enum { f64_COMPRESSES = 0 };
-static ALWAYS_INLINE void f64_store_chosen(double *p, f64_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
+static ALWAYS_INLINE double f64_highest(f64_vec a) { return a; }
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
 {
     uint64_t bits, most;

@@ -41,11 +41,10 @@ static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least
 }
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return vaddq_f32(a, b); }
 static ALWAYS_INLINE float f32_sum(f32_vec a) { return vaddvq_f32(a); }
+static ALWAYS_INLINE f32_vec f32_min(f32_vec a, f32_vec b) { return vminq_f32(a, b); }
+static ALWAYS_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return vmaxq_f32(a, b); }
 static ALWAYS_INLINE float f32_lowest(f32_vec a) { return vminvq_f32(a); }
-/* The chosen lanes, side by side: no instruction does that here. */
-enum { f32_COMPRESSES = 0 };
-static ALWAYS_INLINE void f32_store_chosen(float *p, f32_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
-
+static ALWAYS_INLINE float f32_highest(f32_vec a) { return vmaxvq_f32(a); }
 static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
 {
     uint32x4_t bits = vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(0x7fffffff));
@@ -100,10 +99,10 @@ static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least
 }
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return vaddq_f64(a, b); }
 static ALWAYS_INLINE double f64_sum(f64_vec a) { return vaddvq_f64(a); }
+static ALWAYS_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return vminq_f64(a, b); }
+static ALWAYS_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return vmaxq_f64(a, b); }
 static ALWAYS_INLINE double f64_lowest(f64_vec a) { return vminvq_f64(a); }
-enum { f64_COMPRESSES = 0 };
-static ALWAYS_INLINE void f64_store_chosen(double *p, f64_vec a, unsigned chosen) { (void)p; (void)a; (void)chosen; }
-
+static ALWAYS_INLINE double f64_highest(f64_vec a) { return vmaxvq_f64(a); }
 static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
 {
     uint64x2_t bits = vandq_u64(vreinterpretq_u64_f64(a), vdupq_n_u64(0x7fffffffffffffff));
