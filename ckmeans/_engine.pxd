@@ -12,7 +12,7 @@ cdef struct Step:
     double *wide            # the same in float64, rows of wide_stride(n)
     bint score              # find the labels; else they are given
     bint sum                # fill the sums
-    bint measure            # fill `square`, of labels that are given (dense engine only), as `sum` does too
+    bint measure            # fill `square`, of labels that are given (dense and sparse engines), as `sum` does too
     bint fresh              # nothing is known of `labels`: they may hold anything
     bint exact              # it will be the last: every row is to be added up
     # INOUT

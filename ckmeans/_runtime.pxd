@@ -36,6 +36,8 @@ cdef extern from "simd/kernels.h" nogil:
         double (*squared)(const source *X, int64_t row, const double *centroid, double norm) noexcept nogil
         double (*accumulate)(const source *X, const int64_t *rows, int64_t count, const double *weights,
                              const double *centroid, double norm, double *sums, double *squared) noexcept nogil
+        void (*move)(const source *X, const int64_t *moves, int64_t count, double *sums) noexcept nogil
+        double (*squares)(const source *X, int64_t first, int64_t count) noexcept nogil
 
     struct sums:
         double *offsets

@@ -765,7 +765,8 @@ cdef object labels_of(Fit *f, Run *r):
 cdef int assigned_square(Fit *f, Run *r, int32_t *labels, int n_threads, double *square, Poll *p) noexcept nogil:
     """The sum of squared distances to centroids that are assigned already, row by row, as the dense
     engine adds up. Nonzero: no memory."""
-    cdef Engine *engine = KINDS[0].open(f.rows, NULL, r.K, n_threads)
+    cdef const Kind *kind = f.kind if f.kind == &KINDS[3] else &KINDS[0]
+    cdef Engine *engine = kind.open(f.rows, NULL, r.K, n_threads)
     cdef Step s = f.step
     if engine == NULL:
         return 1

@@ -6,8 +6,17 @@ number follows from the shapes, and a piece owns the clusters that begin in it. 
 begins with, of a cluster that began before, go to a sum of their own, which is added afterwards in
 the order of the pieces. So one K x n table of sums serves any number of threads, and they do not
 change it.
+
+Where few rows change their cluster, it is enough to take those out of one sum and add them to
+another; the list is then one of moves. With S the sum of a cluster's N rows and c its centroid,
+
+    sum |x - c|^2 = sum |x|^2 - 2 c S + N |c|^2
+
+which loses digits where the terms are much larger than what is left of them, as for rows that are
+very close to their centroids; then all rows are added up by differences.
 """
 from cython.parallel cimport prange, threadid
+from libc.math cimport fabs
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
@@ -18,6 +27,8 @@ from ckmeans._runtime cimport Poll, allocate, panel, poll, release, threads_for,
 
 cdef int64_t CHUNK_ROWS = 512       # rows that a thread takes at a time
 cdef int64_t NORMS_TOGETHER = 8     # sums that fill the processor's pipeline
+cdef double FEW_MOVES = 0.35        # part of the rows up to which moves are added up: a move is two rows
+cdef double DIGITS = 16             # how much larger than J its terms may be
 
 
 cdef struct Piece:
@@ -44,6 +55,13 @@ cdef struct Sparse:
     int64_t *listed          # (m,) rows by label, rising in each cluster
     Piece *pieces
     Desk *desks
+    # Sums that are carried from step to step, where there are no weights: those that go in and out need not come
+    # back to zero. In float64 the last bits of a mean depend on how it was added up, so nothing is carried there.
+    bint carries
+    double *carried          # of each cluster's rows, about zero
+    int32_t *before          # (m,) the labels of the step before
+    const int32_t *labels    # whose sums these are; NULL: nobody's
+    double rows_square       # of all values; < 0: not known yet
 
 
 cdef size_t sparse_layout(Sparse *e, char *memory) noexcept nogil:
@@ -62,6 +80,8 @@ cdef size_t sparse_layout(Sparse *e, char *memory) noexcept nogil:
     e.listed = <int64_t *>take(memory, &at, rows.m * sizeof(int64_t))
     e.pieces = <Piece *>take(memory, &at, e.count_pieces * sizeof(Piece))
     e.desks = <Desk *>take(memory, &at, e.n_threads * sizeof(Desk))
+    e.carried = <double *>take(memory, &at, K * wide_stride(rows.n) * sizeof(double) if e.carries else 0)
+    e.before = <int32_t *>take(memory, &at, rows.m * sizeof(int32_t) if e.carries else 0)
     for i in range(e.count_pieces):
         piece.lead = <double *>take(memory, &at, rows.n * sizeof(double))
         if memory != NULL:
@@ -92,6 +112,8 @@ cdef Engine *sparse_open(const Rows *rows, Prepared *prepared, int64_t K, int n_
     draft.panel.n = rows.n
     draft.chunks = (rows.m + CHUNK_ROWS - 1) // CHUNK_ROWS
     draft.count_pieces = pieces_for(rows, K)
+    draft.carries = rows.weights == NULL and rows.kernels.itemsize == 4
+    draft.rows_square = -1
     draft.n_threads = threads_for(n_threads, rows.stored * K)
     draft.engine.bytes = sparse_layout(&draft, NULL)
     cdef char *memory = <char *>allocate(draft.engine.bytes)
@@ -139,6 +161,8 @@ cdef void score_chunk(Sparse *e, const Step *s, Poll *p, int thread, int64_t chu
     cdef Desk *desk = &e.desks[thread]
     cdef int64_t first = chunk * CHUNK_ROWS, count = min(CHUNK_ROWS, e.rows.m - first)
     if not poll(p):
+        if e.carries:
+            memcpy(e.before + first, s.labels + first, count * sizeof(int32_t))
         desk.changed += e.rows.kernels.sparse.assign(&e.rows.source, first, count, &e.panel, desk.scores, desk.ids,
                                                      s.labels + first)
 
@@ -153,8 +177,8 @@ cdef void measure_chunk(Sparse *e, const Step *s, Poll *p, int64_t chunk) noexce
         s.squared[row] = e.rows.kernels.sparse.squared(&e.rows.source, row, s.wide + k * stride, e.norms[k])
 
 
-cdef void list_rows(Sparse *e, Step *s) noexcept nogil:
-    """List the rows by label, and count and weigh the clusters on the way."""
+cdef void count_rows(Sparse *e, Step *s) noexcept nogil:
+    """Count and weigh the clusters."""
     cdef int64_t row, k
     memset(s.counts, 0, s.K * sizeof(int64_t))
     memset(s.weights, 0, s.K * sizeof(double))
@@ -162,26 +186,53 @@ cdef void list_rows(Sparse *e, Step *s) noexcept nogil:
         s.counts[s.labels[row]] += 1
         if e.rows.weights != NULL:
             s.weights[s.labels[row]] += e.rows.weights[row]
-    e.begin[0] = 0
-    for k in range(s.K):
-        e.begin[k + 1] = e.begin[k] + s.counts[k]
-        if e.rows.weights == NULL:
+    if e.rows.weights == NULL:
+        for k in range(s.K):
             s.weights[k] = <double>s.counts[k]
+
+
+cdef inline void list_one(Sparse *e, int64_t k, int64_t row) noexcept nogil:
+    e.listed[e.begin[k]] = row
+    e.begin[k] += 1
+
+
+cdef void list_rows(Sparse *e, const Step *s, bint moves) noexcept nogil:
+    """List the rows by label, or only the moves: a row under its label, ~row under the one before."""
+    cdef int64_t row, k
+    memset(e.begin, 0, (s.K + 1) * sizeof(int64_t))
+    for row in range(e.rows.m):
+        if not moves or e.before[row] != s.labels[row]:
+            e.begin[s.labels[row] + 1] += 1
+            if moves:
+                e.begin[e.before[row] + 1] += 1
+    for k in range(s.K):
+        e.begin[k + 1] += e.begin[k]
     # While the rows are listed, begin[k] moves to where the next cluster begins.
     for row in range(e.rows.m):
-        k = s.labels[row]
-        e.listed[e.begin[k]] = row
-        e.begin[k] += 1
-    for k in range(s.K - 1, 0, -1):
+        if not moves or e.before[row] != s.labels[row]:
+            list_one(e, s.labels[row], row)
+            if moves:
+                list_one(e, e.before[row], ~row)
+    for k in range(s.K, 0, -1):
         e.begin[k] = e.begin[k - 1]
     e.begin[0] = 0
 
 
-cdef void work_piece(Sparse *e, const Step *s, Poll *p, int64_t i) noexcept nogil:
+cdef double add_listed(Sparse *e, const Step *s, int64_t k, int64_t at, int64_t count, double *sums,
+                       bint moves) noexcept nogil:
+    """Add so many of the list, all of cluster k, to its sums; the sum of their squared distances."""
     cdef const Rows *rows = e.rows
+    if moves:
+        rows.kernels.sparse.move(&rows.source, e.listed + at, count, sums)
+        return 0
+    return rows.kernels.sparse.accumulate(&rows.source, e.listed + at, count, rows.weights,
+                                          s.wide + k * wide_stride(rows.n), e.norms[k], sums, s.squared)
+
+
+cdef void work_piece(Sparse *e, const Step *s, Poll *p, int64_t i, double *table, bint moves) noexcept nogil:
     cdef Piece *piece = &e.pieces[i]
-    cdef int64_t at = rows.m * i // e.count_pieces, last = rows.m * (i + 1) // e.count_pieces
-    cdef int64_t stride = wide_stride(rows.n), k = 0, end
+    cdef int64_t at = e.begin[s.K] * i // e.count_pieces, last = e.begin[s.K] * (i + 1) // e.count_pieces
+    cdef int64_t stride = wide_stride(e.rows.n), k = 0, end
     cdef double *sums
     piece.square = 0
     piece.lead_cluster = -1
@@ -189,43 +240,104 @@ cdef void work_piece(Sparse *e, const Step *s, Poll *p, int64_t i) noexcept nogi
         while e.begin[k + 1] <= at:
             k += 1
         if at == e.begin[k]:
-            sums = s.offsets + k * stride
-            memset(sums, 0, stride * sizeof(double))
+            sums = table + k * stride
+            if not moves:
+                memset(sums, 0, stride * sizeof(double))
         else:
             piece.lead_cluster = k
             sums = piece.lead
-            memset(sums, 0, rows.n * sizeof(double))
+            memset(sums, 0, e.rows.n * sizeof(double))
         while at < min(last, e.begin[k + 1]):
             if poll(p):
                 return
             end = min(min(last, e.begin[k + 1]), at + CHUNK_ROWS)
-            piece.square += rows.kernels.sparse.accumulate(
-                &rows.source, e.listed + at, end - at, rows.weights, s.wide + k * stride, e.norms[k], sums, s.squared)
+            piece.square += add_listed(e, s, k, at, end - at, sums, moves)
             at = end
 
 
-cdef void join_pieces(Sparse *e, Step *s) noexcept nogil:
+cdef void join_pieces(Sparse *e, Step *s, double *table) noexcept nogil:
     """Add what pieces hold of the clusters of others, in order."""
-    cdef int64_t stride = wide_stride(e.rows.n), i, k, l
+    cdef int64_t stride = wide_stride(e.rows.n), i, l
     cdef double *sums
     cdef const double *lead
     s.square = 0
-    for k in range(s.K):
-        if s.counts[k] == 0:
-            memset(s.offsets + k * stride, 0, stride * sizeof(double))
     for i in range(e.count_pieces):
         s.square += e.pieces[i].square
         if e.pieces[i].lead_cluster >= 0:
-            sums = s.offsets + e.pieces[i].lead_cluster * stride
+            sums = table + e.pieces[i].lead_cluster * stride
             lead = e.pieces[i].lead
             for l in range(e.rows.n):
                 sums[l] += lead[l]
+
+
+cdef void add_up(Sparse *e, Step *s, Poll *p, double *table, bint moves) noexcept nogil:
+    """Rows, or moves, to the sums of their clusters."""
+    cdef int64_t i
+    list_rows(e, s, moves)
+    for i in prange(e.count_pieces, schedule="dynamic", chunksize=1, num_threads=e.n_threads):
+        work_piece(e, s, p, i, table, moves)
+    join_pieces(e, s, table)
+
+
+cdef void add_up_rows(Sparse *e, Step *s, Poll *p) noexcept nogil:
+    """Every row, by differences."""
+    cdef int64_t size = wide_stride(e.rows.n) * sizeof(double), k
+    s.rough = False
+    e.labels = NULL
+    for k in range(s.K):
+        if s.counts[k] == 0:
+            memset(<char *>s.offsets + k * size, 0, size)
+    add_up(e, s, p, s.offsets, False)
+    if e.carries and s.sum and not p.stopped:
+        memcpy(e.carried, s.offsets, s.K * size)
+        e.labels = s.labels
+
+
+cdef double product(const double *a, const double *b, int64_t n) noexcept nogil:
+    cdef double sums[8]
+    cdef int64_t l, i
+    memset(sums, 0, sizeof(sums))
+    for l in range(0, n, 8):
+        for i in range(8):
+            sums[i] += a[l + i] * b[l + i]
+    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
+
+
+cdef bint measure_sums(Sparse *e, Step *s) noexcept nogil:
+    """The sum of squared distances by the sums; False where too few digits of it are left."""
+    cdef int64_t stride = wide_stride(e.rows.n), k
+    cdef double across, own, heft
+    if e.rows_square < 0:
+        e.rows_square = e.rows.kernels.sparse.squares(&e.rows.source, 0, e.rows.m)
+    s.square = heft = e.rows_square
+    for k in range(s.K):
+        across = 2 * product(s.wide + k * stride, s.offsets + k * stride, stride)
+        own = s.counts[k] * e.norms[k]
+        s.square += own - across
+        heft += own + fabs(across)
+    return heft <= DIGITS * s.square
+
+
+cdef bint add_up_moves(Sparse *e, Step *s, Poll *p) noexcept nogil:
+    """The sums of the step before and what moved; False where every row is to be added up after all."""
+    # Where nothing moved this may be the last step, so it is to have every digit.
+    if s.changed == 0 or s.changed > FEW_MOVES * e.rows.m:
+        return False
+    s.rough = True
+    add_up(e, s, p, e.carried, True)
+    if p.stopped:
+        e.labels = NULL
+        return True
+    memcpy(s.offsets, e.carried, s.K * wide_stride(e.rows.n) * sizeof(double))
+    return measure_sums(e, s)
 
 
 cdef int sparse_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     """Fulfil the contract; nonzero where it was interrupted."""
     cdef Sparse *e = <Sparse *>engine
     cdef int64_t i
+    cdef bint known = (e.labels == s.labels and e.labels != NULL and s.score and s.squared == NULL and not s.fresh
+                       and not s.exact)
     s.most = e.rows.most
     s.about_zero = True
     s.rough = False
@@ -240,12 +352,12 @@ cdef int sparse_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         for i in range(e.n_threads):
             s.changed += e.desks[i].changed
     if p.stopped:
+        e.labels = NULL
         return 1
-    if s.sum:
-        list_rows(e, s)
-        for i in prange(e.count_pieces, schedule="dynamic", chunksize=1, num_threads=e.n_threads):
-            work_piece(e, s, p, i)
-        join_pieces(e, s)
+    if s.sum or s.measure:
+        count_rows(e, s)
+        if not (known and add_up_moves(e, s, p)):
+            add_up_rows(e, s, p)
     elif s.squared != NULL:
         for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=e.n_threads):
             measure_chunk(e, s, p, i)

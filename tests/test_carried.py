@@ -1,4 +1,4 @@
-"""Whole runs of the screening engine: what it carries from step to step changes no label."""
+"""Whole runs of the engines that carry something from step to step: it changes no label."""
 
 import numpy as np
 import pytest
@@ -135,3 +135,41 @@ def test_weights_are_added_up_each_time():
     dense, screen = (run(X, 40, a, sample_weight=weights) for a in ("dense", "screen"))
     assert dense.centroids.tobytes() == screen.centroids.tobytes()
     np.testing.assert_array_equal(dense.labels, screen.labels)
+
+
+def texts(m, n, K, seed=0):
+    """Unit rows with few nonzeros, of topics that overlap."""
+    sparse = pytest.importorskip("scipy.sparse")
+    rng = np.random.default_rng(seed)
+    likely = rng.exponential(size=(K, n)) ** 4
+    likely /= likely.max(axis=1, keepdims=True)
+    X = rng.random((m, n)) * (rng.random((m, n)) < 0.2 * likely[rng.integers(K, size=m)])
+    X[np.arange(m), rng.integers(n, size=m)] += 0.5
+    return sparse.csr_array((X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32))
+
+
+def close_together(m, n, K, seed=0):
+    """Rows much nearer to their centroids than to the origin: no digits are left of the sums about that."""
+    sparse = pytest.importorskip("scipy.sparse")
+    rng = np.random.default_rng(seed)
+    middles = rng.integers(1, 5, (K, n)) * 100.0
+    X = middles[rng.integers(K, size=m)] + rng.normal(scale=0.3, size=(m, n))
+    return sparse.csr_array(X.astype(np.float32))
+
+
+@pytest.mark.parametrize("empty", ["drop", "reinit", "farthest"])
+@pytest.mark.parametrize(("make", "m", "n", "K"), [(texts, 4000, 300, 25), (close_together, 20000, 12, 40)])
+def test_sums_of_sparse_rows(make, m, n, K, empty):
+    X = make(m, n, K)
+    start = X.toarray()[np.random.default_rng(1).choice(m, K, replace=False)]
+    options = {"init": start, "max_iter": 100, "tol": 0, "empty": empty, "seed": 3, "keep_path": True}
+    found = ckmeans.kmeans(X, K, **options)
+    assert len(found.history) > 4
+    for centroids, J in zip(found.path, found.history, strict=True):
+        assert ckmeans.distortion(X, centroids) == pytest.approx(J, rel=1e-12)
+    np.testing.assert_array_equal(found.counts, np.bincount(found.labels, minlength=len(found.centroids)))
+    assert found.distortion == ckmeans.distortion(X, found.centroids)
+    assert (np.diff(found.history) <= 0).all()
+    again = ckmeans.kmeans(X, K, n_threads=3, **options)
+    assert found.centroids.tobytes() == again.centroids.tobytes()
+    assert found.history.tobytes() == again.history.tobytes()

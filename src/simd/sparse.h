@@ -45,6 +45,12 @@ struct sparse_kernels {
      * Returns the weighted sum of the squared distances. */
     double (*accumulate)(const struct source *X, const int64_t *rows, int64_t count, const double *weights,
                          const double *centroid, double norm, double *sums, double *squared);
+
+    /* IN `count` moves: the numbers of rows to be added, or ~ those of rows to be taken away; INOUT their sum. */
+    void (*move)(const struct source *X, const int64_t *moves, int64_t count, double *sums);
+
+    /* The sum of the squares of all values of rows first .. first + count - 1. */
+    double (*squares)(const struct source *X, int64_t first, int64_t count);
 };
 
 #endif

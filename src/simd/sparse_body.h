@@ -269,7 +269,31 @@ static double F(sparse_accumulate)(const struct source *X, const int64_t *rows, 
     return F(sparse_add_rows)(X, 0, rows, count, weights, centroid, norm, sums, squared);
 }
 
+static void F(sparse_move)(const struct source *X, const int64_t *moves, int64_t count, double *sums)
+{
+    const REAL *values = (const REAL *)X->data;
+    for (int64_t i = 0; i < count; ++i) {
+        const int64_t row = moves[i] < 0 ? ~moves[i] : moves[i];
+        const double sign = moves[i] < 0 ? -1 : 1;
+        const int64_t to = index_at(X->indptr, X->wide_indices, row + 1);
+        for (int64_t j = index_at(X->indptr, X->wide_indices, row); j < to; ++j)
+            sums[index_at(X->indices, X->wide_indices, j)] += sign * values[j];
+    }
+}
+
+static double F(sparse_squares)(const struct source *X, int64_t first, int64_t count)
+{
+    const int64_t from = index_at(X->indptr, X->wide_indices, first);
+    const REAL *x = (const REAL *)X->data + from, *end = (const REAL *)X->data;
+    double sum[4] = { 0 }; /* side by side, as an addition takes its time */
+    end += index_at(X->indptr, X->wide_indices, first + count);
+    for (; x + 4 <= end; x += 4)
+        for (int i = 0; i < 4; ++i) sum[i] += (double)x[i] * x[i];
+    for (; x < end; ++x) sum[0] += (double)*x * *x;
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
 static const struct sparse_kernels F(sparse_kernels) = {
     V(LANES), F(sparse_groups), F(sparse_pack), F(sparse_assign), F(sparse_norms), F(sparse_relax), F(sparse_squared),
-    F(sparse_accumulate)
+    F(sparse_accumulate), F(sparse_move), F(sparse_squares)
 };
