@@ -154,6 +154,8 @@ static void F(check_total)(struct F(data) *d, const double *weights)
     expect(close_to(d->k->total(d->rows, weights, d->m), expected), d->k, "total", d->m, d->n, d->K);
 }
 
+#include "kernels_check_cells.h"
+
 static void F(check)(const struct kernels *k, int64_t m, int64_t n, int64_t K)
 {
     struct F(data) d = F(make)(k, m, n, K);
@@ -166,5 +168,6 @@ static void F(check)(const struct kernels *k, int64_t m, int64_t n, int64_t K)
     F(check_relax)(&d, d.packed); /* any numbers will do */
     F(check_total)(&d, 0);
     F(check_total)(&d, d.weights);
+    if (n <= 8) F(check_cells)(&d);
     F(drop)(&d);
 }
