@@ -97,6 +97,10 @@ cdef extern from "simd/kernels.h" nogil:
         void (*pairs)(const void *rows, int64_t stride, int64_t n, const void *centroids, const int32_t *row,
                       const int32_t *k, int64_t count, void *squared) noexcept nogil
         void (*orthonormalise)(double *rows, int64_t count, int64_t n) noexcept nogil
+        int64_t (*few_room)(int64_t K, int64_t n) noexcept nogil
+        void (*few_pack)(const void *centroids, const void *shift, int64_t K, int64_t n, void *few) noexcept nogil
+        int64_t (*few_assign)(const void *rows, int64_t stride, int64_t count, int64_t K, int64_t n, const void *few,
+                              void *ids, int32_t *doubtful, uint64_t *most) noexcept nogil
         const sparse_kernels *sparse
 
     int64_t wide_stride(int64_t n)

@@ -58,6 +58,8 @@ cdef struct Sweep:
 
 # Nonzero where there is no memory. With `carries` sums may go from step to step, and blocks are whole chunks.
 cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries) noexcept nogil
+# The same, in blocks that stay in a cache in any case.
+cdef int sweep_open_in_blocks(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries) noexcept nogil
 # Rows that stay in the second cache when they are packed: a multiple of a tile.
 cdef int64_t piece_rows(const Rows *rows) noexcept nogil
 cdef void sweep_close(Sweep *w) noexcept nogil

@@ -29,6 +29,7 @@ cdef int64_t WINDOW_WORK = 1 << 31    # multiply-adds between two meetings of th
 cdef int64_t BLOCK_BYTES = 192 * 1024  # packed rows that stay in the second cache
 cdef int64_t FEW_BYTES = 8 * 1024      # centroids, or packed rows, that leave room in the first one
 cdef double FEW_MOVES = 0.35           # part of the rows up to which moves are added up: a move is two rows
+cdef int64_t FEW_CENTROIDS = 8         # up to which that part is not reached by the second step either
 cdef double DIGITS = 256               # how much larger than J its terms may be
 
 
@@ -105,15 +106,23 @@ cdef void carried_layout(Sweep *w, char *memory, size_t *at, int64_t block) noex
 
 
 cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries) noexcept nogil:
+    return open_cut(w, rows, K, n_threads, carries, carries)
+
+
+cdef int sweep_open_in_blocks(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries) noexcept nogil:
+    return open_cut(w, rows, K, n_threads, carries, False)
+
+
+cdef int open_cut(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries, bint whole) noexcept nogil:
     w.rows = rows
     w.K = K
     w.again = w.carried.by_moves = False
     # A sum of weights that go in and out need not come back to zero. In float64 the last bits of a mean
-    # depend on how its points were added up, and ties are to fall as they do for the dense engine.
+    # depend on how its points were added up, and ties are to fall alike for all engines.
     w.carried.wanted = carries and rows.weights == NULL and rows.kernels.itemsize == 4
     w.carried.labels = NULL
     w.chunk = chunk_rows(rows.n, K)
-    w.block = block_rows(rows, K, w.chunk, carries)
+    w.block = block_rows(rows, K, w.chunk, whole)
     w.partials = min(partial_count(rows.n, K), (rows.m + w.chunk - 1) // w.chunk)
     w.n_threads = min(threads_for(n_threads, <double>rows.m * rows.n * K), <int>w.partials)
     w.memory = allocate(sweep_layout(w, NULL))
@@ -345,7 +354,7 @@ cdef int sweep_step(Sweep *w, void *engine, Scorer score, Step *s, Poll *p) noex
     s.rough = w.carried.by_moves = carried
     if sweep_rows(w, engine, score, s, p):
         return 1
-    w.carried.moved = w.rows.m if s.fresh else s.changed
+    w.carried.moved = s.changed if not s.fresh else w.rows.m if s.K > FEW_CENTROIDS else 0
     # Where nothing moved this may be the last step, so it is to have every digit.
     if carried and (not carried_well(w, s) or s.changed == 0):
         w.again = True

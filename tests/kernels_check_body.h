@@ -61,6 +61,25 @@ static REAL F(step)(const struct kernels *k, REAL a, REAL b, REAL c)
     return product + c;
 }
 
+/* Against the indices that `assign` found: they differ at most where the row is in doubt, which is rare. */
+static void F(check_few)(struct F(data) *d, const BITS *expected)
+{
+    const int64_t values = d->k->few_room(d->K, d->n), item = sizeof(REAL), points = d->tiles * d->k->tile;
+    if (values == 0) return;
+    REAL *few = room(values * item);
+    BITS *ids = room(points * item);
+    int32_t *doubtful = room((d->m + 1) * 4);
+    uint64_t most = 0;
+    d->k->few_pack(d->centroids, d->shift, d->K, d->n, few);
+    const int64_t doubts =
+        d->k->few_assign(d->rows, d->stride, d->m, d->K, d->n, few, ids, doubtful, &most);
+    for (int64_t i = 0; i < doubts; ++i) ids[doubtful[i]] = expected[doubtful[i]];
+    int good = doubts <= d->m / 8 && most == d->k->pack(d->rows, d->stride, d->m, d->n, d->shift, d->packed);
+    for (int64_t r = 0; r < d->m; ++r) good &= ids[r] == expected[r];
+    expect(good, d->k, "few_assign", d->m, d->n, d->K);
+    free(few), free(ids), free(doubtful);
+}
+
 static void F(check_assign)(struct F(data) *d)
 {
     const int64_t n = d->n, K = d->K, item = sizeof(REAL), points = d->tiles * d->k->tile;
@@ -85,6 +104,7 @@ static void F(check_assign)(struct F(data) *d)
         good &= scores[r] == least && ids[r] == (BITS)closest;
     }
     expect(good, d->k, "assign", d->m, n, K);
+    F(check_few)(d, ids);
     free(panel.c), free(panel.norms), free(panel.ids), free(scores), free(ids), free(partial);
 }
 

@@ -175,6 +175,19 @@ struct kernels {
      * that depends on those before it becomes zero. */
     void (*orthonormalise)(double *rows, int64_t count, int64_t n);
 
+    /* Few centroids, straight from the rows: few_body.h. How many values `few` takes; 0: they are not
+     * few, or the features are. */
+    int64_t (*few_room)(int64_t K, int64_t n);
+
+    /* IN centroids (K rows of n values), shift; OUT few. */
+    void (*few_pack)(const void *centroids, const void *shift, int64_t K, int64_t n, void *few);
+
+    /* IN rows, few; OUT the index of each row's centroid as `assign` has it (room for `count` rounded up
+     * to a tile), except for the rows whose numbers are in doubtful (room for one more than `count`);
+     * INOUT most, as `pack` has it. Returns how many rows are in doubt. */
+    int64_t (*few_assign)(const void *rows, int64_t stride, int64_t count, int64_t K, int64_t n, const void *few,
+                          void *ids, int32_t *doubtful, uint64_t *most);
+
     const struct sparse_kernels *sparse;
 };
 

@@ -76,6 +76,14 @@ static void F(pack_tail)(const REAL *rows, int64_t stride, int64_t count, int64_
     }
 }
 
+static ALWAYS_INLINE uint64_t F(magnitude_bits)(V(vec) most)
+{
+    BITS lanes[V(LANES)], bits = 0;
+    V(store)((REAL *)lanes, most);
+    for (int i = 0; i < V(LANES); ++i) bits = lanes[i] > bits ? lanes[i] : bits;
+    return bits;
+}
+
 static uint64_t F(pack)(const void *rows_, int64_t stride, int64_t count, int64_t n, const void *shift, void *tiles)
 {
     const REAL *rows = rows_;
@@ -84,11 +92,7 @@ static uint64_t F(pack)(const void *rows_, int64_t stride, int64_t count, int64_
     for (; count >= F(TILE); count -= F(TILE), rows += F(TILE) * stride, tile += F(TILE) * n)
         F(pack_tile)(rows, stride, n, shift, tile, &most);
     if (count > 0) F(pack_tail)(rows, stride, count, n, shift, tile, &most);
-
-    BITS lanes[V(LANES)], bits = 0;
-    V(store)((REAL *)lanes, most);
-    for (int i = 0; i < V(LANES); ++i) bits = lanes[i] > bits ? lanes[i] : bits;
-    return bits;
+    return F(magnitude_bits)(most);
 }
 
 /* ---- the panel of centroids ----------------------------------------------------------- */
@@ -582,11 +586,13 @@ static void F(orthonormalise)(double *rows, int64_t count, int64_t n)
 }
 
 #include "cells_body.h"
+#include "few_body.h"
 #include "order_body.h"
 #include "sparse_body.h"
 
 static const struct kernels F(kernels) = {
     VEC_NAME, sizeof(REAL), F(TILE), V(GROUP), F(FEATURES), F(pack), F(pack_centroids), F(assign), F(accumulate),
     F(distances), F(relax), F(total), F(LIST_BLOCK), F(list_all), F(prune), F(settle), F(halve), F(fill_leaf), F(classify),
-    F(project), F(screen), F(pick), F(pairs), F(orthonormalise), &F(sparse_kernels)
+    F(project), F(screen), F(pick), F(pairs), F(orthonormalise), F(few_room), F(few_pack), F(few_assign),
+    &F(sparse_kernels)
 };
