@@ -1,8 +1,21 @@
-"""The best centroids for each of many K, in far less time than fits of their own would take."""
+"""The best centroids for each of many K, in far less time than fits of their own would take.
+
+Restarts run on a sample of the points, and starts from what was found for a K and its neighbours; of many
+points of few features more of these are annealed on a coarse sample, where a run takes little time, and
+where that ended low go on to their ends on the fine one. Annealed: for a while centroids are disturbed
+after each update, less and less [1]. On samples centroids also go beyond the means, which takes fewer
+updates [2]. At last the best of a K runs to its end on all points, by Lloyd's algorithm as it is.
+
+[1] K. Zeger, J. Vaisey and A. Gersho, "Globally optimal vector quantizer design by stochastic relaxation",
+IEEE Trans. Signal Processing 40, 1992.
+[2] D. Lee, S. Baek and K. Sung, "Modified k-means algorithm for vector quantizer design", IEEE Signal
+Processing Letters 4, 1997.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,122 +23,173 @@ import numpy as np
 from ckmeans import _boxes, _run, _sources, _validate
 from ckmeans._result import Result
 from ckmeans._sources import Prepared
-from ckmeans.api import assign, kmeans, prepare
+from ckmeans.api import assign, init_centroids, prepare, run
 
-# Restarts run on a sample of at least so many points, and so many for each cluster.
-_SAMPLE, _SAMPLE_EACH = 8192, 100
-# Up to so many features a sample is the means of small boxes.
+# The fine and the coarse sample have at least so many points, and so many for each cluster.
+_FINE, _COARSE = (8192, 100), (1024, 20)
+# Up to so many features a sample is the means of small boxes, and there is a coarse one.
 _BOXED = 3
-# How often the Ks are gone through, up and down, and how many starts each time come from the best
-# centroids of the K before, and from the best of the same K by moving one.
-_ROUNDS, _GROWN, _SWAPPED = 2, 3, 4
+# How often the Ks are gone through, up and down in turn, and how many starts each time come from the best
+# centroids of the K before and from the best of the same K by moving one; and the same where they are
+# annealed; how far centroids go, in ways to the mean.
+_SWEEPS, _GROWN, _SWAPPED, _RELAX = (5, 3), (2, 7), (1, 2), (1.5, 1.8)
+# A K is left out once its best end was reached so many times, within this part of its distortion.
+_MET, _SAME = 9, 2e-4
+# How far centroids are disturbed at first, in mean distances, and for how many updates.
+_NOISE, _COOLING = 0.4, 20
+# Ends on the coarse sample go on if they are above the lowest one by at most this part.
+_PROMISING = 0.006
 # Of random points so many of the ends go on for so many updates on all points. The best goes on to its
 # end, to this part of the tolerance, since it stands for all restarts.
-_FINALISTS, _HEAT, _FINISH = 4, 2, 0.1
-# The tolerance on means of boxes: they are few, and starts are told apart by their ends.
-_COARSE = 1e-5
+_FINALISTS, _HEAT, _FINISH = 4, 2, 0.3
 
 
 def steps(ks: list[int]) -> int:
-    """How many steps a search takes, which `beat` counts."""
-    firsts_and_ends, climbs = 2 * len(ks), 2 * len(ks) - 1 - (ks[0] == 1)
-    return firsts_and_ends + _ROUNDS * (climbs + len(ks) - 1)
+    """How many steps a search takes at most, which `beat` counts."""
+    return len(ks) * (1 + max(_SWEEPS) + 1)
 
 
 class Search:
-    """Restarts for every K on a sample, and more of them from what was found for its neighbours."""
+    """Restarts for every K on samples, and more of them from what was found for its neighbours."""
 
     def __init__(
         self,
         X: Prepared,
         ks: list[int],
         n_init: int,
-        rng: np.random.Generator,
+        seed: int,
         options: dict[str, Any],
         beat: Callable[[int], None] | None = None,
     ) -> None:
-        self.X, self.rng, self.options = X, rng, options
+        self.X, self.ks, self.options = X, ks, options
+        self.rng = rng = np.random.default_rng(seed)
         self.beat, self.done = beat, 0
         self.few = X.shape[1] <= _BOXED and X.has_rows
-        self.sample = _sample(X, max(_SAMPLE, _SAMPLE_EACH * ks[-1]), rng)
-        self.coarse = dict(options, tol=_COARSE if self.few else options["tol"])
-        self.best: Result | None = None
+        self.fine = _sample(X, _FINE, ks[-1], rng)
+        self.coarse: Prepared | None = None
+        if self.few and self.fine is not X:
+            self.coarse = _coarser(_sample(X, _COARSE, ks[-1], rng))
+        self.annealed = self.coarse is not None
+        self.relax = _RELAX[self.annealed]
         self.found: dict[int, list[Result]] = {K: [] for K in ks}
-        for K in ks:
-            self._try(K, "k-means++", n_init)
-        for _ in range(_ROUNDS):
-            for fewer, K in zip([0, *ks], ks, strict=False):
-                self._climb(fewer, K)
-            for K, more in zip(ks[-2::-1], ks[::-1], strict=False):
-                self._try(K, _run.Given([_merged(self.found[more][0], K)]), 1)
+        self.met = dict.fromkeys(ks, 0)
+        self.least = dict.fromkeys(ks, np.inf)
+        self.last: Result | None = None
+        self.merged = lru_cache(64)(_merged)
+        self._restart(n_init, seed)
+        for sweep in range(_SWEEPS[self.annealed]):
+            for i in range(len(ks))[:: -1 if sweep % 2 else 1]:
+                self._climb(i)
+        self.done = steps(ks) - len(ks)
 
-    def _climb(self, fewer: int, K: int) -> None:
-        if fewer:
-            starts = self._grown(self.sample, self.found[fewer][0].centroids, K, _GROWN)
-            self._try(K, _run.Given(starts), _GROWN)
-        if K > 1:  # one centroid goes, another comes
-            starts = self._grown(self.sample, _merged(self.found[K][0], K - 1), K, _SWAPPED)
-            self._try(K, _run.Given(starts), _SWAPPED)
+    def _restart(self, n_init: int, seed: int) -> None:
+        """With all points the runs of separate calls, so that no J is above theirs; on a sample from the
+        first K of the same centroids."""
+        if self.fine is self.X:
+            for K in self.ks:
+                self._try(K, "k-means++", n_init, seed=seed, relax=1.0)
+            return
+        options = {"seed": self.rng, "n_threads": self.options["n_threads"]}
+        nested = [init_centroids(self.fine, self.ks[-1], "k-means++", **options) for _ in range(n_init)]
+        for K in self.ks:
+            self._try(K, _run.Given([start[:K] for start in nested]), n_init)
 
-    def _try(self, K: int, init: Any, n_init: int) -> None:
-        """Run these starts on the sample; found[K] keeps the best of them, the best of all first."""
-        self.found[K].append(self._fit(self.sample, K, init, self.coarse, n_init))
-        self.found[K].sort(key=lambda run: run.distortion)
+    def _climb(self, i: int) -> None:
+        """More starts for a K, unless it came to the same end again and again."""
+        K, ks = self.ks[i], self.ks
+        if K == 1 or self.met[K] >= _MET:
+            self._tick()
+            return
+        starts = self._grown(self.found[K][0], K - 1, K, _SWAPPED[self.annealed])
+        if i > 0:
+            starts += self._grown(self.found[ks[i - 1]][0], ks[i - 1], K, _GROWN[self.annealed])
+        if i + 1 < len(ks):
+            starts.append(self.merged(self.found[ks[i + 1]][0], K))
+        if self.coarse is not None:
+            starts = self._ends(self.coarse, K, starts)
+        self._try(K, _run.Given(starts), len(starts))
+
+    def _try(self, K: int, init: Any, n_init: int, **changes: Any) -> None:
+        """Run these starts to their ends on the fine sample."""
+        if n_init:
+            self._note(K, self._fit(self.fine, K, init, n_init, **changes))
         self._tick()
+
+    def _ends(self, coarse: Prepared, K: int, starts: list[np.ndarray]) -> list[np.ndarray]:
+        """Where these starts come to, annealed on the coarse sample, if that is low enough."""
+        ends: list[np.ndarray] = []
+        last = self.options["max_iter"] + _COOLING
+        annealing = {"noise": _NOISE, "cooling": _COOLING, "max_iter": last}
+        runs = self._fit(coarse, K, _run.Given(starts), len(starts), ends=ends, **annealing)
+        self.least[K] = min(self.least[K], runs.distortion)
+        low = runs.distortions <= self.least[K] * (1 + _PROMISING)
+        return [ends[i] for i in np.flatnonzero(low)]
+
+    def _note(self, K: int, runs: Result) -> None:
+        """Keep the best of these runs; count those that came to the best end of all."""
+        found = self.found[K]
+        if found and runs.distortion < found[0].distortion * (1 - _SAME):
+            self.met[K] = 0
+        found.append(runs)
+        self.found[K] = found = _different(sorted(found, key=lambda run: run.distortion))
+        self.met[K] += int((runs.distortions <= found[0].distortion * (1 + _SAME)).sum())
 
     def _tick(self) -> None:
         self.done += 1
         if self.beat is not None:
             self.beat(self.done)
 
-    def _fit(self, X: Prepared, K: int, init: Any, options: dict[str, Any], n_init: int = 1) -> Result:
-        algorithm: Any = "cells" if self.few else "auto"
-        return kmeans(X, K, init=init, n_init=n_init, seed=self.rng, algorithm=algorithm, **options)
+    def _fit(self, X: Prepared, K: int, init: Any, n_init: int = 1, **changes: Any) -> Result:
+        options: dict[str, Any] = {"seed": self.rng, "relax": self.relax} | self.options | changes
+        algorithm = "cells" if self.few and X is not self.coarse else "auto"
+        return run(X, K, init=init, n_init=n_init, algorithm=algorithm, sample_weight=None, **options)
 
     def settle(self, K: int) -> Result:
         """The best result on all points; its distortion is not above that of the K before."""
-        best = self.found[K][0]
-        if self.sample is not self.X:
-            best = self._finish(K)
-        before = self.best
+        best, before = self._finish(K), self.last
         if before is not None and best.distortion > before.distortion:
-            (start,) = self._grown(self.X, before.centroids, K, 1)
-            more = self._fit(self.X, K, start, self.options)
+            (start,) = self._grown(before, len(before.centroids), K, 1)
+            more = self._fit(self.X, K, start, relax=1.0)
             best = min(more, best, before, key=lambda run: run.distortion)
-        self.best = best
+        self.last = best
         self._tick()
         return best
 
     def _finish(self, K: int) -> Result:
-        """Of what the sample found, the best on all points, run to its end there."""
-        winner = self.found[K][0]
-        if not self.few:
-            heat = dict(self.options, max_iter=min(_HEAT, self.options["max_iter"]))
-            finalists = _different(self.found[K])[:_FINALISTS]
-            heats = [self._fit(self.X, K, run.centroids, heat) for run in finalists]
-            winner = min(heats, key=lambda run: run.distortion)
-        last = dict(self.options, tol=_FINISH * self.options["tol"])
-        return self._fit(self.X, K, winner.centroids, last)
+        """Of what the samples gave, the best on all points, run to its end there."""
+        finalists = [run.centroids for run in self.found[K]]
+        winner = finalists[0]
+        if not self.few and self.fine is not self.X and len(finalists) > 1:
+            heat = min(_HEAT, self.options["max_iter"])
+            heats = self._fit(self.X, K, _run.Given(finalists), len(finalists), max_iter=heat)
+            winner = heats.centroids
+        relax = 1.0 if self.fine is self.X else self.relax
+        return self._fit(self.X, K, winner, tol=_FINISH * self.options["tol"], relax=relax)
 
-    def _grown(self, X: Prepared, centroids: np.ndarray, K: int, count: int) -> list[np.ndarray]:
-        """`count` times K centroids: the given ones, and others drawn as k-means++ draws."""
-        threads = self.options["n_threads"]
-        _, squared = assign(X, centroids, return_squared_distance=True, n_threads=threads)
-        return [self._extended(X, centroids, squared, K) for _ in range(count)]
+    def _squared(self, centroids: np.ndarray) -> np.ndarray:
+        """The sample's weighted squared distances."""
+        threads, weights = self.options["n_threads"], self.fine.weights
+        squared: np.ndarray
+        _, squared = assign(self.fine, centroids, return_squared_distance=True, n_threads=threads)
+        return squared if weights is None else squared * weights
 
-    def _extended(self, X: Prepared, centroids: np.ndarray, squared: np.ndarray, K: int) -> np.ndarray:
-        weights = X.weights
-        while len(centroids) < K:
-            far = np.cumsum(squared if weights is None else squared * weights)
-            row = min(int(np.searchsorted(far, self.rng.random() * far[-1], side="right")), len(X) - 1)
-            added = _dense(_sources.rows(X, slice(row, row + 1))).astype(centroids.dtype)
-            centroids = np.concatenate([centroids, added])
-            if len(centroids) < K:
-                _, closer = assign(
-                    X, added, return_squared_distance=True, n_threads=self.options["n_threads"]
-                )
-                squared = np.minimum(squared, closer)
-        return centroids
+    def _grown(self, result: Result, fewer: int, K: int, count: int) -> list[np.ndarray]:
+        """`count` times so many fewer centroids of a result, with others drawn as k-means++ draws."""
+        centroids = self.merged(result, fewer)
+        squared, grown = self._squared(centroids), []
+        for added in self._drawn(squared, count):
+            more, left = np.concatenate([centroids, added]), squared
+            while len(more) < K:
+                left = np.minimum(left, self._squared(more[-1:]))
+                more = np.concatenate([more, *self._drawn(left, 1)])
+            grown.append(more.astype(centroids.dtype))
+        return grown
+
+    def _drawn(self, squared: np.ndarray, count: int) -> np.ndarray:
+        """Points of the sample, (count, 1, n), each drawn with its part of these squared distances."""
+        far = np.cumsum(squared)
+        rows = np.searchsorted(far, self.rng.random(count) * far[-1], side="right")
+        return _dense(_sources.rows(self.fine, np.minimum(rows, len(far) - 1)))[:, None]
 
 
 def _dense(some: Any) -> np.ndarray:
@@ -144,34 +208,45 @@ def _merged(result: Result, K: int) -> np.ndarray:
         total = max(float(counts[i] + counts[j]), 1.0)
         centroids[i] += (centroids[j] - centroids[i]) * (counts[j] / total)
         counts[i] += counts[j]
-        centroids, counts = np.delete(centroids, j, axis=0), np.delete(counts, j)
+        others = np.arange(len(counts)) != j
+        centroids, counts = centroids[others], counts[others]
     return centroids.astype(result.centroids.dtype)
 
 
 def _different(runs: list[Result]) -> list[Result]:
-    """Of sorted runs those that did not end where the one before ended."""
+    """The first few of sorted runs that did not end where the one before ended."""
     return [
         run for i, run in enumerate(runs) if i == 0 or run.distortion > runs[i - 1].distortion * (1 + 1e-4)
-    ]
+    ][:_FINALISTS]
 
 
-def _sample(X: Prepared, size: int, rng: np.random.Generator) -> Prepared:
-    """About `size` points that stand for all, with their weights; all points where they are few.
+def _sample(X: Prepared, size: tuple[int, int], K: int, rng: np.random.Generator) -> Prepared:
+    """About so many points, or so many for each cluster, that stand for all, with their weights; all
+    points where they are few.
 
     Of few features they are the means of boxes of points, whose J differs from that of all points by
     little more than a constant; else points drawn at random.
     """
-    m = len(X)
-    if m < 2 * size:
+    m, least = len(X), max(size[0], size[1] * K)
+    if m < 2 * least:
         return X
     if X.shape[1] > _BOXED or not X.has_rows:
-        return random_sample(X, size, rng)
+        return random_sample(X, least, rng)
     threads = _run.threads(None, X.size)
     means, weights = _run.in_safe_dtype(
-        X, X.weights, lambda store: _boxes.box_means(store, 4 * m // size, threads)
+        X, X.weights, lambda store: _boxes.box_means(store, 4 * m // least, threads)
     )
     dtype = np.float32 if _validate.itemsize(X) == 4 else np.float64
     return prepare(means.astype(dtype), sample_weight=weights)
+
+
+def _coarser(sample: Prepared) -> Prepared:
+    """The same in float32, which is faster, where that tells the points apart."""
+    points = _sources.inner(sample)
+    largest = float(np.abs(points).max())
+    if points.dtype != np.float64 or not largest < 1e15 or not points.std() > max(1e-15, 1e-4 * largest):
+        return sample
+    return prepare(points.astype(np.float32), sample_weight=sample.weights)
 
 
 def random_sample(X: Prepared, size: int, rng: np.random.Generator) -> Prepared:

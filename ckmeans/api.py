@@ -145,6 +145,9 @@ def run(
     max_iter: Any,
     tol: Any = 0.0,
     tol_shift: float = -1.0,
+    relax: float = 1.0,
+    noise: float = 0.0,
+    cooling: int = 0,
     empty: Any,
     sample_weight: Any,
     algorithm: Any = "auto",
@@ -153,10 +156,15 @@ def run(
     callback: Any = None,
     progress: Any = False,
     keep_path: Any = False,
+    ends: list[np.ndarray] | None = None,
 ) -> Result:
     """`kmeans`; where tol_shift is at least 0, in scikit-learn's way: a restart stops when the squared
     moves of the centroids add up to at most that, and not by tol, and a farthest point that an empty
-    cluster is put on no longer counts for the mean of the cluster that it leaves."""
+    cluster is put on no longer counts for the mean of the cluster that it leaves.
+
+    For those who search (`_search.py`): centroids go `relax` times as far as to the mean, and are
+    disturbed by at first `noise` times the root of J, less and less over `cooling` updates; `ends`
+    receives the centroids at the end of every restart, of which none may be dropped."""
     X = _sources.points(X)
     K = _validate.clusters(K, len(X))
     weights = _sources.weights(X, sample_weight)
@@ -165,9 +173,13 @@ def run(
         "max_iter": _validate.integer("max_iter", max_iter, 1),
         "tol": _validate.tolerance(tol),
         "tol_shift": tol_shift,
+        "relax": relax,
+        "noise": noise,
+        "cooling": cooling,
         "empty": _lloyd.EMPTY_POLICIES[_validate.choice("empty", empty, _validate.EMPTY)],
         "callback": _validate.function("callback", callback),
         "keep_path": bool(keep_path),
+        "keep_ends": ends is not None,
     }
     algorithm = _sources.engine(X, algorithm)
     options["watchful"] = algorithm == "auto"
@@ -181,7 +193,10 @@ def run(
     options["n_threads"] = _run.threads(n_threads, X.size * K * n_init)
 
     def work(points: Store) -> dict[str, Any]:
-        return _run.fit(points, start, beat, options)
+        found = _run.fit(points, start, beat, options)
+        if ends is not None:
+            ends[:] = found["ends"]
+        return found
 
     steps = (n_init, "restart") if n_init > 1 else (options["max_iter"], "iteration")
     with _run.Bar(progress, *steps) as beat:

@@ -92,9 +92,10 @@ def elbow(
 
     Beside k-means++ starts for each K, the best centroids for one K, with some added or merged, are
     starts for its neighbours, and with one of them moved for the same K [4]_, so that J is seldom
-    above what restarts alone find. Where there are many points the restarts run on a sample [1]_ (of
-    up to three features: on the means of small boxes of points), and the best of them to its end on
-    all points. X is ordered once for all of it; a prepared X is ordered already.
+    above what restarts alone find. Where there are many points all this runs on a sample [1]_, and the
+    best to its end on all points. Of many points of up to three features the sample is the means of
+    small boxes of points, and the starts are annealed first on fewer, larger boxes [5]_. X is ordered
+    once for all of it; a prepared X is ordered already.
 
     The knee is the K that lies farthest below the chord of the curve [2]_, on a logarithmic scale
     and against the distortion that evenly spread points would have [3]_; if that is not far, there
@@ -138,6 +139,8 @@ def elbow(
     .. [3] Pham, D. T., Dimov, S. S. and Nguyen, C. D., "Selection of K in K-means clustering", Proc. IMechE
        Part C 219, 2005. (Their alpha_K; J is divided by m - K here, against small samples.)
     .. [4] P. Fränti, "Efficiency of random swap clustering", Journal of Big Data 5, 2018.
+    .. [5] Zeger, K., Vaisey, J. and Gersho, A., "Globally optimal vector quantizer design by stochastic
+       relaxation", IEEE Trans. Signal Processing 40, 1992.
 
     Examples
     --------
@@ -149,13 +152,13 @@ def elbow(
     """
     points = _sources.prepared(X, sample_weight)
     numbers = _validate.cluster_counts(ks, len(points))
-    rng = np.random.default_rng(_validate.seed(seed))
+    number = _validate.seed(seed)
     options = {"max_iter": max_iter, "tol": tol, "empty": "farthest", "n_threads": n_threads}
     n_init = _validate.integer("n_init", n_init, 1)
     with _run.Bar(progress, steps(numbers), "step") as beat:
-        search = Search(points, numbers, n_init, rng, options, beat)
+        search = Search(points, numbers, n_init, number, options, beat)
         results = [search.settle(K) for K in numbers]
-    judged = random_sample(points, _JUDGED, rng)
+    judged = random_sample(points, _JUDGED, np.random.default_rng(number))
     silhouette = [simplified_silhouette(judged, r.centroids, judged.weights, n_threads) for r in results]
     ks_, J = np.array(numbers), np.array([result.distortion for result in results])
     scores = _calinski_harabasz(points, ks_, J, n_threads)

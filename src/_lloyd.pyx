@@ -6,7 +6,7 @@ over the threads, one restart each at a time; else a step shares out its rows.
 from cpython.buffer cimport PyBUF_ANY_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
 from cython.parallel cimport parallel
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, fabs, sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
@@ -16,7 +16,7 @@ from ckmeans._cells cimport cells_open
 from ckmeans._dense cimport dense_open
 from ckmeans._engine cimport Engine, Kind, Prepared, Step
 from ckmeans._points cimport Rows, out_of_range, reach_row
-from ckmeans._random cimport Stream, next_below, stream_of
+from ckmeans._random cimport Stream, next_below, next_unit, stream_of
 from ckmeans._runtime cimport (
     Poll, Watch, allocate, poll, release, team_size, thread_num, threads_for, wait_a_little, wide_stride,
 )
@@ -65,6 +65,10 @@ cdef struct Options:
     int64_t n_init
     int64_t max_iter
     double tol               # stop where J falls by at most tol * J; not looked at with tol_shift
+    double relax             # centroids go so many times as far as to the mean: fewer updates above 1
+    double noise             # they are disturbed by at first so many times the root of J,
+    int64_t cooling          # less and less over so many updates, during which nothing ends the restart
+    double largest           # how far from 0 they may go
     double tol_shift         # scikit-learn's way, stop where squared moves add up to at most this; < 0: no
     int empty
     int64_t trials           # k-means++; 0: random examples
@@ -73,6 +77,7 @@ cdef struct Options:
     bint shareable           # with enough threads restarts are shared out: all engines are to add up alike
     PyObject *start          # None, or called for each restart's start
     bint start_anywhere      # it may be called out of order, by any thread
+    char *ends               # (n_init, K, n) where each restart ended; NULL: not kept
     PyObject *callback       # None, or called after each assignment
 
 # What a restart came to.
@@ -102,6 +107,7 @@ cdef struct Fit:
     Engine *engine
     int64_t engine_K         # the number of centroids it was opened for
     bint fell_back           # screening does not pay in this restart
+    double relax             # with which the centroids moved last
     bint exactly             # so little is gained that every digit of the distortion counts
     int n_threads
     Seeding *seeding
@@ -324,6 +330,34 @@ cdef void move_to_means(Fit *f) noexcept nogil:
                 (<double *>f.run.centroids)[k * n + l] = mean
 
 
+cdef void move_beyond(Fit *f) noexcept nogil:
+    """From the means on in the same direction, and while it is hot to somewhere about there.
+
+    Up to twice the way to the mean J falls, too, even if no label changes. Where none changed, the
+    centroids are to come to rest at the means."""
+    cdef int64_t i, values = f.run.K * f.rows.n
+    cdef bint single = f.rows.kernels.itemsize == 4
+    cdef double spread = 0, before, mean, value
+    f.relax = f.options.relax if f.step.changed or f.run.n_iter == 0 else 1
+    if f.run.n_iter < f.options.cooling:
+        spread = f.options.noise * (1 - <double>f.run.n_iter / f.options.cooling)
+        spread *= sqrt(12 * f.run.distortion / f.rows.n)
+    if f.relax == 1 and spread == 0:
+        return
+    for i in range(values):
+        if f.step.weights[i // f.rows.n] == 0:
+            continue
+        before = <double>(<float *>f.before)[i] if single else (<double *>f.before)[i]
+        mean = <double>(<float *>f.run.centroids)[i] if single else (<double *>f.run.centroids)[i]
+        value = before + f.relax * (mean - before) + spread * (next_unit(&f.random) - 0.5)
+        if fabs(value) > f.options.largest:
+            continue
+        if single:
+            (<float *>f.run.centroids)[i] = <float>value
+        else:
+            (<double *>f.run.centroids)[i] = value
+
+
 cdef void drop_empty(Fit *f) noexcept nogil:
     """Remove the centroids without points; the others keep their order."""
     cdef int64_t size = f.rows.n * f.rows.kernels.itemsize, k, kept = 0, i, K = f.run.K
@@ -459,6 +493,7 @@ cdef int update(Fit *f, Poll *p) noexcept nogil:
     if empty and f.options.empty != DROP and refill_empty(f, p):
         return 1
     move_to_means(f)
+    move_beyond(f)
     if empty and f.options.empty == DROP:
         drop_empty(f)
     return 0
@@ -541,10 +576,10 @@ cdef int judge(Fit *f, double distortion_before, Poll *p) noexcept nogil:
             return CALLBACK
         if p.stopped:
             return INTERRUPTED
-    if f.run.n_iter > 0:
+    if f.run.n_iter > f.options.cooling:
         if f.options.tol_shift >= 0 and squared_shift(f) <= f.options.tol_shift:
             return TOLERANCE
-        if f.step.changed == 0:
+        if f.step.changed == 0 and f.relax == 1:
             return STABLE
         if f.options.tol_shift < 0 and distortion_before - f.run.distortion <= f.options.tol * distortion_before:
             return TOLERANCE
@@ -606,7 +641,7 @@ cdef int iterate(Fit *f, bint keep_path, Poll *p) noexcept nogil:
         if update(f, p):
             return NO_MEMORY
         ending = INTERRUPTED if p.stopped else step_forward(f, distortion_before, p)
-        if ending == GOES_ON and f.run.distortion > distortion_before:
+        if ending == GOES_ON and f.run.distortion > distortion_before and f.run.n_iter >= f.options.cooling:
             return step_back(f, p)
         f.run.n_iter += 1
         if f.options.n_init == 1:
@@ -640,11 +675,14 @@ cdef void run_restart(Fit *f, int64_t restart, bint keep_path, Poll *p) noexcept
 cdef void run_and_keep_best(Fit *f, int64_t restart, bint keep_path, double *distortions, Poll *p) noexcept nogil:
     """After this, f.best holds the best restart so far, unless f.run.ending is no answer."""
     cdef Run *run
+    cdef int64_t size = f.options.K * f.rows.n * f.rows.kernels.itemsize
     run_restart(f, restart, keep_path, p)
     if f.run.ending > CALLBACK:
         p.stopped = 1
         return
     distortions[restart] = f.run.distortion
+    if f.options.ends != NULL:
+        memcpy(f.options.ends + restart * size, f.run.centroids, size)
     if f.best.restart < 0 or f.run.distortion < f.best.distortion:
         run = f.best
         f.best = f.run
@@ -852,20 +890,22 @@ cdef int raise_ending(const Fit *f) except -1:
 
 
 def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int64_t trials, start,
-        bint start_anywhere, int64_t n_init, int64_t max_iter, double tol, double tol_shift, int empty,
-        uint64_t seed, int n_threads, callback, beat, bint keep_path):
+        bint start_anywhere, int64_t n_init, int64_t max_iter, double tol, double tol_shift, double relax,
+        double noise, int64_t cooling, int empty, uint64_t seed, int n_threads, callback, beat, bint keep_path,
+        bint keep_ends):
     """All restarts; the best one as a dict, with every restart's distortion.
 
     `algorithm`: its place in ALGORITHMS; `watchful`: the dense engine may take over from it; `late`: that one may
     hand over to screening.
     `start(restart)` gives a C-contiguous (K, n) array of the computing dtype (`start_anywhere`: to any
     thread, in any order); None: seed with `trials` candidates a centre, 0 for random examples.
-    `beat(done)` is called now and then.
+    `beat(done)` is called now and then. `keep_ends`: where every restart ended, too, as (n_init, K, n)
+    centroids; none may be dropped.
     """
     cdef Options options
     options.K, options.n_init, options.max_iter, options.tol = K, n_init, max_iter, tol
-    options.trials, options.tol_shift = trials, tol_shift
-    options.empty, options.seed = empty, seed
+    options.relax, options.noise, options.cooling, options.largest = relax, noise, cooling, points.largest
+    options.trials, options.tol_shift, options.empty, options.seed = trials, tol_shift, empty, seed
     options.start_anywhere = start_anywhere
     options.start = NULL if start is None else <PyObject *>start
     options.callback = NULL if callback is None else <PyObject *>callback
@@ -875,6 +915,9 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
     cdef int i, sharing = min(sharing_threads(rows, &options, n_threads), 1024)
     distortions_array = np.empty(n_init)
     cdef double[::1] distortions = distortions_array
+    ends = np.empty((n_init if keep_ends else 0, K, rows.n), np.float32 if rows.kernels.itemsize == 4 else float)
+    cdef char[::1] ends_bytes = ends.reshape(-1).view(np.int8)
+    options.ends = &ends_bytes[0] if keep_ends else NULL
     cdef const Kind *kind = &KINDS[4 if watchful and algorithm == 2 else algorithm]
     options.shareable = n_init > 1 and <double>rows.stored * K <= SHARED_WORK
     options.late = late and not options.shareable
@@ -901,8 +944,7 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
         watch.check()
         f.best = f.run
     result = answer(f, f.best, keep_path)
-    result["distortions"] = distortions_array[:fits.done]
-    result["stats"] = stats_of(fits, points)
+    result |= {"distortions": distortions_array[:fits.done], "ends": ends, "stats": stats_of(fits, points)}
     if f.best.rough:
         add_up_rows(f, result, n_threads, watch)
     result["algorithm"] = ALGORITHMS[2 if f.kind == &KINDS[4] else f.kind - &KINDS[0]]

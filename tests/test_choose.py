@@ -9,6 +9,7 @@ import pytest
 import ckmeans
 from ckmeans import _boxes, choose
 from ckmeans._store import Store
+from ckmeans.api import run
 from ckmeans.choose import knee, simplified_silhouette
 
 
@@ -72,6 +73,38 @@ def test_as_good_as_separate_runs_up_to_the_number_of_groups():
     for K, J in zip(found.ks, found.distortions, strict=True):
         separate = ckmeans.kmeans(X, K, n_init=5, seed=0).distortion
         assert 1.001 * separate >= J
+
+
+@pytest.mark.parametrize("kind", ["blobs", "uniform", "duplicates"])
+@pytest.mark.parametrize("n", [1, 2, 6])
+@pytest.mark.parametrize("seed", range(2))
+def test_never_above_separate_runs_of_few_points(kind, n, seed):
+    """Their restarts are among those of the search."""
+    X = cases.make(kind, 1500, n)
+    found = ckmeans.elbow(X, range(1, 9), n_init=3, seed=seed)
+    for K, J in zip(found.ks, found.distortions, strict=True):
+        separate = ckmeans.kmeans(X, K, n_init=3, seed=seed, empty="farthest").distortion
+        assert separate * (1 + 1e-12) >= J
+
+
+def test_moves_beyond_the_means_and_noise_end_at_means_and_never_leave_the_safe_range():
+    X = np.random.default_rng(0).random((3000, 2))
+    options = {"init": "k-means++", "empty": "farthest", "sample_weight": None, "seed": 0, "n_init": 6}
+    for scale in (1.0, 0.999 * Store(X, 8, None).largest):
+        runs = []
+        for n_threads in (1, 2):
+            ends = []
+            more = {"relax": 1.8, "noise": 0.4, "cooling": 10, "n_threads": n_threads, "ends": ends}
+            runs.append((run(X * scale, 7, max_iter=300, **options, **more), np.array(ends)))
+        (one, ends), (two, again) = runs
+        np.testing.assert_array_equal(ends, again)
+        np.testing.assert_array_equal(one.labels, two.labels)
+        assert np.isfinite(one.history).all()
+        assert one.stop_reason == "stable"
+        for J, end in zip(one.distortions, ends, strict=True):
+            assert ckmeans.distortion(X * scale, end) == pytest.approx(J, rel=1e-12)
+        means, _ = ckmeans.update(X * scale, one.labels, 7)
+        np.testing.assert_allclose(one.centroids, means, rtol=1e-6)
 
 
 def test_same_seed_same_bits_on_any_number_of_threads():
