@@ -37,6 +37,7 @@ cdef struct Engine:
     void (*close)(Engine *engine) noexcept nogil
     int64_t room             # how many labels the engine keeps of its own
     int64_t bytes
+    bint always_rough        # no step of it adds up row by row, `exact` or not
     bint any_K               # a step may have fewer centroids than it was opened for
     bint gives_up            # it does not pay here: the dense engine is to take over
 

@@ -580,7 +580,7 @@ cdef int step_forward(Fit *f, double distortion_before, Poll *p) noexcept nogil:
         if open_engine(f, f.options.K):
             return NO_MEMORY
     ending = assign_and_check(f, p)
-    if ending != GOES_ON or not f.run.rough or f.kind == &KINDS[1] or f.exactly:
+    if ending != GOES_ON or not f.run.rough or f.engine.always_rough or f.exactly:
         return ending
     if distortion_before - f.run.distortion < SMALL_GAIN * distortion_before:
         f.exactly = True

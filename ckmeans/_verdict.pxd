@@ -1,0 +1,17 @@
+"""Whether screening pays: what steps cost, on how many directions, and when to give up."""
+from libc.stdint cimport int64_t
+
+from ckmeans._engine cimport Step
+from ckmeans._projection cimport Screen
+from ckmeans._runtime cimport Poll
+
+
+# Everything that is made once; nonzero where it was not.
+cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil
+# Look at the step that was made, whether to go on like this.
+cdef void judge_step(Screen *e, const Step *s, double computed) noexcept nogil
+
+
+cdef inline double pair_price(int64_t n) noexcept nogil:
+    """A distance by itself takes longer than one among many: it is found in a list, and added up across lanes."""
+    return 2 + 1600.0 / n
