@@ -7,7 +7,15 @@ from ckmeans._engine cimport Step
 from ckmeans._projection cimport Desk, Screen
 
 
-# How far the centroids have moved, and which of them are active.
+cdef enum:
+    TRIED_ACTIVE = 6
+
+
+# How far the centroids have moved from those, and how many have at all.
+cdef int64_t measure_moves(Screen *e, const Step *s, const void *before) noexcept nogil
+# Numbers of active centroids that may be the best: TRIED_ACTIVE of them.
+cdef void active_to_try(int64_t K, int64_t moving, int64_t *numbers) noexcept nogil
+# Note the centroids, and from what is known of the last ones which are active.
 cdef void remember(Screen *e, const Step *s) noexcept nogil
 # Part the rows of a chunk in those whose label may stay (returned: how many) and those that are open.
 cdef int64_t sort_out(Screen *e, const Step *s, Desk *desk, int64_t first, int64_t count,

@@ -15,6 +15,7 @@ cdef struct Step:
     bint measure            # fill `square`, of labels that are given (dense and sparse engines), as `sum` does too
     bint fresh              # nothing is known of `labels`: they may hold anything
     bint exact              # it will be the last: every row is to be added up
+    const void *before      # the centroids that `labels` were found for, in order; NULL: not known
     # INOUT
     int32_t *labels         # the engine's own: `room` of them; 0 .. K - 1, or negative where unused
     # OUT

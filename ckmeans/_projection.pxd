@@ -72,7 +72,8 @@ cdef struct Screen:
     bint first_in_full       # a first step by screening would take longer
     double waived            # share of the tiles that the last step gave up
     # The points.
-    int64_t d                # directions
+    Directions found         # kept as long as the engine
+    int64_t d                # so many of them are in use
     panel directions         # of n features
     Margins margins
     void *origin
@@ -83,6 +84,9 @@ cdef struct Screen:
     uint64_t most
     # This step's centroids.
     bint in_full             # every pair is computed
+    void *before             # (K, n) those of the last step
+    Move *moves              # (K,) how far they have moved since, the farthest first
+    double *moved            # (K,) the same by centroid
     void *shift
     void *projected          # (K, d + 1)
     panel screened           # of d + 1 features
@@ -98,9 +102,6 @@ cdef struct Screen:
     uint16_t *low            # and rounded down; 0: nothing is known
     const int32_t *known     # labels that those two belong to; NULL: none
     bint knows               # they may be used in this step
-    void *before             # (K, n) centroids of the last step
-    Move *moves              # (K,) the farthest first
-    double *moved            # (K,) by centroid
     double calm              # the farthest move of those that are not active
     double doubt1            # E of any centroid: at most doubt1 + doubt2 |y|
     double doubt2
@@ -108,15 +109,16 @@ cdef struct Screen:
     int32_t *active_k
 
 
-# Project on the first d directions.
-cdef void use_directions(Screen *e, const Directions *f, int64_t d) noexcept nogil
+# Project on the first d of the directions that were found.
+cdef void use_directions(Screen *e, int64_t d) noexcept nogil
 # Projections and R of one tile's points (a tile of d + 1 features), and their |y|^2.
 cdef uint64_t project_tile(Screen *e, Desk *desk, const void *rows, int64_t stride, int64_t count, void *products,
                            double *squares) noexcept nogil
 # Of all points; nonzero where there is no memory.
 cdef int project_points(Screen *e, Poll *p) noexcept nogil
-# The panels of this step's centroids.
-cdef void prepare_step(Screen *e, const Step *s) noexcept nogil
+# The panels of this step's centroids: their projections, and where they are wanted all features.
+cdef void prepare_projections(Screen *e, const Step *s) noexcept nogil
+cdef void prepare_in_full(Screen *e, const Step *s) noexcept nogil
 
 # A tile's projections, side by side; whether its rows of the chunk are.
 cdef const void *gather(const Screen *e, const Desk *desk, int64_t first) noexcept nogil

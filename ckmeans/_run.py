@@ -39,10 +39,10 @@ _SMALL_WORK = 1_000_000  # multiply-adds below which no thread is started, so no
 
 def fastest(X: Any, K: int, n_init: int) -> str:
     """The engine of "auto", by shapes, dtype and restarts alone: whether ordering or projecting pays."""
-    m, n = X.shape
+    n = X.shape[1]
     if _ordering_pays(X, K, n_init):
         return "cells"
-    return "screen" if n >= 48 and m * K >= 4e6 and m >= 16 * K and screening_may_pay(X, K) else "dense"
+    return "screen" if n >= 48 and screening_may_pay(X, K) else "dense"
 
 
 def screening_may_pay(X: Any, K: int) -> bool:

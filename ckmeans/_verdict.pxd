@@ -6,7 +6,8 @@ from ckmeans._projection cimport Screen
 from ckmeans._runtime cimport Poll
 
 
-# Everything that is made once; nonzero where it was not.
+# Find directions and project the points on them, unless this step is better made in full; nonzero where screening is
+# not to go on.
 cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil
 # Look at the step that was made, whether to go on like this.
 cdef void judge_step(Screen *e, const Step *s, double computed) noexcept nogil
@@ -14,4 +15,4 @@ cdef void judge_step(Screen *e, const Step *s, double computed) noexcept nogil
 
 cdef inline double pair_price(int64_t n) noexcept nogil:
     """A distance by itself takes longer than one among many: it is found in a list, and added up across lanes."""
-    return 2 + 1600.0 / n
+    return 5 + 900.0 / n

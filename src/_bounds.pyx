@@ -25,27 +25,38 @@ cdef int farther(const void *a, const void *b) noexcept nogil:
     return (one < other) - (one > other)
 
 
-cdef void remember(Screen *e, const Step *s) noexcept nogil:
-    """How far the centroids have moved, and which of them are active."""
-    cdef int64_t K = s.K, n = e.sweep.rows.n, k, l
+cdef int64_t measure_moves(Screen *e, const Step *s, const void *before) noexcept nogil:
+    cdef int64_t K = s.K, n = e.sweep.rows.n, moving = 0, k, l
     cdef int item = e.sweep.rows.kernels.itemsize
     cdef double square, move
-    e.doubt1 = e.doubt2 = 0
     for k in range(K):
+        square = 0
+        for l in range(k * n, (k + 1) * n):
+            move = get(s.centroids, l, item) - get(before, l, item)
+            square += move * move
+        e.moved[k] = e.moves[k].far = sqrt(square) * (1 + n * 1e-15)
+        e.moves[k].k = <int32_t>k
+        moving += square > 0
+    qsort(e.moves, K, sizeof(Move), farther)
+    return moving
+
+
+cdef void active_to_try(int64_t K, int64_t moving, int64_t *numbers) noexcept nogil:
+    numbers[0], numbers[1], numbers[2] = moving, 0, K // 16
+    numbers[3], numbers[4], numbers[5] = K // 8, K // 4, K // 2
+
+
+cdef void remember(Screen *e, const Step *s) noexcept nogil:
+    """Note the centroids, and from what is known of the last ones which are active."""
+    cdef int64_t k
+    e.doubt1 = e.doubt2 = 0
+    for k in range(s.K):
         e.doubt1 = max(e.doubt1, e.dense1[k])
         e.doubt2 = max(e.doubt2, e.dense2[k] + 2 * e.margins.dense * e.far)
     e.knows = not s.fresh and e.known == s.labels
     if e.knows:
-        for k in range(K):
-            square = 0
-            for l in range(k * n, (k + 1) * n):
-                move = get(s.centroids, l, item) - get(e.before, l, item)
-                square += move * move
-            e.moved[k] = e.moves[k].far = sqrt(square) * (1 + n * 1e-15)
-            e.moves[k].k = <int32_t>k
-        qsort(e.moves, K, sizeof(Move), farther)
-        pack_active(e, choose_active(e, s))
-    memcpy(e.before, s.centroids, K * n * item)
+        pack_active(e, choose_active(e, s, measure_moves(e, s, e.before)))
+    memcpy(e.before, s.centroids, s.K * e.sweep.rows.n * e.sweep.rows.kernels.itemsize)
     e.known = s.labels
 
 
@@ -71,15 +82,13 @@ cdef double price_of_active(const Screen *e, const Step *s, int64_t count) noexc
     return 1 - <double>stay / asked * (1 - <double>count / s.K)
 
 
-cdef int64_t choose_active(Screen *e, const Step *s) noexcept nogil:
+cdef int64_t choose_active(Screen *e, const Step *s, int64_t moving) noexcept nogil:
     """The number of active centroids with which the step is cheapest."""
-    cdef int64_t K = s.K, moving = 0, best = K, i
-    cdef int64_t[6] tried
+    cdef int64_t best = s.K, i
+    cdef int64_t[TRIED_ACTIVE] tried
     cdef double least = 1, price
-    while moving < K and e.moves[moving].far > 0:
-        moving += 1
-    tried[0], tried[1], tried[2], tried[3], tried[4], tried[5] = moving, 0, K // 16, K // 8, K // 4, K // 2
-    for i in range(6):
+    active_to_try(s.K, moving, tried)
+    for i in range(TRIED_ACTIVE):
         price = price_of_active(e, s, tried[i])
         if price < least:
             least = price

@@ -53,6 +53,7 @@ KINDS[4] = Kind(NULL, watchful_open)
 cdef int64_t SCAN_ROWS = 512           # rows between two looks at signals
 cdef int64_t SHARED_WORK = 1 << 31     # multiply-adds of a step up to which restarts are shared out
 cdef double SETTLING = 0.05            # part of the labels that change, from which the dense engine hands over
+cdef double AGAIN = 0.3                # of the labels that changed when it was found not to pay: ask again
 cdef double SMALL_GAIN = 1e-9           # of the distortion: far above what carried sums lose
 cdef int WAKEFUL_LOOKS = 10_000         # of a thread that waits for the others, before it takes naps
 cdef size_t SHARED_BYTES = 256 << 20   # memory that shared restarts may take
@@ -101,7 +102,7 @@ cdef struct Fit:
     Prepared *prepared       # shared by all fits
     Engine *engine
     int64_t engine_K         # the number of centroids it was opened for
-    bint fell_back           # screening does not pay in this restart
+    int64_t fell_back        # labels that changed when screening was found not to pay in this restart
     bint exactly             # so little is gained that every digit of the distortion counts
     int n_threads
     Seeding *seeding
@@ -254,14 +255,16 @@ cdef void widen(Fit *f) noexcept nogil:
 cdef int fall_back(Fit *f) noexcept nogil:
     """Let the dense engine go on, which gives the same labels; nonzero: no memory."""
     f.kind = &KINDS[0]
-    f.fell_back = not f.step.fresh
+    if not f.step.fresh:
+        f.fell_back = f.step.changed
     return open_engine(f, f.run.K)
 
 
 cdef bint settling(const Fit *f) noexcept nogil:
     """Whether so few labels change that what is known of them may save most of the steps to come."""
-    return (f.options.late and not f.fell_back and f.kind == &KINDS[0] and not f.step.fresh
-            and f.step.changed <= SETTLING * f.rows.m and f.run.n_iter + 4 <= f.options.max_iter)
+    return (f.options.late and f.kind == &KINDS[0] and not f.step.fresh
+            and f.step.changed <= min(SETTLING * f.rows.m, AGAIN * f.fell_back)
+            and f.run.n_iter + 4 <= f.options.max_iter)
 
 
 cdef int do_step(Fit *f, Poll *p) noexcept nogil:
@@ -284,6 +287,7 @@ cdef int assign(Fit *f, Poll *p) noexcept nogil:
     f.step.K = f.run.K
     f.step.centroids = f.run.centroids
     f.step.labels = f.run.labels
+    f.step.before = NULL if f.step.fresh or f.run.K != f.K_before else f.before
     f.step.counts = f.run.counts
     f.step.exact = f.exactly or f.options.shareable or f.run.n_iter + 1 >= f.options.max_iter
     if do_step(f, p):
@@ -501,7 +505,8 @@ cdef int begin(Fit *f, int64_t restart, Poll *p) noexcept nogil:
     f.run.K = f.options.K
     f.run.n_iter = 0
     f.step.fresh = True
-    f.exactly = f.fell_back = False
+    f.exactly = False
+    f.fell_back = f.rows.m
     if f.first == &KINDS[0] and f.kind != f.first:
         f.kind = f.first
         if open_engine(f, f.options.K):

@@ -26,7 +26,7 @@ from libc.math cimport INFINITY, fabs, sqrt
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 from libc.string cimport memset
 
-from ckmeans._directions cimport Directions, get, put, tiles_of
+from ckmeans._directions cimport get, put, tiles_of
 from ckmeans._engine cimport Step
 from ckmeans._points cimport Rows, read_rows
 from ckmeans._runtime cimport Poll, allocate, poll, threads_for
@@ -34,13 +34,13 @@ from ckmeans._shift cimport find_shift
 from ckmeans._sweep cimport store_labels
 
 
-cdef void use_directions(Screen *e, const Directions *f, int64_t d) noexcept nogil:
-    """Project on the first d directions."""
+cdef void use_directions(Screen *e, int64_t d) noexcept nogil:
+    """Project on the first d of the directions that were found."""
     e.d = e.directions.K = d
     e.screened.n = d + 1
     if d > 0:
-        e.sweep.rows.kernels.pack_centroids(f.vectors, e.zeros, &e.directions)
-    set_margins(e, f.defect)
+        e.sweep.rows.kernels.pack_centroids(e.found.vectors, e.zeros, &e.directions)
+    set_margins(e, e.found.defect)
 
 
 cdef void set_margins(Screen *e, double defect) noexcept nogil:
@@ -146,14 +146,13 @@ cdef void project_centroids(Screen *e, const Step *s, Desk *desk, int64_t first,
         put(e.screened.norms, k, item, low - e.margins.store * fabs(low))
 
 
-cdef void prepare_step(Screen *e, const Step *s) noexcept nogil:
-    """The panels of this step's centroids."""
+cdef void prepare_projections(Screen *e, const Step *s) noexcept nogil:
     cdef const Rows *X = e.sweep.rows
     cdef int64_t n = X.n, tile = X.kernels.tile, t, l, tiles = tiles_of(X, s.K)
     cdef int item = X.kernels.itemsize
     cdef int threads = threads_for(e.n_desks, <double>s.K * n * (e.d + 1))
     cdef double apart, far = 0
-    e.screened.K = e.full.K = s.K
+    e.screened.K = s.K
     find_shift(item, s.K, n, s.wide, e.shift)
     for l in range(n):
         apart = get(e.shift, l, item) - e.origin_wide[l]
@@ -162,10 +161,14 @@ cdef void prepare_step(Screen *e, const Step *s) noexcept nogil:
     for t in prange(tiles, schedule="static", num_threads=threads):
         project_centroids(e, s, &e.desks[threadid()], t * tile, min(tile, s.K - t * tile))
     pack_screened(e, s)
-    e.in_full = s.fresh and e.first_in_full
-    e.full_packed = e.in_full or e.waived > 0.01
-    if e.full_packed:
-        X.kernels.pack_centroids(s.centroids, e.shift, &e.full)
+
+
+# This overwrites what packs the projections: it comes after them.
+cdef void prepare_in_full(Screen *e, const Step *s) noexcept nogil:
+    cdef const Rows *X = e.sweep.rows
+    e.full.K = s.K
+    find_shift(X.kernels.itemsize, s.K, X.n, s.wide, e.shift)
+    X.kernels.pack_centroids(s.centroids, e.shift, &e.full)
 
 
 cdef void pack_screened(Screen *e, const Step *s) noexcept nogil:

@@ -13,11 +13,12 @@ from libc.string cimport memcpy, memmove, memset
 
 from ckmeans._arena cimport take
 from ckmeans._bounds cimport learn, remember, sort_out, watch_tile
-from ckmeans._directions cimport get, put, tiles_of
+from ckmeans._directions cimport directions_close, get, put, tiles_of
 from ckmeans._engine cimport Engine, Prepared, Step
 from ckmeans._points cimport Rows
 from ckmeans._projection cimport (
-    MOST_DIRECTIONS, Desk, Move, Screen, gather, guess, measure_own, prepare_step, set_bounds, side_by_side,
+    MOST_DIRECTIONS, Desk, Move, Screen, gather, guess, measure_own, prepare_in_full, prepare_projections, set_bounds,
+    side_by_side,
 )
 from ckmeans._runtime cimport Poll, allocate, hit, release, wide_stride
 from ckmeans._sweep cimport (
@@ -118,6 +119,7 @@ cdef Engine *open_any(const Rows *rows, int64_t K, int n_threads, bint watchful)
     draft.engine.any_K = True
     draft.K = K
     draft.watchful = watchful
+    draft.first_in_full = True
     draft.pairs = min(<int64_t>(rows.kernels.tile * K * 2 / pair_price(rows.n)), PAIRS) + rows.kernels.tile
     draft.full.n = draft.directions.n = rows.n
     draft.n_desks = n_threads
@@ -142,6 +144,7 @@ cdef Engine *open_any(const Rows *rows, int64_t K, int n_threads, bint watchful)
 cdef void screen_close(Engine *engine) noexcept nogil:
     cdef Screen *e = <Screen *>engine
     sweep_close(&e.sweep)
+    directions_close(&e.found)
     release(e.points)
     release(e)
 
@@ -382,11 +385,12 @@ cdef void score_tile(Screen *e, const Step *s, Part *part, Desk *desk, const voi
 cdef void score_in_full(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
                         int64_t first, int64_t count) noexcept nogil:
     cdef const Rows *X = e.sweep.rows
-    X.kernels.pack(rows, stride, count, X.n, e.shift, desk.tile)
+    part.most = max(part.most, X.kernels.pack(rows, stride, count, X.n, e.shift, desk.tile))
     X.kernels.assign(desk.tile, tiles_of(X, count), &e.full, desk.scores, desk.ids, desk.partial)
     part.changed += store_labels(desk.ids, X.kernels.itemsize, count, s.labels + first)
     part.computed += count * s.K
-    memset(e.low + first, 0, count * sizeof(uint16_t))
+    if e.ready:
+        memset(e.low + first, 0, count * sizeof(uint16_t))
 
 
 cdef void score_chunk(Screen *e, const Step *s, Part *part, Desk *desk, const void *rows, int64_t stride,
@@ -422,13 +426,24 @@ cdef void score_block(void *engine, const Step *s, Part *part, int thread, const
         at += e.piece
 
 
+cdef void prepare_step(Screen *e, const Step *s) noexcept nogil:
+    e.in_full = not e.ready or s.fresh and e.first_in_full
+    e.full_packed = e.in_full or e.waived > 0.01
+    if not e.in_full:
+        prepare_projections(e, s)
+    if e.full_packed:
+        prepare_in_full(e, s)
+    if e.ready:
+        remember(e, s)
+
+
 cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     """Fulfil the contract; nonzero where it was not done."""
     cdef Screen *e = <Screen *>engine
     cdef const Rows *rows = e.sweep.rows
     cdef double computed = 0
     cdef int64_t i
-    if not e.ready and prepare(e, s, p):
+    if s.score and not e.ready and prepare(e, s, p):
         return 1
     if s.K != e.sweep.K:
         sweep_close(&e.sweep)
@@ -437,7 +452,6 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         e.known = NULL
     if s.score:
         prepare_step(e, s)
-        remember(e, s)
     if sweep_step(&e.sweep, engine, score_block, s, p):
         e.known = NULL
         return 1

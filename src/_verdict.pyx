@@ -2,135 +2,222 @@
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from ckmeans._directions cimport Directions, directions_close, directions_find, get, put, tiles_of
+from ckmeans._bounds cimport TRIED_ACTIVE, active_to_try, measure_moves, square_of_least
+from ckmeans._directions cimport directions_all, directions_close, directions_find, get, put, tiles_of
 from ckmeans._engine cimport Step
 from ckmeans._points cimport Rows, read_rows
 from ckmeans._projection cimport (
-    MOST_DIRECTIONS, Desk, Screen, guess, measure_own, prepare_step, project_points, project_tile, set_bounds,
-    use_directions,
+    MOST_DIRECTIONS, Desk, Screen, guess, measure_own, prepare_projections, project_points, project_tile,
+    set_bounds, use_directions,
 )
 from ckmeans._runtime cimport Poll, poll, release, wide_stride
 from ckmeans._shift cimport find_shift
 
-cdef int64_t FEW_DIRECTIONS = 16   # that show whether there are directions at all
-cdef int64_t TRIED = 256           # points with which their number is chosen
-cdef double LATER = 0.15           # survivors of later steps, for one of the first
-cdef double HANDLING = 2000        # multiply-adds of the dense kernel for as long as a point is handled
+cdef int64_t FEW_DIRECTIONS = 32   # are looked for first,
+cdef int64_t FEW_FEATURES = 64     # or all of so many features
+cdef double HANDLING = 2600        # multiply-adds of the dense kernel for as long as a point is handled
 cdef double STEPS = 10             # over which the projection of the points is to pay
+cdef double LATER = 0.15           # survivors of later steps, for one of the first
+cdef double OPEN = 0.3             # survivors from which on more directions are looked for,
+cdef double HOPELESS = 0.95        # and no more
+cdef double LEAST_GAIN = 0.05      # for which it is worth while
+cdef double LEAST_PROMISE = 0.2    # the same, of a guess
+
+cdef enum:
+    TRIED = 256              # points with which the number of directions is chosen
 
 
 # ---- what a step costs, in dense ones --------------------------------------------------------
 
-cdef inline double scores_price(const Screen *e, double open_) noexcept nogil:
-    """What bounds for that part of the points cost, and the handling of all points."""
-    return open_ * (e.d + 4) / e.sweep.rows.n + HANDLING / (<double>e.screened.K * e.sweep.rows.n)
-
-
-cdef double price_of(const Screen *e, double survivors) noexcept nogil:
-    """Of a step, in dense ones."""
-    return scores_price(e, 1) + pair_price(e.sweep.rows.n) * survivors
+cdef inline double scores_price(const Screen *e, double scored) noexcept nogil:
+    """What bounds for that part of the pairs cost, and the handling of all points."""
+    return scored * (e.d + 4) / e.sweep.rows.n + HANDLING / (<double>e.screened.K * e.sweep.rows.n)
 
 
 cdef double step_price(const Screen *e, const Step *s, double computed) noexcept nogil:
-    """The same of the step that was just made."""
+    """Of the step that was just made."""
     cdef double open_ = 0, waived = 0, m = e.sweep.rows.m, tile = e.sweep.rows.kernels.tile
+    cdef double active = <double>e.active.K / s.K if e.knows else 0
     cdef int64_t i
     for i in range(e.sweep.partials):
         open_ += e.sweep.parts[i].open
         waived += e.sweep.parts[i].waived * tile
     computed = max(computed - open_ - waived * s.K, 0) / s.K
-    return scores_price(e, open_ / m) + (pair_price(e.sweep.rows.n) * computed + waived) / m
+    open_ = open_ / m
+    return scores_price(e, open_ + (1 - open_) * active) + (pair_price(e.sweep.rows.n) * computed + waived) / m
+
+
+# ---- a look at a few points ------------------------------------------------------------------
+
+cdef struct Look:
+    int64_t count            # points that were looked at
+    int64_t pairs            # of theirs that survive, after those with their own centroids
+    int64_t settled          # points with none:
+    int32_t[TRIED] label     # their centroids,
+    double[TRIED] high       # at most the distance to those,
+    double[TRIED] low        # at least the distance to all others
+    double survivors         # share of the pairs
+    double scored            # share of the pairs that are scored, when as much is known of all points
+
+
+cdef void note_point(Screen *e, const Desk *desk, int64_t p, Look *look) noexcept nogil:
+    cdef int item = e.sweep.rows.kernels.itemsize
+    cdef int64_t i = look.settled
+    look.label[i] = desk.label[p]
+    look.high[i] = sqrt(get(desk.squared, p, item))
+    look.low[i] = sqrt(max(square_of_least(e, desk, p), 0))
+    look.settled += 1
+
+
+cdef void look_at_tile(Screen *e, const Step *s, Desk *desk, int64_t first, int64_t count, Look *look) noexcept nogil:
+    """Which pairs survive a step."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t stride, j, p, pairs = 0
+    cdef double squares[64]
+    cdef uint32_t points, others = 0
+    cdef const void *rows = read_rows(X, first, count, desk.chosen, &stride)
+    project_tile(e, desk, rows, stride, count, desk.products, squares)
+    desk.count = count
+    for j in range(count):
+        desk.at[j] = <int32_t>j
+        desk.label[j] = s.labels[first + j] if 0 <= s.labels[first + j] < s.K else 0
+        put(desk.norms, j, X.kernels.itemsize, squares[j])
+    if s.fresh:
+        guess(e, desk, desk.products, count, desk.label)
+    measure_own(e, s, desk, rows, stride)
+    set_bounds(e, desk)
+    for j in range(X.kernels.screen(desk.products, &e.screened, desk.bounds, desk.hits, desk.least)):
+        points = desk.hits[j].points
+        while points:
+            pairs += 1
+            points &= points - 1
+        points = desk.hits[j].points
+        for p in range(count):
+            if points >> p & 1 and desk.label[p] != desk.hits[j].k:
+                others |= <uint32_t>1 << p
+    for j in range(count):
+        if not others >> j & 1:
+            note_point(e, desk, j, look)
+    look.count += count
+    look.pairs += max(pairs - count, 0)
+
+
+cdef double part_scored(const Screen *e, const Look *look, int64_t K, int64_t moving) noexcept nogil:
+    """Of all pairs, if the centroids go on as they did in the last update: the points that stay where they are
+    are scored for the active centroids alone."""
+    cdef int64_t[TRIED_ACTIVE] tried
+    cdef int64_t i, j, stay
+    cdef double calm, least = 1
+    active_to_try(K, moving, tried)
+    for i in range(TRIED_ACTIVE):
+        calm = e.moves[tried[i]].far if tried[i] < K else 0
+        stay = 0
+        for j in range(look.settled):
+            stay += look.high[j] + e.moved[look.label[j]] < look.low[j] - calm
+        least = min(least, 1 - <double>stay / look.count * (1 - <double>tried[i] / K))
+    return least
+
+
+cdef void look_at_step(Screen *e, const Step *s, int64_t moving, Look *look, Poll *p) noexcept nogil:
+    """What a step costs with the directions in use, as a few points show it. `moving` < 0: no moves are known."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t tile = X.kernels.tile, tiles = tiles_of(X, X.m), some = min(tiles, TRIED // tile), i, first
+    prepare_projections(e, s)
+    look.count = look.pairs = look.settled = 0
+    for i in range(some):
+        if poll(p):
+            return
+        first = i * tiles // some * tile
+        look_at_tile(e, s, e.desks, first, min(tile, X.m - first), look)
+    look.survivors = look.pairs / (<double>look.count * s.K)
+    look.scored = 1 if moving < 0 else part_scored(e, look, s.K, moving)
 
 
 # ---- before the first step -------------------------------------------------------------------
 
-cdef double try_directions(Screen *e, const Step *s, Poll *p) noexcept nogil:
-    """Share of the pairs of a few tiles that survive a step."""
-    cdef const Rows *X = e.sweep.rows
-    cdef Desk *desk = e.desks
-    cdef int64_t tile = X.kernels.tile, tiles = tiles_of(X, X.m), stride, i, j, first, count, seen = 0, survivors = 0
-    cdef double squares[64]
-    cdef uint32_t points
-    prepare_step(e, s)
-    for i in range(min(tiles, TRIED // tile)):
-        if poll(p):
-            return 1
-        first = i * tiles // min(tiles, TRIED // tile) * tile
-        count = min(tile, X.m - first)
-        rows = read_rows(X, first, count, desk.chosen, &stride)
-        project_tile(e, desk, rows, stride, count, desk.products, squares)
-        desk.count = count
-        for j in range(count):
-            desk.at[j] = <int32_t>j
-            desk.label[j] = s.labels[first + j] if 0 <= s.labels[first + j] < s.K else 0
-            put(desk.norms, j, X.kernels.itemsize, squares[j])
-        if s.fresh:
-            guess(e, desk, desk.products, count, desk.label)
-        measure_own(e, s, desk, rows, stride)
-        set_bounds(e, desk)
-        for j in range(X.kernels.screen(desk.products, &e.screened, desk.bounds, desk.hits, desk.least)):
-            points = desk.hits[j].points
-            while points:
-                survivors += 1
-                points &= points - 1
-        seen += count
-        survivors -= count
-    return max(survivors, 0) / (<double>seen * s.K)
+# What was found for some number of directions.
+cdef struct Choice:
+    int64_t d
+    double price             # of the steps to come
+    double first             # of this one, with the projection of the points
+    double survivors         # with all directions
 
 
-cdef void choose_directions(Screen *e, const Directions *f, const Step *s, Poll *p) noexcept nogil:
-    """As many as make steps cheapest. Later steps leave about a sixth of a fresh one's survivors."""
-    cdef int64_t d = min(f.d, 8), best = d
-    cdef double price, survivors, first = 0, least = INFINITY
+cdef double price_of(const Screen *e, const Look *look, double later) noexcept nogil:
+    return scores_price(e, look.scored) + pair_price(e.sweep.rows.n) * look.survivors * later
+
+
+cdef void choose_directions(Screen *e, const Step *s, int64_t d, Choice *best, Poll *p) noexcept nogil:
+    """As many as make steps cheapest, from d on. Later steps leave about a sixth of a fresh one's survivors."""
+    cdef int64_t most = e.found.d, moving = -1 if s.before == NULL else measure_moves(e, s, s.before)
+    cdef double n = e.sweep.rows.n, projecting, price
+    cdef Look look
+    d = min(most, d)
     while not p.stopped:
-        use_directions(e, f, d)
-        if <double>d / e.sweep.rows.n > least:
+        use_directions(e, d)
+        if d / n > best.price:
             break
-        survivors = try_directions(e, s, p)
-        price = price_of(e, LATER * survivors if s.fresh else survivors) + <double>d / s.K / STEPS
-        if price < least:
-            least = price
-            best = d
-            first = price_of(e, survivors) + <double>(d + 4) / e.sweep.rows.n
-        if d == f.d:
+        look_at_step(e, s, moving, &look, p)
+        projecting = <double>d / s.K
+        price = price_of(e, &look, LATER if s.fresh else 1) + projecting / STEPS
+        best.survivors = look.survivors
+        if price < best.price:
+            best.d, best.price, best.first = d, price, price_of(e, &look, 1) + projecting
+        if d == most:
             break
-        d = min(f.d, d + 8 if d < 32 else d * 3 // 2)
-    use_directions(e, f, best)
-    e.chosen_again = e.chosen_again or not s.fresh
-    e.engine.gives_up = e.watchful and least > (0.8 if s.fresh else 1.4)
-    e.first_in_full = first > 1
+        d = min(most, d + 8 if d < 32 else d * 3 // 2)
+    use_directions(e, min(best.d, most))
 
 
-cdef bint is_flat(const Directions *found, int64_t n) noexcept nogil:
-    """Whether no few directions hold more than those of noise would, whose largest variance in a sample is
-    (1 + sqrt(n / count))^2 times the mean one (V. Marchenko and L. Pastur, 1967)."""
-    cdef double edge = 1 + sqrt(<double>n / found.count)
-    return found.share < 2 * edge * edge * found.d / n
+cdef int find_more(Screen *e, const Step *s, Choice *best, Poll *p) noexcept nogil:
+    """Further directions where the first ones leave the matter open. Nonzero where there is no memory."""
+    cdef const Rows *rows = e.sweep.rows
+    cdef int64_t d = e.found.d
+    if d == rows.n or best.survivors < OPEN and best.d < d:
+        return 0
+    if best.survivors <= HOPELESS or not e.watchful:
+        directions_close(&e.found)
+        if directions_find(&e.found, rows, e.origin, MOST_DIRECTIONS, e.n_desks, p):
+            return 1
+        choose_directions(e, s, d * 3 // 2, best, p)
+    elif not s.fresh and rows.n <= MOST_DIRECTIONS:
+        directions_close(&e.found)
+        if directions_all(&e.found, rows):
+            return 1
+        choose_directions(e, s, rows.n, best, p)
+    return 0
 
 
-cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
-    """Everything that is made once; nonzero where it was not."""
-    cdef Directions found
+cdef int find_first(Screen *e, const Step *s, Poll *p) noexcept nogil:
     cdef const Rows *rows = e.sweep.rows
     cdef int64_t l
     find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, e.origin)
     for l in range(wide_stride(rows.n)):
         e.origin_wide[l] = get(e.origin, l, rows.kernels.itemsize) if l < rows.n else 0
-    if e.watchful and rows.n > MOST_DIRECTIONS:
-        if directions_find(&found, rows, e.origin, FEW_DIRECTIONS, e.n_desks, p):
-            return 1
-        e.engine.gives_up = is_flat(&found, rows.n)
-        directions_close(&found)
-        if p.stopped or e.engine.gives_up:
-            return 1
-    if directions_find(&found, rows, e.origin, MOST_DIRECTIONS, e.n_desks, p):
+    return directions_find(&e.found, rows, e.origin, FEW_FEATURES if rows.n <= FEW_FEATURES else FEW_DIRECTIONS,
+                           e.n_desks, p)
+
+
+cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
+    """Find directions and project the points on them, unless this step is better made in full; nonzero where screening
+    is not to go on."""
+    cdef Choice best
+    best.d, best.price, best.first, best.survivors = 0, INFINITY, INFINITY, 1
+    if e.found.vectors == NULL and find_first(e, s, p):
         return 1
-    choose_directions(e, &found, s, p)
-    directions_close(&found)
-    if p.stopped or e.engine.gives_up or project_points(e, p) or p.stopped:
+    choose_directions(e, s, 8, &best, p)
+    if p.stopped or find_more(e, s, &best, p) or p.stopped:
         return 1
-    e.ready = True
-    return 0
+    e.engine.gives_up = e.watchful and best.price > 1 - (LEAST_PROMISE if s.fresh else LEAST_GAIN)
+    if e.engine.gives_up:
+        return 1
+    if s.fresh:
+        e.first_in_full = best.first > 1
+        if e.first_in_full:
+            return 0
+    e.chosen_again = e.chosen_again or not s.fresh
+    e.ready = not project_points(e, p) and not p.stopped
+    return not e.ready
 
 
 # ---- after each step -------------------------------------------------------------------------
@@ -149,10 +236,12 @@ cdef void judge_step(Screen *e, const Step *s, double computed) noexcept nogil:
     """Look at the step that was made, whether to go on like this."""
     cdef double waived = 0
     cdef int64_t i
+    if e.in_full:
+        return
     for i in range(e.sweep.partials):
         waived += e.sweep.parts[i].waived
     e.waived = waived / tiles_of(e.sweep.rows, e.sweep.rows.m)
-    if s.fresh or step_price(e, s, computed) <= (1 if e.knows else 1.8):
+    if s.fresh or step_price(e, s, computed) <= (1 + LEAST_GAIN if e.knows else 1.8):
         return
     if e.chosen_again:
         e.engine.gives_up = e.watchful
