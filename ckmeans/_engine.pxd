@@ -40,7 +40,8 @@ cdef struct Engine:
     int64_t bytes
     bint always_rough        # no step of it adds up row by row, `exact` or not
     bint any_K               # a step may have fewer centroids than it was opened for
-    bint gives_up            # it does not pay here: the dense engine is to take over
+    bint gives_up            # it does not pay here: the dense engine is to take over,
+    bint for_good            # and need not ask again where fewer labels change
 
 
 # The points, equal ones made one where that was found to pay.

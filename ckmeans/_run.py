@@ -55,7 +55,7 @@ def screening_may_pay(X: Any, K: int) -> bool:
         n >= 8
         and m >= 4096
         and K >= 16
-        and m * K >= 1.5e6
+        and m * K >= 1e6
         and projected <= max(X.size * X.dtype.itemsize // 2, 256 << 20)
     )
 

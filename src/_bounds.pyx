@@ -15,6 +15,7 @@ from ckmeans._directions cimport get, put
 from ckmeans._engine cimport Step
 from ckmeans._points cimport Rows
 from ckmeans._projection cimport Desk, Move, Screen, gather, set_bounds
+from ckmeans._runtime cimport lowest_bit
 
 cdef int64_t ASKED = 1024          # points that are asked how many centroids to call active
 
@@ -158,8 +159,10 @@ cdef void watch_tile(Screen *e, const Step *s, Desk *desk, int64_t first, int64_
         hits = X.kernels.screen(gather(e, desk, first), &e.active, desk.bounds, desk.hits, desk.least)
         for i in range(hits):
             points = desk.hits[i].points
-            for p in range(desk.count):
-                if points >> p & 1 and desk.label[p] != e.active_k[desk.hits[i].k]:
+            while points:
+                p = lowest_bit(points)
+                points &= points - 1
+                if desk.label[p] != e.active_k[desk.hits[i].k]:
                     reached |= <uint32_t>1 << p
     for p in range(desk.count):
         if reached >> p & 1:

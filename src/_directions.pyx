@@ -14,8 +14,9 @@ from ckmeans._points cimport Rows, read_row
 from ckmeans._random cimport Stream, next_unit, stream_of
 from ckmeans._runtime cimport Poll, allocate, panel, poll, release, threads_for
 
-cdef int64_t SAMPLE = 1024   # rows from which the directions come,
-cdef int64_t MORE = 8        # and so many more for each direction
+cdef int64_t SAMPLE = 512    # rows from which the directions come, at least,
+cdef int64_t MORE = 4        # and so many more for each direction; twice as many where there are
+cdef int64_t MANY = 16       # times as many
 cdef int64_t SURE = 32       # directions that are looked for however few features there are
 cdef int ROUNDS = 3
 
@@ -224,7 +225,8 @@ cdef int directions_find(Directions *found, const Rows *rows, const void *origin
     f.origin = origin
     f.n_threads = n_threads
     f.d = how_many(rows, most)
-    f.count = min(rows.m, SAMPLE + MORE * f.d)
+    f.count = SAMPLE + MORE * f.d
+    f.count = min(rows.m, max(f.count, min(2 * f.count, rows.m // MANY)))
     cdef char *memory = <char *>allocate(draft_layout(&f, NULL))
     if memory == NULL:
         return 1

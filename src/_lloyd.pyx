@@ -102,7 +102,7 @@ cdef struct Fit:
     Prepared *prepared       # shared by all fits
     Engine *engine
     int64_t engine_K         # the number of centroids it was opened for
-    int64_t fell_back        # labels that changed when screening was found not to pay in this restart
+    int64_t fell_back        # labels that changed when screening was found not to pay in this restart; -1: it never will
     bint exactly             # so little is gained that every digit of the distortion counts
     int n_threads
     Seeding *seeding
@@ -255,7 +255,9 @@ cdef void widen(Fit *f) noexcept nogil:
 cdef int fall_back(Fit *f) noexcept nogil:
     """Let the dense engine go on, which gives the same labels; nonzero: no memory."""
     f.kind = &KINDS[0]
-    if not f.step.fresh:
+    if f.engine.for_good:
+        f.fell_back = -1
+    elif not f.step.fresh:
         f.fell_back = f.step.changed
     return open_engine(f, f.run.K)
 

@@ -59,25 +59,42 @@ cdef void set_margins(Screen *e, double defect) noexcept nogil:
     g.least = 32 * (n + 16) * (1.5e-45 if rows.kernels.itemsize == 4 else 5e-324)
 
 
+ctypedef fused real:
+    float
+    double
+
+
+cdef void add_squares(const real *products, int64_t d, int64_t tile, double *sums) noexcept nogil:
+    """Of each point's projections, in their order."""
+    cdef int64_t i, j
+    cdef double z
+    memset(sums, 0, tile * sizeof(double))
+    for j in range(d):
+        for i in range(tile):
+            z = products[j * tile + i]
+            sums[i] += z * z
+
+
 cdef uint64_t project_tile(Screen *e, Desk *desk, const void *rows, int64_t stride, int64_t count, void *products,
                            double *squares) noexcept nogil:
     """Projections and R of one tile's points (a tile of d + 1 features), and their |y|^2."""
     cdef const Rows *X = e.sweep.rows
-    cdef int64_t tile = X.kernels.tile, j, i
+    cdef int64_t tile = X.kernels.tile, i
     cdef int item = X.kernels.itemsize
-    cdef double left, z
+    cdef double left
+    cdef double inside[64]
     cdef uint64_t most = X.kernels.pack(rows, stride, count, X.n, e.origin, desk.tile)
     if e.d > 0:
         X.kernels.project(desk.tile, 1, &e.directions, e.d + 1, products)
     X.kernels.distances(rows, stride, count, X.n, e.zero_labels, e.origin_wide, squares)
+    if item == 4:
+        add_squares(<const float *>products, e.d, tile, inside)
+    else:
+        add_squares(<const double *>products, e.d, tile, inside)
     for i in range(tile):
         left = 0
         if i < count:
-            left = squares[i]
-            for j in range(e.d):
-                z = get(products, j * tile + i, item)
-                left -= z * z
-            left = (left if left > 0 else 0) + e.margins.residual * squares[i]
+            left = max(squares[i] - inside[i], 0) + e.margins.residual * squares[i]
             left = sqrt(left) * (1 + e.margins.store)
         put(products, e.d * tile + i, item, left)
     return most

@@ -20,7 +20,7 @@ from ckmeans._projection cimport (
     MOST_DIRECTIONS, Desk, Move, Screen, gather, guess, measure_own, prepare_in_full, prepare_projections, set_bounds,
     side_by_side,
 )
-from ckmeans._runtime cimport Poll, allocate, hit, release, wide_stride
+from ckmeans._runtime cimport Poll, allocate, hit, lowest_bit, release, wide_stride
 from ckmeans._sweep cimport (
     LARGEST_BLOCK, Part, piece_rows, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step,
 )
@@ -226,18 +226,13 @@ cdef int64_t list_pairs(Screen *e, Desk *desk, int64_t hits) noexcept nogil:
         points = desk.hits[i].points
         if at + desk.count > e.pairs:
             return -1
-        p = 0
         while points:
-            while not points & 1:
-                points >>= 1
-                p += 1
-            if desk.label[p] != desk.hits[i].k:
-                desk.point[at] = <int32_t>p
-                desk.row[at] = desk.at[p]
-                desk.k[at] = desk.hits[i].k
-                at += 1
-            points >>= 1
-            p += 1
+            p = lowest_bit(points)
+            points &= points - 1
+            desk.point[at] = <int32_t>p
+            desk.row[at] = desk.at[p]
+            desk.k[at] = desk.hits[i].k
+            at += desk.label[p] != desk.hits[i].k  # else the next one takes this place
     return at
 
 

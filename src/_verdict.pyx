@@ -10,7 +10,7 @@ from ckmeans._projection cimport (
     MOST_DIRECTIONS, Desk, Screen, guess, measure_own, prepare_projections, project_points, project_tile,
     set_bounds, use_directions,
 )
-from ckmeans._runtime cimport Poll, poll, release, wide_stride
+from ckmeans._runtime cimport Poll, lowest_bit, poll, release, wide_stride
 from ckmeans._shift cimport find_shift
 
 cdef int64_t FEW_DIRECTIONS = 32   # are looked for first,
@@ -19,7 +19,8 @@ cdef double HANDLING = 2600        # multiply-adds of the dense kernel for as lo
 cdef double STEPS = 10             # over which the projection of the points is to pay
 cdef double LATER = 0.15           # survivors of later steps, for one of the first
 cdef double OPEN = 0.3             # survivors from which on more directions are looked for,
-cdef double HOPELESS = 0.95        # and no more
+cdef double HOPELESS = 0.9         # and no more
+cdef double UNLEARNED = 0.5        # survivors of a later step that are too many for ever
 cdef double LEAST_GAIN = 0.05      # for which it is worth while
 cdef double LEAST_PROMISE = 0.2    # the same, of a guess
 
@@ -89,11 +90,10 @@ cdef void look_at_tile(Screen *e, const Step *s, Desk *desk, int64_t first, int6
     for j in range(X.kernels.screen(desk.products, &e.screened, desk.bounds, desk.hits, desk.least)):
         points = desk.hits[j].points
         while points:
-            pairs += 1
+            p = lowest_bit(points)
             points &= points - 1
-        points = desk.hits[j].points
-        for p in range(count):
-            if points >> p & 1 and desk.label[p] != desk.hits[j].k:
+            pairs += 1
+            if desk.label[p] != desk.hits[j].k:
                 others |= <uint32_t>1 << p
     for j in range(count):
         if not others >> j & 1:
@@ -210,6 +210,8 @@ cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
         return 1
     e.engine.gives_up = e.watchful and best.price > 1 - (LEAST_PROMISE if s.fresh else LEAST_GAIN)
     if e.engine.gives_up:
+        # With so many survivors little is learned of distances, and so carried on.
+        e.engine.for_good = e.sweep.rows.n > MOST_DIRECTIONS and best.survivors > (HOPELESS if s.fresh else UNLEARNED)
         return 1
     if s.fresh:
         e.first_in_full = best.first > 1
