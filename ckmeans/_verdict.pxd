@@ -15,4 +15,4 @@ cdef void judge_step(Screen *e, const Step *s, double computed) noexcept nogil
 
 cdef inline double pair_price(int64_t n) noexcept nogil:
     """A distance by itself takes longer than one among many: it is found in a list, and added up across lanes."""
-    return 5 + 900.0 / n
+    return 6 + 400.0 / n

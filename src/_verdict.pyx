@@ -15,12 +15,14 @@ from ckmeans._shift cimport find_shift
 
 cdef int64_t FEW_DIRECTIONS = 32   # are looked for first,
 cdef int64_t FEW_FEATURES = 64     # or all of so many features
-cdef double HANDLING = 2600        # multiply-adds of the dense kernel for as long as a point is handled
+cdef double HANDLING = 2100        # multiply-adds of the dense kernel for as long as a point is handled
+cdef double GATHERED = 1.25         # a pair of points that do not lie side by side costs more by this
 cdef double STEPS = 10             # over which the projection of the points is to pay
 cdef double LATER = 0.15           # survivors of later steps, for one of the first
 cdef double OPEN = 0.3             # survivors from which on more directions are looked for,
 cdef double HOPELESS = 0.9         # and no more
 cdef double UNLEARNED = 0.5        # survivors of a later step that are too many for ever
+cdef double CERTAIN = 0.7         # price of a first step up to which it is screened: the next one shows better what pays
 cdef double LEAST_GAIN = 0.05      # for which it is worth while
 cdef double LEAST_PROMISE = 0.2    # the same, of a guess
 
@@ -45,7 +47,7 @@ cdef double step_price(const Screen *e, const Step *s, double computed) noexcept
         waived += e.sweep.parts[i].waived * tile
     computed = max(computed - open_ - waived * s.K, 0) / s.K
     open_ = open_ / m
-    return scores_price(e, open_ + (1 - open_) * active) + (pair_price(e.sweep.rows.n) * computed + waived) / m
+    return scores_price(e, open_ + (1 - open_) * GATHERED * active) + (pair_price(e.sweep.rows.n) * computed + waived) / m
 
 
 # ---- a look at a few points ------------------------------------------------------------------
@@ -214,7 +216,7 @@ cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
         e.engine.for_good = e.sweep.rows.n > MOST_DIRECTIONS and best.survivors > (HOPELESS if s.fresh else UNLEARNED)
         return 1
     if s.fresh:
-        e.first_in_full = best.first > 1
+        e.first_in_full = best.first > CERTAIN
         if e.first_in_full:
             return 0
     e.chosen_again = e.chosen_again or not s.fresh
