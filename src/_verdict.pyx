@@ -3,7 +3,9 @@ from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from ckmeans._bounds cimport TRIED_ACTIVE, active_to_try, measure_moves, square_of_least
-from ckmeans._directions cimport directions_all, directions_close, directions_find, get, put, tiles_of
+from ckmeans._directions cimport (
+    Directions, directions_all, directions_close, directions_find, get, put, tiles_of,
+)
 from ckmeans._engine cimport Step
 from ckmeans._points cimport Rows, read_rows
 from ckmeans._projection cimport (
@@ -13,8 +15,7 @@ from ckmeans._projection cimport (
 from ckmeans._runtime cimport Poll, lowest_bit, poll, release, wide_stride
 from ckmeans._shift cimport find_shift
 
-cdef int64_t FEW_DIRECTIONS = 32   # are looked for first,
-cdef int64_t FEW_FEATURES = 64     # or all of so many features
+cdef int64_t FEW_DIRECTIONS = 32   # are looked for first
 cdef double HANDLING = 2100        # multiply-adds of the dense kernel for as long as a point is handled
 cdef double GATHERED = 1.25         # a pair of points that do not lie side by side costs more by this
 cdef double STEPS = 10             # over which the projection of the points is to pay
@@ -171,22 +172,36 @@ cdef void choose_directions(Screen *e, const Step *s, int64_t d, Choice *best, P
     use_directions(e, min(best.d, most))
 
 
+cdef int try_all(Screen *e, const Step *s, Choice *best, Poll *p) noexcept nogil:
+    """The features themselves as directions: nothing is left out, and nothing to be looked for."""
+    cdef Directions found = e.found
+    if directions_all(&e.found, e.sweep.rows):
+        e.found = found
+        return 1
+    choose_directions(e, s, e.found.d, best, p)
+    if best.d == e.found.d:
+        directions_close(&found)
+    else:
+        directions_close(&e.found)
+        e.found = found
+        use_directions(e, best.d)
+    return 0
+
+
 cdef int find_more(Screen *e, const Step *s, Choice *best, Poll *p) noexcept nogil:
     """Further directions where the first ones leave the matter open. Nonzero where there is no memory."""
     cdef const Rows *rows = e.sweep.rows
     cdef int64_t d = e.found.d
-    if d == rows.n or best.survivors < OPEN and best.d < d:
+    if d != FEW_DIRECTIONS or d == rows.n or best.survivors < OPEN and best.d < d:
         return 0
-    if best.survivors <= HOPELESS or not e.watchful:
-        directions_close(&e.found)
-        if directions_find(&e.found, rows, e.origin, MOST_DIRECTIONS, e.n_desks, p):
-            return 1
-        choose_directions(e, s, d * 3 // 2, best, p)
-    elif not s.fresh and rows.n <= MOST_DIRECTIONS:
-        directions_close(&e.found)
-        if directions_all(&e.found, rows):
-            return 1
-        choose_directions(e, s, rows.n, best, p)
+    if rows.n <= MOST_DIRECTIONS:
+        return 0 if s.fresh else try_all(e, s, best, p)
+    if e.watchful and best.survivors > HOPELESS:
+        return 0
+    directions_close(&e.found)
+    if directions_find(&e.found, rows, e.origin, MOST_DIRECTIONS, e.n_desks, p):
+        return 1
+    choose_directions(e, s, d * 3 // 2, best, p)
     return 0
 
 
@@ -196,8 +211,7 @@ cdef int find_first(Screen *e, const Step *s, Poll *p) noexcept nogil:
     find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, e.origin)
     for l in range(wide_stride(rows.n)):
         e.origin_wide[l] = get(e.origin, l, rows.kernels.itemsize) if l < rows.n else 0
-    return directions_find(&e.found, rows, e.origin, FEW_FEATURES if rows.n <= FEW_FEATURES else FEW_DIRECTIONS,
-                           e.n_desks, p)
+    return directions_find(&e.found, rows, e.origin, FEW_DIRECTIONS, e.n_desks, p)
 
 
 cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
