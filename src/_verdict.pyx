@@ -22,10 +22,9 @@ cdef double STEPS = 10             # over which the projection of the points is 
 cdef double LATER = 0.15           # survivors of later steps, for one of the first
 cdef double OPEN = 0.3             # survivors from which on more directions are looked for,
 cdef double HOPELESS = 0.9         # and no more
-cdef double UNLEARNED = 0.5        # survivors of a later step that are too many for ever
+cdef double UNLEARNED = 0.5        # survivors that are too many for ever
 cdef double CERTAIN = 0.7         # price of a first step up to which it is screened: the next one shows better what pays
 cdef double LEAST_GAIN = 0.05      # for which it is worth while
-cdef double LEAST_PROMISE = 0.2    # the same, of a guess
 
 cdef enum:
     TRIED = 256              # points with which the number of directions is chosen
@@ -195,7 +194,7 @@ cdef int find_more(Screen *e, const Step *s, Choice *best, Poll *p) noexcept nog
     if d != FEW_DIRECTIONS or d == rows.n or best.survivors < OPEN and best.d < d:
         return 0
     if rows.n <= MOST_DIRECTIONS:
-        return 0 if s.fresh else try_all(e, s, best, p)
+        return try_all(e, s, best, p)
     if e.watchful and best.survivors > HOPELESS:
         return 0
     directions_close(&e.found)
@@ -222,17 +221,17 @@ cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
     if e.found.vectors == NULL and find_first(e, s, p):
         return 1
     choose_directions(e, s, 8, &best, p)
-    if p.stopped or find_more(e, s, &best, p) or p.stopped:
-        return 1
-    e.engine.gives_up = e.watchful and best.price > 1 - (LEAST_PROMISE if s.fresh else LEAST_GAIN)
-    if e.engine.gives_up:
-        # With so many survivors little is learned of distances, and so carried on.
-        e.engine.for_good = e.sweep.rows.n > MOST_DIRECTIONS and best.survivors > (HOPELESS if s.fresh else UNLEARNED)
-        return 1
     if s.fresh:
         e.first_in_full = best.first > CERTAIN
-        if e.first_in_full:
-            return 0
+        if e.first_in_full or p.stopped:
+            return p.stopped
+    elif p.stopped or find_more(e, s, &best, p) or p.stopped:
+        return 1
+    elif e.watchful and best.price > 1 - LEAST_GAIN:
+        e.engine.gives_up = True
+        # With so many survivors little is learned of distances, and so carried on.
+        e.engine.for_good = e.sweep.rows.n > MOST_DIRECTIONS and best.survivors > UNLEARNED
+        return 1
     e.chosen_again = e.chosen_again or not s.fresh
     e.ready = not project_points(e, p) and not p.stopped
     return not e.ready
