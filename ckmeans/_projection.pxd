@@ -66,7 +66,8 @@ cdef struct Screen:
     int32_t *zero_labels
     int32_t *everyone        # 0 .. K - 1
     # Decisions: see _verdict.
-    bint watchful
+    bint watchful            # it screens where that pays alone
+    double patience          # as few are to change before the next look whether it pays; < 0: there is none
     bint ready               # the points are projected
     bint chosen_again        # the number of directions
     bint first_in_full       # a first step by screening would take longer

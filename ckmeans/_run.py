@@ -68,6 +68,8 @@ def _ordering_pays(X: Any, K: int, n_init: int) -> bool:
         least_K = 2 if X.dtype == np.uint8 else 16
         if K * min(n_init, 4) >= least_K:
             return True
+    if n >= 4 and m < 8 * K:  # the smallest boxes lie in several clusters
+        return False
     alone, shared = _CELLS_FROM[n]
     least = shared if n_init >= 4 and m >= 1 << 14 else alone
     return m * max(K, 6) ** 2 >= least  # dense is no faster with fewer centroids than 6

@@ -106,7 +106,7 @@ cdef Engine *cells_open(const Rows *rows, Prepared *prepared, int64_t K, int n_t
     draft.engine.finish = cells_finish
     draft.engine.close = cells_close
     draft.engine.room = b.leaves * LEAF + b.nodes
-    draft.engine.any_K = draft.engine.gives_up = False
+    draft.engine.any_K = draft.engine.plain = False
     draft.engine.always_rough = True  # sums of boxes
     draft.rows, draft.boxes, draft.K = rows, b, K
     draft.chunk_level = 0

@@ -53,7 +53,6 @@ KINDS[4] = Kind(NULL, watchful_open)
 cdef int64_t SCAN_ROWS = 512           # rows between two looks at signals
 cdef int64_t SHARED_WORK = 1 << 31     # multiply-adds of a step up to which restarts are shared out
 cdef double SETTLING = 0.05            # part of the labels that change, from which the dense engine hands over
-cdef double AGAIN = 0.5                # of the labels that changed when it was found not to pay: ask again
 cdef double SMALL_GAIN = 1e-9           # of the distortion: far above what carried sums lose
 cdef int WAKEFUL_LOOKS = 10_000         # of a thread that waits for the others, before it takes naps
 cdef size_t SHARED_BYTES = 256 << 20   # memory that shared restarts may take
@@ -102,7 +101,6 @@ cdef struct Fit:
     Prepared *prepared       # shared by all fits
     Engine *engine
     int64_t engine_K         # the number of centroids it was opened for
-    int64_t fell_back        # labels that changed when screening was found not to pay in this restart; -1: it never will
     bint exactly             # so little is gained that every digit of the distortion counts
     int n_threads
     Seeding *seeding
@@ -252,32 +250,10 @@ cdef void widen(Fit *f) noexcept nogil:
             f.wide[k * stride + l] = 0
 
 
-cdef int fall_back(Fit *f) noexcept nogil:
-    """Let the dense engine go on, which gives the same labels; nonzero: no memory."""
-    f.kind = &KINDS[0]
-    if f.engine.for_good:
-        f.fell_back = -1
-    elif not f.step.fresh:
-        f.fell_back = f.step.changed
-    return open_engine(f, f.run.K)
-
-
 cdef bint settling(const Fit *f) noexcept nogil:
     """Whether so few labels change that what is known of them may save most of the steps to come."""
     return (f.options.late and f.kind == &KINDS[0] and not f.step.fresh
-            and f.step.changed <= min(SETTLING * f.rows.m, AGAIN * f.fell_back)
-            and f.run.n_iter + 4 <= f.options.max_iter)
-
-
-cdef int do_step(Fit *f, Poll *p) noexcept nogil:
-    """A step by whichever engine pays; nonzero where it was not done."""
-    if f.engine.gives_up and fall_back(f):
-        return 1
-    if not f.engine.step(f.engine, &f.step, p):
-        return 0
-    if p.stopped or not f.engine.gives_up or fall_back(f):
-        return 1
-    return f.engine.step(f.engine, &f.step, p)
+            and f.step.changed <= SETTLING * f.rows.m and f.run.n_iter + 4 <= f.options.max_iter)
 
 
 cdef int assign(Fit *f, Poll *p) noexcept nogil:
@@ -292,7 +268,7 @@ cdef int assign(Fit *f, Poll *p) noexcept nogil:
     f.step.before = NULL if f.step.fresh or f.run.K != f.K_before else f.before
     f.step.counts = f.run.counts
     f.step.exact = f.exactly or f.options.shareable or f.run.n_iter + 1 >= f.options.max_iter
-    if do_step(f, p):
+    if f.engine.step(f.engine, &f.step, p):
         return INTERRUPTED if p.stopped else NO_MEMORY
     f.step.fresh = False
     f.run.distortion = f.step.square / f.rows.total_weight
@@ -508,7 +484,6 @@ cdef int begin(Fit *f, int64_t restart, Poll *p) noexcept nogil:
     f.run.n_iter = 0
     f.step.fresh = True
     f.exactly = False
-    f.fell_back = f.rows.m
     if f.first == &KINDS[0] and f.kind != f.first:
         f.kind = f.first
         if open_engine(f, f.options.K):
@@ -863,8 +838,8 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
         uint64_t seed, int n_threads, callback, beat, bint keep_path):
     """All restarts; the best one as a dict, with every restart's distortion.
 
-    `algorithm`: its place in ALGORITHMS; `watchful`: the dense engine may take over from it; `late`: that one may
-    hand over to screening.
+    `algorithm`: its place in ALGORITHMS; `watchful`: screening where it pays alone; `late`: the dense engine may
+    hand over to that.
     `start(restart)` gives a C-contiguous (K, n) array of the computing dtype (`start_anywhere`: to any
     thread, in any order); None: seed with `trials` candidates a centre, 0 for random examples.
     `beat(done)` is called now and then.
@@ -912,5 +887,5 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
     result["stats"] = stats_of(fits, points)
     if f.best.rough:
         add_up_rows(f, result, n_threads, watch)
-    result["algorithm"] = ALGORITHMS[2 if f.kind == &KINDS[4] else f.kind - &KINDS[0]]
+    result["algorithm"] = "dense" if f.engine.plain else ALGORITHMS[2 if f.kind == &KINDS[4] else f.kind - &KINDS[0]]
     return result

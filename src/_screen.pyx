@@ -24,7 +24,7 @@ from ckmeans._runtime cimport Poll, allocate, hit, lowest_bit, release, wide_str
 from ckmeans._sweep cimport (
     LARGEST_BLOCK, Part, piece_rows, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step,
 )
-from ckmeans._verdict cimport judge_step, pair_price, prepare
+from ckmeans._verdict cimport judge_step, may_look, pair_price, prepare
 
 cdef int64_t SUBSET = 32           # centroids that are packed together to settle a tile
 cdef int64_t PAIRS = 1 << 16       # most pairs of a tile that are computed one by one
@@ -120,6 +120,8 @@ cdef Engine *open_any(const Rows *rows, int64_t K, int n_threads, bint watchful)
     draft.K = K
     draft.watchful = watchful
     draft.first_in_full = True
+    draft.engine.plain = watchful
+    draft.patience = rows.m
     draft.pairs = min(<int64_t>(rows.kernels.tile * K * 2 / pair_price(rows.n)), PAIRS) + rows.kernels.tile
     draft.full.n = draft.directions.n = rows.n
     draft.n_desks = n_threads
@@ -438,7 +440,7 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     cdef const Rows *rows = e.sweep.rows
     cdef double computed = 0
     cdef int64_t i
-    if s.score and not e.ready and prepare(e, s, p):
+    if s.score and not e.ready and may_look(e, s) and prepare(e, s, p):
         return 1
     if s.K != e.sweep.K:
         sweep_close(&e.sweep)

@@ -1,4 +1,4 @@
-"""Whether screening pays: what steps cost, on how many directions, and when to give up."""
+"""Whether screening pays: what steps cost, on how many directions, and from when on."""
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
@@ -23,7 +23,9 @@ cdef double LATER = 0.15           # survivors of later steps, for one of the fi
 cdef double OPEN = 0.3             # survivors from which on more directions are looked for,
 cdef double HOPELESS = 0.9         # and no more
 cdef double UNLEARNED = 0.5        # survivors that are too many for ever
-cdef double CERTAIN = 0.7         # price of a first step up to which it is screened: the next one shows better what pays
+cdef double CERTAIN = 0.7          # price of a first step up to which it is screened: the next one tells more
+cdef double SETTLED = 0.05         # part of the labels that change, from which what is known of points may pay,
+cdef double AGAIN = 0.5            # or of those that changed when it did not
 cdef double LEAST_GAIN = 0.05      # for which it is worth while
 
 cdef enum:
@@ -47,7 +49,8 @@ cdef double step_price(const Screen *e, const Step *s, double computed) noexcept
         waived += e.sweep.parts[i].waived * tile
     computed = max(computed - open_ - waived * s.K, 0) / s.K
     open_ = open_ / m
-    return scores_price(e, open_ + (1 - open_) * GATHERED * active) + (pair_price(e.sweep.rows.n) * computed + waived) / m
+    return (scores_price(e, open_ + (1 - open_) * GATHERED * active)
+            + (pair_price(e.sweep.rows.n) * computed + waived) / m)
 
 
 # ---- a look at a few points ------------------------------------------------------------------
@@ -213,40 +216,50 @@ cdef int find_first(Screen *e, const Step *s, Poll *p) noexcept nogil:
     return directions_find(&e.found, rows, e.origin, FEW_DIRECTIONS, e.n_desks, p)
 
 
+cdef bint may_look(const Screen *e, const Step *s) noexcept nogil:
+    return not e.watchful or e.patience >= 0 and (s.fresh or s.changed <= e.patience)
+
+
+cdef void wait(Screen *e, const Step *s, bint hopeless) noexcept nogil:
+    """Compute every pair until few enough labels change. Where most pairs survive, little is learned of distances that
+    may be carried on."""
+    e.patience = -1 if hopeless else min(AGAIN * s.changed, SETTLED * e.sweep.rows.m)
+
+
 cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
-    """Find directions and project the points on them, unless this step is better made in full; nonzero where screening
-    is not to go on."""
+    """Find directions and project the points on them, unless this step is better made in full; nonzero where there is
+    no memory, or it was interrupted."""
     cdef Choice best
+    cdef int64_t n = e.sweep.rows.n
     best.d, best.price, best.first, best.survivors = 0, INFINITY, INFINITY, 1
     if e.found.vectors == NULL and find_first(e, s, p):
         return 1
-    choose_directions(e, s, 8, &best, p)
+    choose_directions(e, s, n if FEW_DIRECTIONS < e.found.d == n else 8, &best, p)
     if s.fresh:
+        e.patience = e.sweep.rows.m
         e.first_in_full = best.first > CERTAIN
         if e.first_in_full or p.stopped:
             return p.stopped
     elif p.stopped or find_more(e, s, &best, p) or p.stopped:
         return 1
     elif e.watchful and best.price > 1 - LEAST_GAIN:
-        e.engine.gives_up = True
-        # With so many survivors little is learned of distances, and so carried on.
-        e.engine.for_good = e.sweep.rows.n > MOST_DIRECTIONS and best.survivors > UNLEARNED
-        return 1
+        wait(e, s, n > MOST_DIRECTIONS and best.survivors > UNLEARNED)
+        return 0
     e.chosen_again = e.chosen_again or not s.fresh
     e.ready = not project_points(e, p) and not p.stopped
+    e.engine.plain = e.engine.plain and not e.ready
     return not e.ready
 
 
 # ---- after each step -------------------------------------------------------------------------
 
 cdef void forget(Screen *e) noexcept nogil:
-    """Choose the number of directions again: by what the labels are by now."""
+    """The projections do not pay."""
     release(e.points)
     e.points = NULL
     e.known = NULL
     e.engine.bytes -= e.points_bytes
     e.ready = False
-    e.chosen_again = True
 
 
 cdef void judge_step(Screen *e, const Step *s, double computed) noexcept nogil:
@@ -260,7 +273,10 @@ cdef void judge_step(Screen *e, const Step *s, double computed) noexcept nogil:
     e.waived = waived / tiles_of(e.sweep.rows, e.sweep.rows.m)
     if s.fresh or step_price(e, s, computed) <= (1 + LEAST_GAIN if e.knows else 1.8):
         return
-    if e.chosen_again:
-        e.engine.gives_up = e.watchful
-    else:
+    if not e.chosen_again:
         forget(e)
+        e.patience = e.sweep.rows.m
+        e.chosen_again = True
+    elif e.watchful:
+        forget(e)
+        wait(e, s, False)
