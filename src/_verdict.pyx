@@ -170,7 +170,7 @@ cdef void choose_directions(Screen *e, const Step *s, int64_t d, Choice *best, P
             best.d, best.price, best.first = d, price, price_of(e, &look, 1) + projecting
         if d == most:
             break
-        d = min(most, d + 8 if d < 32 else d * 3 // 2)
+        d = min(most, d + 8 if d < 32 else d * 4 // 3)
     use_directions(e, min(best.d, most))
 
 
@@ -203,7 +203,7 @@ cdef int find_more(Screen *e, const Step *s, Choice *best, Poll *p) noexcept nog
     directions_close(&e.found)
     if directions_find(&e.found, rows, e.origin, MOST_DIRECTIONS, e.n_desks, p):
         return 1
-    choose_directions(e, s, d * 3 // 2, best, p)
+    choose_directions(e, s, d * 4 // 3, best, p)
     return 0
 
 
