@@ -42,7 +42,7 @@ OPENMP = {
 C_SOURCES = {"_runtime": ["dispatch", "threads"], "_points": ["source"]}
 MODULES = [
     "_runtime", "_points", "_collapse", "_store", "_boxes", "_sweep", "_dense", "_cells", "_directions",
-    "_screen", "_sparse", "_seed", "_step", "_lloyd",
+    "_projection", "_bounds", "_verdict", "_screen", "_sparse", "_seed", "_step", "_lloyd",
 ]  # fmt: skip
 # Cython's own code for memoryviews, which each module would hold otherwise (60 kB).
 SHARED = "_cyutility"

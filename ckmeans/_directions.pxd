@@ -7,16 +7,15 @@ from ckmeans._runtime cimport Poll
 
 cdef struct Directions:
     int64_t d
-    int64_t count            # rows of the sample
-    double share             # of the sample's squares that lies in these directions
-    void *vectors            # (d, n) in the computing dtype
+    void *vectors            # (d, n) in the computing dtype; NULL: none yet
     double defect            # at least the norm of what separates them from orthonormal ones
-    void *memory
 
 
-# Of the points minus `origin`; nonzero where there is no memory.
+# Of the points minus `origin`, at most so many; nonzero where there is no memory.
 cdef int directions_find(Directions *found, const Rows *rows, const void *origin, int64_t most, int n_threads,
                          Poll *p) noexcept nogil
+# Every feature is one.
+cdef int directions_all(Directions *found, const Rows *rows) noexcept nogil
 cdef void directions_close(Directions *found) noexcept nogil
 
 

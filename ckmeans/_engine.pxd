@@ -15,8 +15,10 @@ cdef struct Step:
     bint measure            # fill `square`, of labels that are given (dense and sparse engines), as `sum` does too
     bint fresh              # nothing is known of `labels`: they may hold anything
     bint exact              # it will be the last: every row is to be added up
+    const void *before      # the centroids that `labels` were found for, in order; NULL: not known
     # INOUT
     int32_t *labels         # the engine's own: `room` of them; 0 .. K - 1, or negative where unused
+    int64_t changed         # points whose label differs from what `labels` held; so many did in the step before
     # OUT
     double *squared         # each point's squared distance (NULL: not asked for)
     double *offsets         # weighted sums of (x - its centroid), rows of wide_stride(n)
@@ -25,7 +27,6 @@ cdef struct Step:
     int64_t *counts         # number of points of each cluster
     double square           # weighted sum of squared distances
     bint rough              # not every row was added up: sums and square are right to rounding only
-    int64_t changed         # points whose label differs from what `labels` held
     int64_t computed        # distances that were computed, those of boxes too
     uint64_t most           # bits of the largest |value| that was read
 
@@ -37,8 +38,9 @@ cdef struct Engine:
     void (*close)(Engine *engine) noexcept nogil
     int64_t room             # how many labels the engine keeps of its own
     int64_t bytes
+    bint always_rough        # no step of it adds up row by row, `exact` or not
     bint any_K               # a step may have fewer centroids than it was opened for
-    bint gives_up            # it does not pay here: the dense engine is to take over
+    bint plain               # every step so far computed every pair, as the dense engine does
 
 
 # The points, equal ones made one where that was found to pay.

@@ -39,10 +39,10 @@ _SMALL_WORK = 1_000_000  # multiply-adds below which no thread is started, so no
 
 def fastest(X: Any, K: int, n_init: int) -> str:
     """The engine of "auto", by shapes, dtype and restarts alone: whether ordering or projecting pays."""
-    m, n = X.shape
+    n = X.shape[1]
     if _ordering_pays(X, K, n_init):
         return "cells"
-    return "screen" if n >= 48 and m * K >= 4e6 and m >= 16 * K and screening_may_pay(X, K) else "dense"
+    return "screen" if n >= 48 and screening_may_pay(X, K) else "dense"
 
 
 def screening_may_pay(X: Any, K: int) -> bool:
@@ -55,7 +55,7 @@ def screening_may_pay(X: Any, K: int) -> bool:
         n >= 8
         and m >= 4096
         and K >= 16
-        and m * K >= 1.5e6
+        and m * K >= 1e6
         and projected <= max(X.size * X.dtype.itemsize // 2, 256 << 20)
     )
 
@@ -68,6 +68,8 @@ def _ordering_pays(X: Any, K: int, n_init: int) -> bool:
         least_K = 2 if X.dtype == np.uint8 else 16
         if K * min(n_init, 4) >= least_K:
             return True
+    if n >= 4 and m < 8 * K:  # the smallest boxes lie in several clusters
+        return False
     alone, shared = _CELLS_FROM[n]
     least = shared if n_init >= 4 and m >= 1 << 14 else alone
     return m * max(K, 6) ** 2 >= least  # dense is no faster with fewer centroids than 6

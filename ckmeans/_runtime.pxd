@@ -104,6 +104,7 @@ cdef extern from "simd/kernels.h" nogil:
         const sparse_kernels *sparse
 
     int64_t wide_stride(int64_t n)
+    int lowest_bit(uint32_t bits)
 
 
 cdef const kernels *kernels_for(int itemsize) noexcept nogil

@@ -5,6 +5,6 @@ from ckmeans._engine cimport Engine, Prepared
 from ckmeans._points cimport Rows
 
 
-# NULL where there is no memory. The watchful one gives up where screening does not pay.
+# NULL where there is no memory. The watchful one computes every pair where screening does not pay.
 cdef Engine *screen_open(const Rows *rows, Prepared *prepared, int64_t K, int n_threads) noexcept nogil
 cdef Engine *watchful_open(const Rows *rows, Prepared *prepared, int64_t K, int n_threads) noexcept nogil

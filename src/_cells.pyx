@@ -106,7 +106,8 @@ cdef Engine *cells_open(const Rows *rows, Prepared *prepared, int64_t K, int n_t
     draft.engine.finish = cells_finish
     draft.engine.close = cells_close
     draft.engine.room = b.leaves * LEAF + b.nodes
-    draft.engine.any_K = draft.engine.gives_up = False
+    draft.engine.any_K = draft.engine.plain = False
+    draft.engine.always_rough = True  # sums of boxes
     draft.rows, draft.boxes, draft.K = rows, b, K
     draft.chunk_level = 0
     while draft.chunk_level < b.levels - 1 and b.level_size[draft.chunk_level] < CHUNKS:
@@ -327,7 +328,7 @@ cdef void reduce_parts(Cells *c, Step *s) noexcept nogil:
     """Add the partial sums up in order."""
     cdef int64_t i, k, lane
     s.changed = s.computed = 0
-    s.rough = True  # sums of boxes
+    s.rough = True
     s.most = 0  # the boxes were made of values in range
     s.square = 0
     for i in range(c.partials):

@@ -4,8 +4,9 @@ N. Halko, P. G. Martinsson and J. A. Tropp, "Finding structure with randomness",
 be exact: what the projection on them leaves out is measured, point by point.
 """
 from cython.parallel cimport prange
-from libc.math cimport fabs, isfinite
-from libc.stdint cimport int64_t
+from libc.float cimport DBL_MAX, FLT_MAX
+from libc.math cimport fabs
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
@@ -13,8 +14,15 @@ from ckmeans._points cimport Rows, read_row
 from ckmeans._random cimport Stream, next_unit, stream_of
 from ckmeans._runtime cimport Poll, allocate, panel, poll, release, threads_for
 
-cdef int64_t SAMPLE = 2048   # rows from which the directions come
+cdef int64_t SAMPLE = 512    # rows from which the directions come, at least,
+cdef int64_t MORE = 4        # and so many more for each direction; twice as many where there are
+cdef int64_t MANY = 16       # times as many
+cdef int64_t SURE = 32       # directions that are looked for however few features there are
 cdef int ROUNDS = 3
+
+ctypedef fused real:
+    float
+    double
 
 
 # What finding them needs for a while.
@@ -52,25 +60,46 @@ cdef size_t draft_layout(Draft *f, char *memory) noexcept nogil:
     return at
 
 
+cdef double magnitude32(uint64_t bits) noexcept nogil:
+    cdef uint32_t low = <uint32_t>bits
+    return (<float *>&low)[0]
+
+
+cdef double magnitude64(uint64_t bits) noexcept nogil:
+    return (<double *>&bits)[0]
+
+
+cdef double scale_of(double most, double largest) noexcept nogil:
+    """With which values up to `most` have squares; 0 where they are not all finite."""
+    return 1 / most if 1 / largest < most <= largest else 0
+
+
+cdef void centre(real *rows, const real *origin, int64_t count, int64_t n, double scale) noexcept nogil:
+    cdef real factor = <real>scale
+    cdef int64_t i, l
+    if scale == 0:
+        memset(rows, 0, count * n * sizeof(real))
+        return
+    for i in range(count):
+        for l in range(n):
+            rows[i * n + l] = (rows[i * n + l] - origin[l]) * factor
+
+
 cdef void read_sample(Draft *f, Poll *p) noexcept nogil:
     """Rows at even distances, minus the origin; all zero where one is not finite."""
     cdef const Rows *rows = f.X
     cdef int item = rows.kernels.itemsize
-    cdef int64_t n = rows.n, i, l
-    cdef double most = 0, value
+    cdef int64_t n = rows.n, i
+    cdef uint64_t bits
     for i in range(f.count):
         if i % 64 == 0 and poll(p):
             return
         read_row(rows, i * rows.m // f.count, f.rows + i * n * item)
-        for l in range(i * n, (i + 1) * n):
-            value = get(f.rows, l, item) - get(f.origin, l - i * n, item)
-            put(f.rows, l, item, value)
-            if not fabs(value) <= most:
-                most = fabs(value)
-    cdef double scale = 1 / most if most > 0 and isfinite(1 / most) else 0
-    for l in range(f.count * n):
-        value = get(f.rows, l, item) * scale
-        put(f.rows, l, item, value if value - value == 0 else 0)
+    bits = rows.kernels.pack(f.rows, n, f.count, n, f.zeros, f.by_row)
+    if item == 4:
+        centre(<float *>f.rows, <const float *>f.origin, f.count, n, scale_of(magnitude32(bits), FLT_MAX))
+    else:
+        centre(<double *>f.rows, <const double *>f.origin, f.count, n, scale_of(magnitude64(bits), DBL_MAX))
 
 
 cdef void tile_sample(Draft *f) noexcept nogil:
@@ -145,23 +174,6 @@ cdef void keep_directions(Draft *f) noexcept nogil:
     f.d = kept
 
 
-cdef double share_of(Draft *f, Poll *p) noexcept nogil:
-    """The part of the sample's squares that lies in the directions; f.vectors stay as they are."""
-    cdef int item = f.X.kernels.itemsize
-    cdef int64_t i, tiles = tiles_of(f.X, f.count) * f.X.kernels.tile
-    cdef double all_ = 0, inside = 0, value
-    if f.d == 0:
-        return 1
-    multiply(f, f.by_row, f.X.n, f.count, p)
-    for i in range(tiles * f.d):
-        value = get(f.products, i, item)
-        inside += value * value
-    for i in range(f.count * f.X.n):
-        value = get(f.rows, i, item)
-        all_ += value * value
-    return inside / all_ if all_ > 0 else 1
-
-
 cdef double dot(const double *a, const double *b, int64_t n) noexcept nogil:
     cdef double[4] sums
     cdef int64_t l, i
@@ -187,18 +199,34 @@ cdef double defect_of(const double *rows, int64_t count, int64_t n) noexcept nog
     return most
 
 
+cdef int64_t how_many(const Rows *rows, int64_t most) noexcept nogil:
+    """All of few features, since their bounds then hold to rounding; else a third at most."""
+    return min(rows.m, rows.n if rows.n <= most else min(most, max(SURE, rows.n // 3)))
+
+
+cdef int hand_over(Directions *found, const void *vectors, int64_t d, int64_t n, size_t item) noexcept nogil:
+    """Nonzero where there is no memory."""
+    found.vectors = allocate(max(d, 1) * n * item)
+    if found.vectors == NULL:
+        return 1
+    memcpy(found.vectors, vectors, d * n * item)
+    found.d = d
+    return 0
+
+
 cdef int directions_find(Directions *found, const Rows *rows, const void *origin, int64_t most, int n_threads,
                          Poll *p) noexcept nogil:
     cdef Draft f
     cdef Stream random = stream_of(0, 0)
     cdef int64_t i
+    cdef int failed
     memset(&f, 0, sizeof(Draft))
     f.X = rows
     f.origin = origin
     f.n_threads = n_threads
-    f.count = min(rows.m, SAMPLE)
-    # A third of many features; all of few, since their bounds then hold to rounding.
-    f.d = min(min(rows.n, f.count), most if rows.n <= most else min(most, rows.n // 3))
+    f.d = how_many(rows, most)
+    f.count = SAMPLE + MORE * f.d
+    f.count = min(rows.m, max(f.count, min(2 * f.count, rows.m // MANY)))
     cdef char *memory = <char *>allocate(draft_layout(&f, NULL))
     if memory == NULL:
         return 1
@@ -213,14 +241,26 @@ cdef int directions_find(Directions *found, const Rows *rows, const void *origin
             weigh_sample(&f, p)
         iterate_subspace(&f, p)
     keep_directions(&f)
-    found.d = f.d
-    found.count = f.count
-    found.share = share_of(&f, p)
-    found.vectors = f.vectors
     found.defect = defect_of(f.directions, f.d, rows.n)
-    found.memory = memory
+    failed = hand_over(found, f.vectors, f.d, rows.n, rows.kernels.itemsize)
+    release(memory)
+    return failed
+
+
+cdef int directions_all(Directions *found, const Rows *rows) noexcept nogil:
+    cdef int64_t n = rows.n, l
+    cdef int item = rows.kernels.itemsize
+    found.vectors = allocate(n * n * item)
+    if found.vectors == NULL:
+        return 1
+    memset(found.vectors, 0, n * n * item)
+    for l in range(n):
+        put(found.vectors, l * n + l, item, 1)
+    found.d = n
+    found.defect = 0
     return 0
 
 
 cdef void directions_close(Directions *found) noexcept nogil:
-    release(found.memory)
+    release(found.vectors)
+    found.vectors = NULL

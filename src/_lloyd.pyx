@@ -106,7 +106,6 @@ cdef struct Fit:
     Prepared *prepared       # shared by all fits
     Engine *engine
     int64_t engine_K         # the number of centroids it was opened for
-    bint fell_back           # screening does not pay in this restart
     double relax             # with which the centroids moved last
     bint exactly             # so little is gained that every digit of the distortion counts
     int n_threads
@@ -257,28 +256,10 @@ cdef void widen(Fit *f) noexcept nogil:
             f.wide[k * stride + l] = 0
 
 
-cdef int fall_back(Fit *f) noexcept nogil:
-    """Let the dense engine go on, which gives the same labels; nonzero: no memory."""
-    f.kind = &KINDS[0]
-    f.fell_back = not f.step.fresh
-    return open_engine(f, f.run.K)
-
-
 cdef bint settling(const Fit *f) noexcept nogil:
     """Whether so few labels change that what is known of them may save most of the steps to come."""
-    return (f.options.late and not f.fell_back and f.kind == &KINDS[0] and not f.step.fresh
+    return (f.options.late and f.kind == &KINDS[0] and not f.step.fresh
             and f.step.changed <= SETTLING * f.rows.m and f.run.n_iter + 4 <= f.options.max_iter)
-
-
-cdef int do_step(Fit *f, Poll *p) noexcept nogil:
-    """A step by whichever engine pays; nonzero where it was not done."""
-    if f.engine.gives_up and fall_back(f):
-        return 1
-    if not f.engine.step(f.engine, &f.step, p):
-        return 0
-    if p.stopped or not f.engine.gives_up or fall_back(f):
-        return 1
-    return f.engine.step(f.engine, &f.step, p)
 
 
 cdef int assign(Fit *f, Poll *p) noexcept nogil:
@@ -290,9 +271,10 @@ cdef int assign(Fit *f, Poll *p) noexcept nogil:
     f.step.K = f.run.K
     f.step.centroids = f.run.centroids
     f.step.labels = f.run.labels
+    f.step.before = NULL if f.step.fresh or f.run.K != f.K_before else f.before
     f.step.counts = f.run.counts
     f.step.exact = f.exactly or f.options.shareable or f.run.n_iter + 1 >= f.options.max_iter
-    if do_step(f, p):
+    if f.engine.step(f.engine, &f.step, p):
         return INTERRUPTED if p.stopped else NO_MEMORY
     f.step.fresh = False
     f.run.distortion = f.step.square / f.rows.total_weight
@@ -536,7 +518,7 @@ cdef int begin(Fit *f, int64_t restart, Poll *p) noexcept nogil:
     f.run.K = f.options.K
     f.run.n_iter = 0
     f.step.fresh = True
-    f.exactly = f.fell_back = False
+    f.exactly = False
     if f.first == &KINDS[0] and f.kind != f.first:
         f.kind = f.first
         if open_engine(f, f.options.K):
@@ -615,7 +597,7 @@ cdef int step_forward(Fit *f, double distortion_before, Poll *p) noexcept nogil:
         if open_engine(f, f.options.K):
             return NO_MEMORY
     ending = assign_and_check(f, p)
-    if ending != GOES_ON or not f.run.rough or f.kind == &KINDS[1] or f.exactly:
+    if ending != GOES_ON or not f.run.rough or f.engine.always_rough or f.exactly:
         return ending
     if distortion_before - f.run.distortion < SMALL_GAIN * distortion_before:
         f.exactly = True
@@ -895,8 +877,8 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
         bint keep_ends):
     """All restarts; the best one as a dict, with every restart's distortion.
 
-    `algorithm`: its place in ALGORITHMS; `watchful`: the dense engine may take over from it; `late`: that one may
-    hand over to screening.
+    `algorithm`: its place in ALGORITHMS; `watchful`: screening where it pays alone; `late`: the dense engine may
+    hand over to that.
     `start(restart)` gives a C-contiguous (K, n) array of the computing dtype (`start_anywhere`: to any
     thread, in any order); None: seed with `trials` candidates a centre, 0 for random examples.
     `beat(done)` is called now and then. `keep_ends`: where every restart ended, too, as (n_init, K, n)
@@ -947,5 +929,5 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
     result |= {"distortions": distortions_array[:fits.done], "ends": ends, "stats": stats_of(fits, points)}
     if f.best.rough:
         add_up_rows(f, result, n_threads, watch)
-    result["algorithm"] = ALGORITHMS[2 if f.kind == &KINDS[4] else f.kind - &KINDS[0]]
+    result["algorithm"] = "dense" if f.engine.plain else ALGORITHMS[2 if f.kind == &KINDS[4] else f.kind - &KINDS[0]]
     return result

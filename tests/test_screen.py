@@ -190,6 +190,17 @@ def test_auto_screens_where_it_pays_and_only_there(n):
     assert fit(X[:3000], start[:40], "auto", max_iter=3).algorithm == "dense"
 
 
+def test_auto_looks_again_where_fewer_labels_change():
+    """On noise no step is screened at first, and late ones are, for what is known of the points."""
+    X = np.random.default_rng(0).random((5000, 64), dtype=np.float32)
+    dense, auto = (fit(X, X[:256], algorithm, max_iter=30) for algorithm in ("dense", "auto"))
+    assert auto.algorithm == "screen"
+    computed, avoided = auto.stats["distances_computed"], auto.stats["distances_avoided"]
+    assert 0.1 * computed < avoided < 10 * computed
+    np.testing.assert_array_equal(auto.labels, dense.labels)
+    assert fit(X, X[:256], "auto", max_iter=1).algorithm == "dense"
+
+
 def test_values_out_of_range_are_told():
     X = spread(500, 40)
     X[123, 7] = np.nan

@@ -141,13 +141,11 @@ static void F(pack_centroids)(const void *centroids_, const void *shift_, struct
 
 /* ---- assignment ----------------------------------------------------------------------- */
 
-/* One tile against one group of W centroids over n features: the scores live in registers. They
- * start at the norms, or at `from` where earlier features have been at work, and end in the
- * minima, or in `to` where later features follow. */
-static ALWAYS_INLINE void F(group)(const int W, const REAL *x, const REAL *c, int64_t n, const REAL *norms,
-                                   const REAL *ids, const REAL *from, REAL *to, REAL *best, REAL *best_id)
+/* The scores of one tile and one group of W centroids over n features, in registers. They start at the norms, or at
+ * `from` where earlier features have been at work. */
+static ALWAYS_INLINE void F(score)(const int W, const REAL *x, const REAL *c, int64_t n, const REAL *norms,
+                                   const REAL *from, V(vec) score[V(GROUP)][V(TILE_VECS)])
 {
-    V(vec) score[V(GROUP)][V(TILE_VECS)];
     UNROLL
     for (int g = 0; g < W; ++g) {
         UNROLL
@@ -165,6 +163,14 @@ static ALWAYS_INLINE void F(group)(const int W, const REAL *x, const REAL *c, in
             for (int v = 0; v < V(TILE_VECS); ++v) score[g][v] = V(fma)(xv[v], cg, score[g][v]);
         }
     }
+}
+
+/* They end in the minima, or in `to` where later features follow. */
+static ALWAYS_INLINE void F(group)(const int W, const REAL *x, const REAL *c, int64_t n, const REAL *norms,
+                                   const REAL *ids, const REAL *from, REAL *to, REAL *best, REAL *best_id)
+{
+    V(vec) score[V(GROUP)][V(TILE_VECS)];
+    F(score)(W, x, c, n, norms, from, score);
     if (to) {
         UNROLL
         for (int g = 0; g < W; ++g) {
@@ -451,22 +457,7 @@ static ALWAYS_INLINE int64_t F(screen_group)(const int W, const REAL *x, const R
 {
     V(vec) score[V(GROUP)][V(TILE_VECS)], bound[V(TILE_VECS)], above[V(TILE_VECS)];
     int64_t count = 0;
-    UNROLL
-    for (int g = 0; g < W; ++g) {
-        UNROLL
-        for (int v = 0; v < V(TILE_VECS); ++v) score[g][v] = V(set1)(norms[g]);
-    }
-    for (int64_t l = 0; l < n; ++l, x += F(TILE), c += W) {
-        V(vec) xv[V(TILE_VECS)];
-        UNROLL
-        for (int v = 0; v < V(TILE_VECS); ++v) xv[v] = V(load)(x + v * V(LANES));
-        UNROLL
-        for (int g = 0; g < W; ++g) {
-            const V(vec) cg = V(set1)(c[g]);
-            UNROLL
-            for (int v = 0; v < V(TILE_VECS); ++v) score[g][v] = V(fma)(xv[v], cg, score[g][v]);
-        }
-    }
+    F(score)(W, x, c, n, norms, 0, score);
     UNROLL
     for (int v = 0; v < V(TILE_VECS); ++v) {
         bound[v] = V(load)(bounds + v * V(LANES));

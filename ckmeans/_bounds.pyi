@@ -1,0 +1,1 @@
+# Nothing for Python: bounds of distances, carried from step to step.

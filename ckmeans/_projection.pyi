@@ -1,0 +1,1 @@
+# Nothing for Python: points and centroids on few directions.
