@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ckmeans._cli_options import add_fit, of_fit
 from ckmeans._write import check_output, replacing
 
 __all__ = ["add_parser", "run"]
@@ -37,10 +38,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         metavar="OUT.png",
         help="draw the clusters, or the elbow (.png, .svg, .pdf; needs matplotlib)",
     )
-    parser.add_argument("--n-init", type=int, default=10, metavar="N", help="restarts (10)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the starts (0)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads (as many as allowed)")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no report, no progress")
+    add_fit(parser, n_init=10)
     parser.set_defaults(run=run)
     return parser
 
@@ -65,9 +63,7 @@ def run(arguments: argparse.Namespace) -> str:
     X, units = _scaled(table.X) if arguments.scale else (table.X, None)
     if ks is not None:
         figures |= _elbow(X, ks, arguments)
-        K = arguments.k or figures["knee"]
-    else:
-        K = arguments.k
+    K = figures["knee"] if arguments.k is None else arguments.k
     if K is not None:
         figures |= _clusters(X, K, units, arguments)
     elif arguments.out is not None:
@@ -83,7 +79,7 @@ def _range(text: str) -> range:
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
-    """Before any work is done."""
+    """Find out whether all can be written, before any work is done."""
     paths = [path for path in (arguments.out, arguments.plot) if path is not None]
     for path in paths:
         target = check_output(path)
@@ -91,16 +87,21 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
             raise ValueError(f"{path}: would overwrite the table")
     if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise ValueError(f"{arguments.plot}: both --out and --plot would be written there")
-    if arguments.plot:
-        try:
-            import matplotlib
-        except ImportError:
-            raise ImportError('--plot needs matplotlib: pip install "ckmeans-simd[plot]"') from None
-        matplotlib.use("Agg")
-        from matplotlib.backend_bases import FigureCanvasBase
+    if arguments.plot is not None:
+        _check_plot(arguments.plot)
 
-        if _suffix(arguments.plot) not in FigureCanvasBase.get_supported_filetypes():
-            raise ValueError(f"{arguments.plot}: the name of a plot must end in .png, .svg or .pdf")
+
+def _check_plot(path: str) -> None:
+    """Find out whether there is matplotlib, and whether it writes this format; no window is to open."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise ImportError('--plot needs matplotlib: pip install "ckmeans-simd[plot]"') from None
+    matplotlib.use("Agg")
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    if _suffix(path) not in FigureCanvasBase.get_supported_filetypes():
+        raise ValueError(f"{path}: the name of a plot must end in .png, .svg or .pdf")
 
 
 def _suffix(path: str) -> str:
@@ -124,14 +125,7 @@ def _scaled(X: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
 def _elbow(X: np.ndarray, ks: range, arguments: argparse.Namespace) -> dict[str, Any]:
     from ckmeans.choose import elbow
 
-    found = elbow(
-        X,
-        ks,
-        n_init=arguments.n_init,
-        seed=arguments.seed,
-        n_threads=arguments.threads,
-        progress=arguments.progress,
-    )
+    found = elbow(X, ks, **of_fit(arguments))
     if arguments.plot:
         _save_figure(found.plot(), arguments.plot)
     return {
@@ -147,14 +141,7 @@ def _clusters(
 ) -> dict[str, Any]:
     from ckmeans.api import kmeans
 
-    result = kmeans(
-        X,
-        K,
-        n_init=arguments.n_init,
-        seed=arguments.seed,
-        n_threads=arguments.threads,
-        progress=arguments.progress,
-    )
+    result = kmeans(X, K, **of_fit(arguments))
     if arguments.out:
         _write_labels(result.labels, arguments.out)
     if arguments.plot and not arguments.elbow:

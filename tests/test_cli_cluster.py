@@ -240,6 +240,7 @@ def test_wrong_arguments(capsys, tmp_path, X):
     assert "give -k K for K clusters" in refused(capsys, path)
     assert "K must be at most 120" in refused(capsys, path, "-k", 121)
     assert "K must be at least 1" in refused(capsys, path, "-k", 0)
+    assert "K must be at least 1" in refused(capsys, path, "-k", 0, "--elbow", "1:3")
     assert "invalid int value" in refused(capsys, path, "-k", "three")
     for wrong in ("5", "5:1", "0:3", "a:b", "1:2:3", "-1:4"):
         assert "--elbow" in refused(capsys, path, f"--elbow={wrong}")
