@@ -475,9 +475,7 @@ def init_centroids(
         if points.out_of_range(most):
             raise OutOfRange(most)
         # Of random examples nobody has looked at the values yet.
-        largest = float(np.abs(centroids).max())
-        if not largest <= points.largest:
-            raise OutOfRange(points.bits(largest))
+        _look_at_range(points, centroids)
         return centroids
 
     return _run.in_safe_dtype(X, weights, draw)
@@ -488,9 +486,7 @@ def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = 
     threads = _run.threads(n_threads, X.size * len(centroids))
 
     def work(points: Store) -> np.ndarray:
-        largest = float(np.abs(centroids).max())
-        if not largest <= points.largest:
-            raise OutOfRange(points.bits(largest))
+        _look_at_range(points, centroids)
         rounded = np.ascontiguousarray(centroids, np.float32 if points.itemsize == 4 else np.float64)
         out = np.empty((len(X), len(rounded)), rounded.dtype)
         most = _dense.distances(points, rounded, out, threads)
@@ -499,3 +495,10 @@ def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = 
         return out
 
     return _run.in_safe_dtype(X, None, work, centroids=centroids)
+
+
+def _look_at_range(points: Store, centroids: np.ndarray) -> None:
+    """Tell `in_safe_dtype` where the computing dtype does not hold the squares of these centroids."""
+    largest = float(np.abs(centroids).max())
+    if not largest <= points.largest:
+        raise OutOfRange(points.bits(largest))

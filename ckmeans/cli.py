@@ -101,7 +101,7 @@ def _config(arguments: argparse.Namespace) -> str:
     return json.dumps(config, default=str) if arguments.json else str(config)
 
 
-# ---------------------------------------------------------------- words
+# ---- words ---------------------------------------------------------------------------------------
 
 
 def _explain(error: BaseException) -> str:
