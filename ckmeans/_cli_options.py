@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ckmeans import _validate
+
 __all__ = ["add_fit", "of_fit"]
 
 
@@ -16,10 +18,11 @@ def add_fit(parser: argparse.ArgumentParser, n_init: int) -> None:
 
 
 def of_fit(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was given for them, as keyword arguments of `kmeans`."""
+    """What was given for them, as keyword arguments of `kmeans`; checked, since files are read first."""
+    threads = arguments.threads
     return {
-        "n_init": arguments.n_init,
-        "seed": arguments.seed,
-        "n_threads": arguments.threads,
+        "n_init": _validate.integer("n_init", arguments.n_init, 1),
+        "seed": _validate.integer("seed", arguments.seed, 0),
+        "n_threads": None if threads is None else _validate.integer("n_threads", threads, 1),
         "progress": arguments.progress,
     }

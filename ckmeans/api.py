@@ -417,6 +417,7 @@ def distortion(
     work = X.size * len(centroids) if score else X.size
     threads = _run.threads(n_threads, work)
     square, *_ = _run.one_step(X, weights, centroids, labels, threads, score=score, measure=True)
+    # Weights are added up in their order, as for `kmeans`: the same bits.
     return square / (len(X) if weights is None else np.cumsum(weights)[-1])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ckmeans import _validate
 from ckmeans._cli_options import add_fit, of_fit
 from ckmeans._write import check_output, replacing
 
@@ -49,7 +50,10 @@ def run(arguments: argparse.Namespace) -> str:
 
     if arguments.k is None and arguments.elbow is None:
         raise ValueError("give -k K for K clusters, or --elbow LOW:HIGH to look for K")
+    if arguments.k is not None:
+        _validate.integer("K", arguments.k, 1)
     ks = None if arguments.elbow is None else _range(arguments.elbow)
+    options = of_fit(arguments)
     _check_outputs(arguments)
     columns = None if arguments.columns is None else [name.strip() for name in arguments.columns.split(",")]
     table = read_table(arguments.table, columns)
@@ -62,10 +66,10 @@ def run(arguments: argparse.Namespace) -> str:
     }
     X, units = _scaled(table.X) if arguments.scale else (table.X, None)
     if ks is not None:
-        figures |= _elbow(X, ks, arguments)
+        figures |= _elbow(X, ks, arguments.plot, options)
     K = figures["knee"] if arguments.k is None else arguments.k
     if K is not None:
-        figures |= _clusters(X, K, units, arguments)
+        figures |= _clusters(X, K, units, arguments, options)
     elif arguments.out is not None:
         raise ValueError("there is no clear elbow, so nothing to write to --out: choose K with -k")
     return json.dumps(figures) if arguments.json else _report(figures)
@@ -122,12 +126,12 @@ def _scaled(X: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     return scaled, (mean * unit, deviation * unit)
 
 
-def _elbow(X: np.ndarray, ks: range, arguments: argparse.Namespace) -> dict[str, Any]:
+def _elbow(X: np.ndarray, ks: range, plot: str | None, options: dict[str, Any]) -> dict[str, Any]:
     from ckmeans.choose import elbow
 
-    found = elbow(X, ks, **of_fit(arguments))
-    if arguments.plot:
-        _save_figure(found.plot(), arguments.plot)
+    found = elbow(X, ks, **options)
+    if plot is not None:
+        _save_figure(found.plot(), plot)
     return {
         "ks": found.ks.tolist(),
         "distortions": found.distortions.tolist(),
@@ -137,14 +141,18 @@ def _elbow(X: np.ndarray, ks: range, arguments: argparse.Namespace) -> dict[str,
 
 
 def _clusters(
-    X: np.ndarray, K: int, units: tuple[np.ndarray, np.ndarray] | None, arguments: argparse.Namespace
+    X: np.ndarray,
+    K: int,
+    units: tuple[np.ndarray, np.ndarray] | None,
+    arguments: argparse.Namespace,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
     from ckmeans.api import kmeans
 
-    result = kmeans(X, K, **of_fit(arguments))
-    if arguments.out:
+    result = kmeans(X, K, **options)
+    if arguments.out is not None:
         _write_labels(result.labels, arguments.out)
-    if arguments.plot and not arguments.elbow:
+    if arguments.plot is not None and arguments.elbow is None:
         from ckmeans.plot import clusters
 
         _save_figure(clusters(X, result), arguments.plot)
