@@ -33,12 +33,19 @@ class CentroidModel(_sklearn.Base):
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
+            Points, as for `fit`.
         y : ignored
         sample_weight : array_like of shape (n_samples,), optional
+            Weight of each point; 1 by default.
 
         Returns
         -------
         ndarray of shape (n_samples,), int32
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where a parameter or an argument is not as described; the message says which.
         """
         return self.fit(X, sample_weight=sample_weight).labels_
 
@@ -50,12 +57,19 @@ class CentroidModel(_sklearn.Base):
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
+            Points, as for `fit`.
         y : ignored
         sample_weight : array_like of shape (n_samples,), optional
+            Weight of each point; 1 by default.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_clusters)
+        ndarray of shape (n_samples, n_clusters), float32 or float64
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where a parameter or an argument is not as described; the message says which.
         """
         centers = self.fit(X, sample_weight=sample_weight).cluster_centers_
         return _distances(table(X), centers, self.n_threads)
@@ -66,10 +80,18 @@ class CentroidModel(_sklearn.Base):
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
+            Points, as for `fit`.
 
         Returns
         -------
         ndarray of shape (n_samples,), int32
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError, TypeError
+            Where an argument is not as described, or X has other features than those that were fitted.
         """
         return self._nearest(self._read(X))
 
@@ -79,10 +101,18 @@ class CentroidModel(_sklearn.Base):
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
+            Points, as for `fit`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_clusters), float32 or float64
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError, TypeError
+            Where an argument is not as described, or X has other features than those that were fitted.
         """
         return _distances(self._read(X), self.cluster_centers_, self.n_threads)
 
@@ -92,12 +122,21 @@ class CentroidModel(_sklearn.Base):
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
+            Points, as for `fit`.
         y : ignored
         sample_weight : array_like of shape (n_samples,), optional
+            Weight of each point; 1 by default.
 
         Returns
         -------
         float
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError, TypeError
+            Where an argument is not as described, or X has other features than those that were fitted.
         """
         read = self._read(X)
         weights, total = _validate.estimator_weights(sample_weight, len(read))
@@ -173,8 +212,7 @@ class CentroidModel(_sklearn.Base):
 
 def table(X: Any) -> np.ndarray:
     """Points as an estimator takes them, sparse rows too."""
-    sparse = type(X).__module__.startswith("scipy.sparse")
-    return _sources.points(X) if sparse else _validate.table(X)
+    return _sources.points(X) if _validate.is_sparse(X) else _validate.table(X)
 
 
 def _distances(X: np.ndarray, centers: np.ndarray, n_threads: int | None) -> np.ndarray:
@@ -187,8 +225,17 @@ def _distances(X: np.ndarray, centers: np.ndarray, n_threads: int | None) -> np.
     return out
 
 
-def mean_variance(X: np.ndarray, n_threads: int | None) -> float:
-    """The mean over the features of their variances: J of a single cluster, per feature."""
+def least_shift(X: np.ndarray, tol: float, n_threads: int | None) -> float:
+    """The sum of the squared moves of the centroids that ends a run: `tol` times the mean variance of
+    the features."""
+    if tol == 0:
+        return 0.0
     everything = np.zeros(len(X), np.int32)
     mean, _ = update(X, everything, 1, n_threads=n_threads)
-    return distortion(X, mean, everything, n_threads=n_threads) / X.shape[1]
+    total = distortion(X, mean, everything, n_threads=n_threads)  # J of one cluster: all variances
+    return tol * (total / X.shape[1])
+
+
+def draw_seed(random_state: np.random.RandomState) -> int:
+    """A seed for one of our functions, from scikit-learn's kind of generator."""
+    return int(random_state.randint(1 << 62, dtype=np.int64))

@@ -141,7 +141,7 @@ def _decoding(name: str) -> Iterator[None]:
         raise ValueError(f"{name} cannot be read as a picture: {error}") from error
 
 
-# ---------------------------------------------------------------- colours
+# ---- colours -------------------------------------------------------------------------------------
 
 
 def strips(pixels: Bytes) -> Iterator[slice]:

@@ -87,9 +87,9 @@ def _chosen(table: Table, columns: Sequence[str] | None) -> Table:
 
 
 def _wrong_separator(names: list[str]) -> str:
-    return (
-        "; is its separator another one?" if len(names) == 1 and any(c in names[0] for c in _GUESSES) else ""
-    )
+    """What to ask where the only column's name looks like several."""
+    several = len(names) == 1 and any(separator in names[0] for separator in _GUESSES)
+    return "; is its separator another one?" if several else ""
 
 
 # ---- arrays and Parquet --------------------------------------------------------------------------

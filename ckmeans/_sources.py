@@ -248,8 +248,7 @@ def points(X: Any) -> np.ndarray:
     given: Any = X
     if isinstance(X, (Prepared, Chunks, CSR)):
         return given
-    # By name: SciPy is not imported for the sake of those who do not use it.
-    if type(X).__module__.startswith("scipy.sparse"):
+    if _validate.is_sparse(X):
         given = CSR(X)
         return given
     return _validate.points(X)

@@ -77,13 +77,11 @@ def cost_of(cost: Any, K: int) -> float:
     """What K clusters cost."""
     if cost is None:
         return 0.0
-    value = cost(K) if callable(cost) else cost
-    name = f"cost({K})" if callable(cost) else "cost"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a real number, found {found(value)}")
-    if not 0 <= float(value) < float("inf"):
+    name, value = (f"cost({K})", cost(K)) if callable(cost) else ("cost", cost)
+    number = _real(name, value)
+    if not 0 <= number < float("inf"):
         raise ValueError(f"{name} must be finite and at least 0, found {value}")
-    return float(value) if callable(cost) else float(value) * K
+    return number if callable(cost) else number * K
 
 
 def threads(n_threads: object, default: Callable[[], int]) -> int:
@@ -108,10 +106,16 @@ def tolerance(tol: object) -> float:
 
 def ratio(name: str, value: object) -> float:
     """A real number of at least 0."""
+    number = _real(name, value)
+    if not number >= 0:
+        raise ValueError(f"{name} must be at least 0, found {value}")
+    return number
+
+
+def _real(name: str, value: object) -> float:
+    """A number, which `True` is not."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number, found {found(value)}")
-    if not float(value) >= 0:
-        raise ValueError(f"{name} must be at least 0, found {value}")
     return float(value)
 
 
@@ -190,12 +194,17 @@ def array(name: str, value: object) -> np.ndarray:
 def _as_ndarray(name: str, value: object) -> np.ndarray:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array: fill or drop the masked values first")
-    if type(value).__module__.startswith("scipy.sparse"):
+    if is_sparse(value):
         raise TypeError(f"{name} is a sparse matrix: dense data are wanted, for instance {name}.toarray()")
     try:
         return np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array of real numbers: {error}") from None
+
+
+def is_sparse(value: object) -> bool:
+    """Whether this is a SciPy sparse matrix or array; by name, so that nobody imports SciPy for it."""
+    return type(value).__module__.startswith("scipy.sparse")
 
 
 def points(X: object, name: str = "X") -> np.ndarray:

@@ -432,6 +432,7 @@ def distortion(
     work = X.size * len(centroids) if score else X.size
     threads = _run.threads(n_threads, work)
     square, *_ = _run.one_step(X, weights, centroids, labels, threads, score=score, measure=True)
+    # Weights are added up in their order, as for `kmeans`: the same bits.
     return square / (len(X) if weights is None else np.cumsum(weights)[-1])
 
 
@@ -490,9 +491,7 @@ def init_centroids(
         if points.out_of_range(most):
             raise OutOfRange(most)
         # Of random examples nobody has looked at the values yet.
-        largest = float(np.abs(centroids).max())
-        if not largest <= points.largest:
-            raise OutOfRange(points.bits(largest))
+        _look_at_range(points, centroids)
         return centroids
 
     return _run.in_safe_dtype(X, weights, draw)
@@ -503,9 +502,7 @@ def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = 
     threads = _run.threads(n_threads, X.size * len(centroids))
 
     def work(points: Store) -> np.ndarray:
-        largest = float(np.abs(centroids).max())
-        if not largest <= points.largest:
-            raise OutOfRange(points.bits(largest))
+        _look_at_range(points, centroids)
         rounded = np.ascontiguousarray(centroids, np.float32 if points.itemsize == 4 else np.float64)
         out = np.empty((len(X), len(rounded)), rounded.dtype)
         most = _dense.distances(points, rounded, out, threads)
@@ -514,3 +511,10 @@ def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = 
         return out
 
     return _run.in_safe_dtype(X, None, work, centroids=centroids)
+
+
+def _look_at_range(points: Store, centroids: np.ndarray) -> None:
+    """Tell `in_safe_dtype` where the computing dtype does not hold the squares of these centroids."""
+    largest = float(np.abs(centroids).max())
+    if not largest <= points.largest:
+        raise OutOfRange(points.bits(largest))

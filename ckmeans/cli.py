@@ -79,6 +79,8 @@ def _parser() -> _Parser:
         description="Print how the package was built and what it uses.",
     )
     config.set_defaults(run=_config, quiet=False)
+    for command in (quantize, demo, cluster):
+        command.add_argument("-q", "--quiet", action="store_true", help="no report, no progress")
     for command in (quantize, demo, cluster, config):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -99,7 +101,7 @@ def _config(arguments: argparse.Namespace) -> str:
     return json.dumps(config, default=str) if arguments.json else str(config)
 
 
-# ---------------------------------------------------------------- words
+# ---- words ---------------------------------------------------------------------------------------
 
 
 def _explain(error: BaseException) -> str:

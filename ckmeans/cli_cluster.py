@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ckmeans import _validate
+from ckmeans._cli_options import add_fit, of_fit
 from ckmeans._write import check_output, replacing
 
 __all__ = ["add_parser", "run"]
@@ -37,10 +39,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         metavar="OUT.png",
         help="draw the clusters, or the elbow (.png, .svg, .pdf; needs matplotlib)",
     )
-    parser.add_argument("--n-init", type=int, default=10, metavar="N", help="restarts (10)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the starts (0)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads (as many as allowed)")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no report, no progress")
+    add_fit(parser, n_init=10)
     parser.set_defaults(run=run)
     return parser
 
@@ -51,7 +50,10 @@ def run(arguments: argparse.Namespace) -> str:
 
     if arguments.k is None and arguments.elbow is None:
         raise ValueError("give -k K for K clusters, or --elbow LOW:HIGH to look for K")
+    if arguments.k is not None:
+        _validate.integer("K", arguments.k, 1)
     ks = None if arguments.elbow is None else _range(arguments.elbow)
+    options = of_fit(arguments)
     _check_outputs(arguments)
     columns = None if arguments.columns is None else [name.strip() for name in arguments.columns.split(",")]
     table = read_table(arguments.table, columns)
@@ -64,12 +66,10 @@ def run(arguments: argparse.Namespace) -> str:
     }
     X, units = _scaled(table.X) if arguments.scale else (table.X, None)
     if ks is not None:
-        figures |= _elbow(X, ks, arguments)
-        K = arguments.k or figures["knee"]
-    else:
-        K = arguments.k
+        figures |= _elbow(X, ks, arguments.plot, options)
+    K = figures["knee"] if arguments.k is None else arguments.k
     if K is not None:
-        figures |= _clusters(X, K, units, arguments)
+        figures |= _clusters(X, K, units, arguments, options)
     elif arguments.out is not None:
         raise ValueError("there is no clear elbow, so nothing to write to --out: choose K with -k")
     return json.dumps(figures) if arguments.json else _report(figures)
@@ -83,7 +83,7 @@ def _range(text: str) -> range:
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
-    """Before any work is done."""
+    """Find out whether all can be written, before any work is done."""
     paths = [path for path in (arguments.out, arguments.plot) if path is not None]
     for path in paths:
         target = check_output(path)
@@ -91,16 +91,21 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
             raise ValueError(f"{path}: would overwrite the table")
     if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise ValueError(f"{arguments.plot}: both --out and --plot would be written there")
-    if arguments.plot:
-        try:
-            import matplotlib
-        except ImportError:
-            raise ImportError('--plot needs matplotlib: pip install "ckmeans-simd[plot]"') from None
-        matplotlib.use("Agg")
-        from matplotlib.backend_bases import FigureCanvasBase
+    if arguments.plot is not None:
+        _check_plot(arguments.plot)
 
-        if _suffix(arguments.plot) not in FigureCanvasBase.get_supported_filetypes():
-            raise ValueError(f"{arguments.plot}: the name of a plot must end in .png, .svg or .pdf")
+
+def _check_plot(path: str) -> None:
+    """Find out whether there is matplotlib, and whether it writes this format; no window is to open."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise ImportError('--plot needs matplotlib: pip install "ckmeans-simd[plot]"') from None
+    matplotlib.use("Agg")
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    if _suffix(path) not in FigureCanvasBase.get_supported_filetypes():
+        raise ValueError(f"{path}: the name of a plot must end in .png, .svg or .pdf")
 
 
 def _suffix(path: str) -> str:
@@ -121,19 +126,12 @@ def _scaled(X: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     return scaled, (mean * unit, deviation * unit)
 
 
-def _elbow(X: np.ndarray, ks: range, arguments: argparse.Namespace) -> dict[str, Any]:
+def _elbow(X: np.ndarray, ks: range, plot: str | None, options: dict[str, Any]) -> dict[str, Any]:
     from ckmeans.choose import elbow
 
-    found = elbow(
-        X,
-        ks,
-        n_init=arguments.n_init,
-        seed=arguments.seed,
-        n_threads=arguments.threads,
-        progress=arguments.progress,
-    )
-    if arguments.plot:
-        _save_figure(found.plot(), arguments.plot)
+    found = elbow(X, ks, **options)
+    if plot is not None:
+        _save_figure(found.plot(), plot)
     return {
         "ks": found.ks.tolist(),
         "distortions": found.distortions.tolist(),
@@ -143,21 +141,18 @@ def _elbow(X: np.ndarray, ks: range, arguments: argparse.Namespace) -> dict[str,
 
 
 def _clusters(
-    X: np.ndarray, K: int, units: tuple[np.ndarray, np.ndarray] | None, arguments: argparse.Namespace
+    X: np.ndarray,
+    K: int,
+    units: tuple[np.ndarray, np.ndarray] | None,
+    arguments: argparse.Namespace,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
     from ckmeans.api import kmeans
 
-    result = kmeans(
-        X,
-        K,
-        n_init=arguments.n_init,
-        seed=arguments.seed,
-        n_threads=arguments.threads,
-        progress=arguments.progress,
-    )
-    if arguments.out:
+    result = kmeans(X, K, **options)
+    if arguments.out is not None:
         _write_labels(result.labels, arguments.out)
-    if arguments.plot and not arguments.elbow:
+    if arguments.plot is not None and arguments.elbow is None:
         from ckmeans.plot import clusters
 
         _save_figure(clusters(X, result), arguments.plot)

@@ -8,6 +8,8 @@ import json
 import os
 from typing import Any
 
+from ckmeans._cli_options import add_fit, of_fit
+
 __all__ = ["add_parsers"]
 
 
@@ -35,10 +37,7 @@ def _add_quantize(commands: Any) -> argparse.ArgumentParser:
         help="compare colours by their bytes, or as they look (rgb)",
     )
     parser.add_argument("--dither", action="store_true", help="spread the error: noise in place of bands")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the start (0)")
-    parser.add_argument("--n-init", type=int, default=1, metavar="N", help="restarts (1)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads (as many as allowed)")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no report, no progress")
+    add_fit(parser, n_init=1)
     parser.set_defaults(run=_quantize)
     return parser
 
@@ -57,7 +56,6 @@ def _add_demo(commands: Any) -> argparse.ArgumentParser:
         metavar="OUT.png",
         help="where to draw (ckmeans-demo.png)",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="no report")
     parser.set_defaults(run=_demo)
     return parser
 
@@ -71,16 +69,11 @@ def _quantize(arguments: argparse.Namespace) -> str:
         outputs = [f"-{K}".join(os.path.splitext(arguments.output)) for K in sizes]
     for output in outputs:
         image.check_output(output)
+    options = of_fit(arguments)
+    # One run over a photo's colours is too short for a bar.
+    options["progress"] = options["progress"] and options["n_init"] > 1
     results = image.quantize_sizes(
-        arguments.photo,
-        sizes,
-        space=arguments.space,
-        dither=arguments.dither,
-        seed=arguments.seed,
-        n_init=arguments.n_init,
-        n_threads=arguments.threads,
-        # One run over a photo's colours is too short for a bar.
-        progress=arguments.progress and arguments.n_init > 1,
+        arguments.photo, sizes, space=arguments.space, dither=arguments.dither, **options
     )
     for result, output in zip(results, outputs, strict=True):
         result.save(output)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ckmeans import _sklearn, _validate
-from ckmeans._model import CentroidModel, mean_variance
+from ckmeans._model import CentroidModel, draw_seed, least_shift
 from ckmeans._result import Result
 from ckmeans.api import run
 
@@ -115,11 +115,20 @@ class KMeans(CentroidModel):
         -------
         KMeans
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where a parameter or an argument is not as described; the message says which.
+            With ``empty="error"`` also where a cluster becomes empty.
         """
         points, weights, total = self._take_in(X, sample_weight)
         m, n = points.shape
         n_clusters = _validate.n_clusters(self.n_clusters, m)
+        max_iter = _validate.integer("max_iter", self.max_iter, 1)
         tol = _validate.tolerance(self.tol)
+        empty = _validate.choice("empty", self.empty, _validate.EMPTY)
+        algorithm = self._engine()
         random_state = _validate.random_state(self.random_state)
         self._n_init = self._restarts(10)
         result = run(
@@ -127,12 +136,12 @@ class KMeans(CentroidModel):
             n_clusters,
             init=self._start(n, random_state),
             n_init=self._n_init,
-            max_iter=self.max_iter,
-            tol_shift=tol and tol * mean_variance(points, self.n_threads),
-            empty=self.empty,
+            max_iter=max_iter,
+            tol_shift=least_shift(points, tol, self.n_threads),
+            empty=empty,
             sample_weight=weights,
-            algorithm=self._engine(),
-            seed=int(random_state.randint(1 << 62, dtype=np.int64)),
+            algorithm=algorithm,
+            seed=draw_seed(random_state),
             n_threads=self.n_threads,
             callback=_printer(total) if self.verbose else None,
         )

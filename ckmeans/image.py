@@ -204,7 +204,7 @@ def quantize(
         "progress": progress,
     }
     chosen = _palette.SPACES[_validate.choice("space", space, tuple(_palette.SPACES))]
-    picture = image if isinstance(image, _Counted) else _count(image)
+    picture = image.counted if isinstance(image, _Shared) else _count(image)
     if dither and picture.channels == 4:
         raise ValueError(
             f"{picture.source.name} has transparent pixels, which dithering cannot take: put it on a "
@@ -239,8 +239,8 @@ def quantize_sizes(image: Picture, Ks: Iterable[int], **options: Any) -> list[Qu
         As in `quantize`.
     """
     sizes = [_validate.integer("K", K, 1, MAX_COLORS, _MOST) for K in Ks]
-    counted: Any = _count(image)
-    return [quantize(counted, K, **options) for K in sizes]
+    shared: Any = _Shared(image)
+    return [quantize(shared, K, **options) for K in sizes]
 
 
 def read_pixels(image: Picture) -> Bytes:
@@ -342,7 +342,7 @@ def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
         image.save(file, "PNG")
 
 
-# ---------------------------------------------------------------- from pixels to indices and back
+# ---- from pixels to indices and back -------------------------------------------------------------
 
 
 class _Counted(NamedTuple):
@@ -356,6 +356,17 @@ class _Counted(NamedTuple):
     @property
     def channels(self) -> int:
         return int(self.colors.shape[1])
+
+
+class _Shared:
+    """A picture for several calls: the first that has checked what else it was given reads it."""
+
+    def __init__(self, image: Picture) -> None:
+        self.image = image
+
+    @cached_property
+    def counted(self) -> _Counted:
+        return _count(self.image)
 
 
 def _count(image: Picture) -> _Counted:

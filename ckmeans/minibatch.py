@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _validate
-from ckmeans._model import CentroidModel, mean_variance, table
+from ckmeans import _sources, _validate
+from ckmeans._model import CentroidModel, draw_seed, least_shift, table
 from ckmeans.api import assign, distortion, init_centroids, update
 
 
@@ -48,7 +48,8 @@ class MiniBatchKMeans(CentroidModel):
     init_size : int, optional
         Points that the start is drawn from; by default three batches, or three for each cluster.
     n_init : int or "auto"
-        Number of starts, of which the best is taken; "auto": 3 for random starts and callables.
+        Number of starts, of which the best is taken; "auto": 3 for random starts and callables, 1
+        for the others.
     reassignment_ratio : float
         A centroid that has seen less than this part of what the busiest one has seen is put on a
         random point now and then.
@@ -58,7 +59,7 @@ class MiniBatchKMeans(CentroidModel):
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        The centroids.
+        float32 for float32, float16, uint8 and uint16 data, else float64.
     labels_ : ndarray of shape (n_samples,), int32
         Index of each point's centroid: of the last batch after `partial_fit`.
     inertia_ : float
@@ -121,6 +122,7 @@ class MiniBatchKMeans(CentroidModel):
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
+            Points, as for `KMeans.fit`.
         y : ignored
         sample_weight : array_like of shape (n_samples,), optional
             Points are drawn with their weights; all alike by default.
@@ -129,13 +131,18 @@ class MiniBatchKMeans(CentroidModel):
         -------
         MiniBatchKMeans
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where a parameter or an argument is not as described; the message says which.
         """
         points, weights, total = self._take_in(X, sample_weight)
         random_state = _validate.random_state(self.random_state)
         max_iter = _validate.integer("max_iter", self.max_iter, 1)
         tol = _validate.tolerance(self.tol)
         self._begin(points, weights, random_state)
-        watch = _Watch(self, len(points), tol and tol * mean_variance(points, self.n_threads))
+        watch = _Watch(self, len(points), least_shift(points, tol, self.n_threads))
         steps = max(max_iter * len(points) // self._batch_size, 1)
         upto = None if weights is None else np.cumsum(weights)
         self.n_steps_ = 0
@@ -169,6 +176,11 @@ class MiniBatchKMeans(CentroidModel):
         -------
         MiniBatchKMeans
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where a parameter or an argument is not as described; the message says which.
         """
         first = not hasattr(self, "cluster_centers_")
         points, weights, total = self._take_in(X, sample_weight, first)
@@ -202,9 +214,13 @@ class MiniBatchKMeans(CentroidModel):
         for _ in range(self._n_init):
             rows = np.arange(m) if self._init_size == m else random_state.randint(0, m, self._init_size)
             some = None if weights is None else weights[rows]
-            seed = int(random_state.randint(1 << 62, dtype=np.int64))
             centers = init_centroids(
-                _rows(X, rows), K, start, seed=seed, sample_weight=some, n_threads=self.n_threads
+                _rows(X, rows),
+                K,
+                start,
+                seed=draw_seed(random_state),
+                sample_weight=some,
+                n_threads=self.n_threads,
             )
             loss = distortion(_rows(X, judges), centers, n_threads=self.n_threads)
             if loss < best:
@@ -256,8 +272,8 @@ class MiniBatchKMeans(CentroidModel):
         idle = np.flatnonzero(self._seen < self._ratio * self._seen.max())
         idle = idle[np.argsort(self._seen[idle], kind="stable")][: len(X) // 2]
         if len(idle):
-            rows = _rows(X, random_state.choice(len(X), len(idle), replace=False))
-            centers[idle] = rows if isinstance(rows, np.ndarray) else rows.original.toarray()
+            rows = _sources.rows(X, random_state.choice(len(X), len(idle), replace=False))
+            centers[idle] = rows if isinstance(rows, np.ndarray) else rows.toarray()
             # As much as the least busy of the others: not at once idle again, and quick to learn.
             self._seen[idle] = np.delete(self._seen, idle).min()
 
@@ -305,7 +321,7 @@ class _Watch:
 
 def _rows(X: Any, rows: np.ndarray) -> Any:
     """Some of the points; sparse ones stay sparse."""
-    return X[rows] if isinstance(X, np.ndarray) else table(X.original.tocsr()[rows])
+    return table(_sources.rows(X, rows))
 
 
 def _draw(m: int, upto: np.ndarray | None, count: int, random_state: np.random.RandomState) -> np.ndarray:

@@ -240,15 +240,21 @@ def test_wrong_arguments(capsys, tmp_path, X):
     assert "give -k K for K clusters" in refused(capsys, path)
     assert "K must be at most 120" in refused(capsys, path, "-k", 121)
     assert "K must be at least 1" in refused(capsys, path, "-k", 0)
+    assert "K must be at least 1" in refused(capsys, path, "-k", 0, "--elbow", "1:3")
     assert "invalid int value" in refused(capsys, path, "-k", "three")
     for wrong in ("5", "5:1", "0:3", "a:b", "1:2:3", "-1:4"):
         assert "--elbow" in refused(capsys, path, f"--elbow={wrong}")
     assert "there is no folder" in refused(capsys, path, "-k", 2, "--out", tmp_path / "no" / "l.csv")
     assert "is a folder" in refused(capsys, path, "-k", 2, "--out", tmp_path)
     assert "would overwrite the table" in refused(capsys, path, "-k", 2, "--out", path)
-    assert "n_threads" in refused(capsys, path, "-k", 2, "--threads", 0)
-    assert "seed" in refused(capsys, path, "-k", 2, "--seed", -1)
-    assert "n_init" in refused(capsys, path, "-k", 2, "--n-init", 0)
+
+
+def test_options_are_checked_before_the_table_is_read(capsys, tmp_path):
+    missing = tmp_path / "missing.csv"
+    assert "K must be at least 1" in refused(capsys, missing, "-k", 0)
+    assert "n_threads must be at least 1" in refused(capsys, missing, "-k", 2, "--threads", 0)
+    assert "seed must be at least 0" in refused(capsys, missing, "-k", 2, "--seed", -1)
+    assert "n_init must be at least 1" in refused(capsys, missing, "--elbow", "1:3", "--n-init", 0)
 
 
 def test_outputs_are_checked_before_the_table_is_read(capsys, tmp_path):

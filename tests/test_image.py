@@ -511,6 +511,8 @@ def test_several_sizes_are_as_one_by_one():
     assert quantize_sizes(array, []) == []
     with pytest.raises(ValueError, match="K must be at most 256"):
         quantize_sizes("missing.png", [4, 257])
+    with pytest.raises(ValueError, match="n_init must be at least 1"):
+        quantize_sizes("missing.png", [4], n_init=0)
 
 
 def png_chunks(path):
