@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport Poll
+from ckmeans._runtime cimport Poll, sums
 
 
 cdef struct Step:
@@ -29,6 +29,25 @@ cdef struct Step:
     bint rough              # not every row was added up: sums and square are right to rounding only
     int64_t computed        # distances that were computed, those of boxes too
     uint64_t most           # bits of the largest |value| that was read
+
+
+
+cdef inline void empty_cluster(Step *s, int64_t k, int64_t stride) noexcept nogil:
+    """Begin a cluster's sums, whose rows are `stride` apart."""
+    cdef int64_t l
+    for l in range(stride):
+        s.offsets[k * stride + l] = 0
+    s.weights[k] = 0
+    s.counts[k] = 0
+
+
+cdef inline void add_cluster(Step *s, int64_t k, int64_t stride, const sums *part) noexcept nogil:
+    """Add a partial sum to them."""
+    cdef int64_t l
+    for l in range(stride):
+        s.offsets[k * stride + l] += part.offsets[k * stride + l]
+    s.weights[k] += part.weights[k]
+    s.counts[k] += part.counts[k]
 
 
 cdef struct Engine:

@@ -21,7 +21,7 @@ from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
 from ckmeans._boxes cimport Boxes, Node
-from ckmeans._engine cimport Engine, Prepared, Step
+from ckmeans._engine cimport Engine, Prepared, Step, add_cluster, empty_cluster
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport LEAF, Poll, allocate, leaf, poll, release, sums, threads_for
 from ckmeans._shift cimport find_shift
@@ -309,21 +309,6 @@ cdef void work_part(Cells *c, const Step *s, Poll *p, int64_t i, int64_t thread)
         chunk += c.partials
 
 
-cdef void reduce_cluster(Cells *c, Step *s, int64_t k) noexcept nogil:
-    cdef int64_t i, l
-    cdef double *total = s.offsets + k * STRIDE
-    cdef const double *part
-    memset(total, 0, STRIDE * sizeof(double))
-    s.weights[k] = 0
-    s.counts[k] = 0
-    for i in range(c.partials):
-        part = c.parts[i].sums.offsets + k * STRIDE
-        for l in range(c.boxes.n):
-            total[l] += part[l]
-        s.weights[k] += c.parts[i].sums.weights[k]
-        s.counts[k] += c.parts[i].sums.counts[k]
-
-
 cdef void reduce_parts(Cells *c, Step *s) noexcept nogil:
     """Add the partial sums up in order."""
     cdef int64_t i, k, lane
@@ -337,7 +322,9 @@ cdef void reduce_parts(Cells *c, Step *s) noexcept nogil:
         for lane in range(16):
             s.square += c.parts[i].sums.square[lane]
     for k in range(s.K):
-        reduce_cluster(c, s, k)
+        empty_cluster(s, k, STRIDE)
+        for i in range(c.partials):
+            add_cluster(s, k, STRIDE, &c.parts[i].sums)
 
 
 cdef void hand_out(Cells *c, const Step *s, Desk *desk) noexcept nogil:

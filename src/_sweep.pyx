@@ -18,7 +18,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
-from ckmeans._engine cimport Step
+from ckmeans._engine cimport Step, add_cluster, empty_cluster
 from ckmeans._points cimport Rows, block_at, hold, read_rows
 from ckmeans._runtime cimport Poll, allocate, poll, release, threads_for, wide_stride
 
@@ -216,18 +216,10 @@ cdef void work_part(Sweep *w, void *engine, Scorer score, const Step *s, Poll *p
 
 
 cdef void reduce_cluster(Sweep *w, Step *s, int64_t k) noexcept nogil:
-    cdef int64_t stride = wide_stride(w.rows.n), i, l
-    cdef double *total = s.offsets + k * stride
-    cdef const double *part
-    memset(total, 0, stride * sizeof(double))
-    s.weights[k] = 0
-    s.counts[k] = 0
+    cdef int64_t stride = wide_stride(w.rows.n), i
+    empty_cluster(s, k, stride)
     for i in range(w.partials):
-        part = w.parts[i].sums.offsets + k * stride
-        for l in range(stride):
-            total[l] += part[l]
-        s.weights[k] += w.parts[i].sums.weights[k]
-        s.counts[k] += w.parts[i].sums.counts[k]
+        add_cluster(s, k, stride, &w.parts[i].sums)
     if w.rows.weights == NULL:
         s.weights[k] = <double>s.counts[k]
 
