@@ -31,7 +31,6 @@ cdef struct Step:
     uint64_t most           # bits of the largest |value| that was read
 
 
-
 cdef inline void empty_cluster(Step *s, int64_t k, int64_t stride) noexcept nogil:
     """Begin a cluster's sums, whose rows are `stride` apart."""
     cdef int64_t l
