@@ -37,11 +37,10 @@ _SWEEPS, _GROWN, _SWAPPED, _RELAX = (5, 3), (2, 7), (1, 2), (1.5, 1.8)
 _MET, _SAME = 9, 2e-4
 # How far centroids are disturbed at first, in mean distances, and for how many updates.
 _NOISE, _COOLING = 0.4, 20
-# Ends on the coarse sample go on if they are above the lowest one by at most this part.
-_PROMISING = 0.006
-# Of random points so many of the ends go on for so many updates on all points. The best goes on to its
-# end, to this part of the tolerance, since it stands for all restarts.
-_FINALISTS, _HEAT, _FINISH = 4, 2, 0.3
+# Ends on the coarse sample, to this tolerance, go on if they are above the lowest one by at most this part.
+_ENOUGH, _PROMISING = 1e-3, 0.006
+# Of random points so many of the ends go on for so many updates on all points.
+_FINALISTS, _HEAT = 4, 2
 
 
 def steps(ks: list[int]) -> int:
@@ -70,6 +69,7 @@ class Search:
         if self.few and self.fine is not X:
             self.coarse = _coarser(_sample(X, _COARSE, ks[-1], rng))
         self.annealed = self.coarse is not None
+        self.tried = self.fine if self.coarse is None else self.coarse
         self.relax = _RELAX[self.annealed]
         self.found: dict[int, list[Result]] = {K: [] for K in ks}
         self.met = dict.fromkeys(ks, 0)
@@ -92,7 +92,10 @@ class Search:
         options = {"seed": self.rng, "n_threads": self.options["n_threads"]}
         nested = [init_centroids(self.fine, self.ks[-1], "k-means++", **options) for _ in range(n_init)]
         for K in self.ks:
-            self._try(K, _run.Given([start[:K] for start in nested]), n_init)
+            starts = [start[:K] for start in nested]
+            if self.coarse is not None:
+                starts = self._ends(self.coarse, K, starts)
+            self._try(K, _run.Given(starts), len(starts))
 
     def _climb(self, i: int) -> None:
         """More starts for a K, unless it came to the same end again and again."""
@@ -119,7 +122,7 @@ class Search:
         """Where these starts come to, annealed on the coarse sample, if that is low enough."""
         ends: list[np.ndarray] = []
         last = self.options["max_iter"] + _COOLING
-        annealing = {"noise": _NOISE, "cooling": _COOLING, "max_iter": last}
+        annealing = {"noise": _NOISE, "cooling": _COOLING, "max_iter": last, "tol": _ENOUGH}
         runs = self._fit(coarse, K, _run.Given(starts), len(starts), ends=ends, **annealing)
         self.least[K] = min(self.least[K], runs.distortion)
         low = runs.distortions <= self.least[K] * (1 + _PROMISING)
@@ -164,13 +167,13 @@ class Search:
             heats = self._fit(self.X, K, _run.Given(finalists), len(finalists), max_iter=heat)
             winner = heats.centroids
         relax = 1.0 if self.fine is self.X else self.relax
-        return self._fit(self.X, K, winner, tol=_FINISH * self.options["tol"], relax=relax)
+        return self._fit(self.X, K, winner, relax=relax)
 
     def _squared(self, centroids: np.ndarray) -> np.ndarray:
-        """The sample's weighted squared distances."""
-        threads, weights = self.options["n_threads"], self.fine.weights
+        """The weighted squared distances of the sample on which starts are tried first."""
+        threads, weights = self.options["n_threads"], self.tried.weights
         squared: np.ndarray
-        _, squared = assign(self.fine, centroids, return_squared_distance=True, n_threads=threads)
+        _, squared = assign(self.tried, centroids, return_squared_distance=True, n_threads=threads)
         return squared if weights is None else squared * weights
 
     def _grown(self, result: Result, fewer: int, K: int, count: int) -> list[np.ndarray]:
@@ -186,10 +189,10 @@ class Search:
         return grown
 
     def _drawn(self, squared: np.ndarray, count: int) -> np.ndarray:
-        """Points of the sample, (count, 1, n), each drawn with its part of these squared distances."""
+        """Points of that sample, (count, 1, n), each drawn with its part of these squared distances."""
         far = np.cumsum(squared)
         rows = np.searchsorted(far, self.rng.random(count) * far[-1], side="right")
-        return _dense(_sources.rows(self.fine, np.minimum(rows, len(far) - 1)))[:, None]
+        return _dense(_sources.rows(self.tried, np.minimum(rows, len(far) - 1)))[:, None]
 
 
 def _dense(some: Any) -> np.ndarray:

@@ -56,6 +56,8 @@ cdef double SETTLING = 0.05            # part of the labels that change, from wh
 cdef double SMALL_GAIN = 1e-9           # of the distortion: far above what carried sums lose
 cdef int WAKEFUL_LOOKS = 10_000         # of a thread that waits for the others, before it takes naps
 cdef size_t SHARED_BYTES = 256 << 20   # memory that shared restarts may take
+cdef int64_t STEPS_EACH = 12          # that a restart takes, or more
+cdef int64_t ROW_WORK = 8             # multiply-adds of a value that take as long as what else is done with it
 
 
 # ---- what a fit holds ------------------------------------------------------------------------
@@ -679,7 +681,8 @@ cdef int sharing_threads(const Rows *rows, const Options *o, int n_threads) noex
         return 1
     if work > SHARED_WORK or bytes_each * n_threads > SHARED_BYTES:
         return 1
-    return threads_for(n_threads, work * <double>o.n_init * 4)
+    work += rows.stored * ROW_WORK
+    return threads_for(n_threads, work * <double>o.n_init * max(STEPS_EACH, o.cooling))
 
 
 cdef class Fits:

@@ -307,6 +307,8 @@ static int64_t F(settle)(const struct leaf *leaf, const void *list, int64_t coun
     if (leaf->plain && n == 3) return F(settle_n)(leaf, NULL, NULL, list, count, shift, 3, centroids, sums);
     if (!numbers && n == 2) return F(settle_n)(leaf, w, NULL, list, count, shift, 2, centroids, sums);
     if (!numbers && n == 3) return F(settle_n)(leaf, w, NULL, list, count, shift, 3, centroids, sums);
+    if (n == 2) return F(settle_n)(leaf, w, numbers, list, count, shift, 2, centroids, sums);
+    if (n == 3) return F(settle_n)(leaf, w, numbers, list, count, shift, 3, centroids, sums);
     return F(settle_n)(leaf, w, numbers, list, count, shift, n, centroids, sums);
 }
 
