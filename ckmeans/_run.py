@@ -153,13 +153,25 @@ def starts(init: Init, X: np.ndarray, K: int, n_init: int, name: str = "init") -
         method = _validate.choice(name, init, _validate.INITS)
         return None, 2 + int(math.log(K)) if method == "k-means++" else 0
     if isinstance(init, Given):
-        return lambda restart, seed, points: _rounded(init.arrays[restart], X, points, name), 0
+        return _given_starts(np.stack(init.arrays), X, name), 0
     if callable(init):
         return _called_starts(init, X, K, name), 0
     given = _validate.start(init, K, X.shape[1], name)
     if n_init != 1:
         raise ValueError(f"n_init must be 1 where {name} is an array, found {n_init}")
-    return lambda restart, seed, points: _rounded(given, X, points, name), 0
+    return _given_starts(given[None], X, name), 0
+
+
+def _given_starts(given: np.ndarray, X: np.ndarray, name: str) -> Callable[..., np.ndarray]:
+    """The starts of all restarts, rounded together: again where the computing dtype becomes another."""
+    rounded: dict[int, np.ndarray] = {}
+
+    def start(restart: int, seed: int, points: Points) -> np.ndarray:
+        if points.itemsize not in rounded:
+            rounded[points.itemsize] = _rounded(given.reshape(-1, given.shape[2]), X, points, name)
+        return rounded[points.itemsize].reshape(given.shape)[restart]
+
+    return start
 
 
 def _called_starts(

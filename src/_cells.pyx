@@ -235,9 +235,11 @@ cdef void settle_whole(Cells *c, const Step *s, Part *part, int64_t node, int32_
     part.sums.weights[k] += weight
     part.sums.counts[k] += b.node[node].number
     cdef int32_t *marks = marks_of(c, s.labels)
-    if marks[node] != k:
+    if s.fresh:
+        part.changed += b.node[node].number
+    elif marks[node] != k:
         part.changed += others_in(c, s.labels, marks, node, k)
-        marks[node] = k
+    marks[node] = k
 
 
 cdef void settle_leaf(Cells *c, const Step *s, Part *part, int64_t node, const char *kept,
