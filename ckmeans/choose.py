@@ -186,11 +186,11 @@ def simplified_silhouette(
         return math.nan
     labels, squared = assign(X, centroids, return_squared_distance=True, n_threads=n_threads)
     second = np.empty_like(squared)
-    order = np.argsort(labels, kind="stable")
+    order = np.argsort(labels.astype(np.min_scalar_type(K)), kind="stable")  # short integers sort by radix
     ends = np.cumsum(np.bincount(labels, minlength=K))
     for k, rows in enumerate(np.split(order, ends[:-1])):
         if len(rows):
-            others = np.delete(centroids, k, axis=0)
+            others = centroids[np.arange(K) != k]
             second[rows] = assign(
                 _sources.rows(X, rows), others, return_squared_distance=True, n_threads=n_threads
             )[1]
