@@ -25,6 +25,7 @@ from ckmeans._engine cimport Engine, Prepared, Step, add_cluster, empty_cluster
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport LEAF, Poll, allocate, leaf, poll, release, sums, threads_for
 from ckmeans._shift cimport find_shift
+from ckmeans._team cimport Team, note_step, team_for_step
 
 cdef int MIXED = -1
 cdef int64_t CHUNKS = 32               # subtrees shared out, at least, where there are so many
@@ -43,6 +44,7 @@ cdef struct Part:
     sums sums
     int64_t changed
     int64_t computed
+    int thread               # which did it
 
 # One thread's scratch: the list that each level of the tree was handed.
 cdef struct Desk:
@@ -56,6 +58,7 @@ cdef struct Cells:
     Boxes *boxes
     int64_t K
     int n_threads
+    Team team
     int64_t partials
     int64_t chunk_level
     int64_t depth            # levels of lists
@@ -117,6 +120,7 @@ cdef Engine *cells_open(const Rows *rows, Prepared *prepared, int64_t K, int n_t
         draft.partials //= 2
     draft.partials = min(draft.partials, b.level_size[draft.chunk_level])
     draft.n_threads = min(threads_for(n_threads, <double>rows.m * 8), <int>draft.partials)
+    draft.team.n_threads, draft.team.alone = draft.n_threads, 0
     draft.depth = depth_below(b, 0)
     draft.list_size = (K + block) // block * block * (rows.n + 2) * rows.kernels.itemsize
     draft.list_size = (draft.list_size + 63) // 64 * 64
@@ -302,6 +306,7 @@ cdef void work_part(Cells *c, const Step *s, Poll *p, int64_t i, int64_t thread)
     cdef Part *part = &c.parts[i]
     cdef int64_t chunk = i
     part.changed = part.computed = 0
+    part.thread = <int>thread
     memset(part.sums.square, 0, sizeof(part.sums.square))
     memset(part.sums.offsets, 0, s.K * STRIDE * sizeof(double))
     memset(part.sums.weights, 0, s.K * sizeof(double))
@@ -341,15 +346,20 @@ cdef int cells_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     was interrupted."""
     cdef Cells *c = <Cells *>engine
     cdef int64_t i
+    cdef int threads = team_for_step(&c.team)
+    cdef bint helped = False
     find_shift(c.boxes.itemsize, s.K, c.boxes.n, s.wide, c.shift)
-    for i in range(c.n_threads):
+    for i in range(threads):
         hand_out(c, s, &c.desks[i])
-    if c.n_threads == 1:
+    if threads == 1:
         for i in range(c.partials):
             work_part(c, s, p, i, 0)
     else:
-        for i in prange(c.partials, schedule="dynamic", chunksize=1, num_threads=c.n_threads):
+        for i in prange(c.partials, schedule="dynamic", chunksize=1, num_threads=threads):
             work_part(c, s, p, i, threadid())
+        for i in range(c.partials):
+            helped = helped or c.parts[i].thread != 0
+        note_step(&c.team, helped)
     if p.stopped:
         return 1
     reduce_parts(c, s)

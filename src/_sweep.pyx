@@ -21,6 +21,7 @@ from ckmeans._arena cimport take
 from ckmeans._engine cimport Step, add_cluster, empty_cluster
 from ckmeans._points cimport Rows, block_at, hold, read_rows
 from ckmeans._runtime cimport Poll, allocate, poll, release, threads_for, wide_stride
+from ckmeans._team cimport note_step, team_for_step
 
 # ---- sizes: of n, K and the dtype alone ------------------------------------------------------
 
@@ -30,6 +31,7 @@ cdef int64_t BLOCK_BYTES = 192 * 1024  # packed rows that stay in the second cac
 cdef int64_t FEW_BYTES = 8 * 1024      # centroids, or packed rows, that leave room in the first one
 cdef double FEW_MOVES = 0.35           # part of the rows up to which moves are added up: a move is two rows
 cdef int64_t FEW_CENTROIDS = 8         # up to which that part is not reached by the second step either
+cdef double SHORT_STEPS = 4            # a team that is woken for a step must save more than one that is awake
 cdef double DIGITS = 256               # how much larger than J its terms may be
 
 
@@ -124,7 +126,8 @@ cdef int open_cut(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint car
     w.chunk = chunk_rows(rows.n, K)
     w.block = block_rows(rows, K, w.chunk, whole)
     w.partials = min(partial_count(rows.n, K), (rows.m + w.chunk - 1) // w.chunk)
-    w.n_threads = min(threads_for(n_threads, <double>rows.m * rows.n * K), <int>w.partials)
+    w.n_threads = min(threads_for(n_threads, <double>rows.m * rows.n * K / SHORT_STEPS), <int>w.partials)
+    w.team.n_threads, w.team.alone = w.n_threads, 0
     w.memory = allocate(sweep_layout(w, NULL))
     if w.memory == NULL:
         return 1
@@ -206,6 +209,7 @@ cdef void work_part(Sweep *w, void *engine, Scorer score, const Step *s, Poll *p
     """Partial sum i over those of the chunks first .. last - 1 that belong to it, in order."""
     cdef Part *part = &w.parts[i]
     cdef int64_t chunk = first + (i - first % w.partials + w.partials) % w.partials
+    part.thread = thread
     if first == 0:
         if not w.again:
             part.changed = part.most = part.computed = part.waived = part.open = 0
@@ -316,24 +320,35 @@ cdef int64_t window_chunks(const Sweep *w, int64_t K) noexcept nogil:
     return min(rounds * w.partials, max(w.rows.feed.room // w.chunk, w.n_threads))
 
 
+cdef bint helped(const Sweep *w) noexcept nogil:
+    cdef int64_t i
+    for i in range(w.partials):
+        if w.parts[i].thread != 0:
+            return True
+    return False
+
+
 cdef int sweep_rows(Sweep *w, void *engine, Scorer score, Step *s, Poll *p) noexcept nogil:
     """Nonzero where it was interrupted."""
     cdef int64_t chunks = (w.rows.m + w.chunk - 1) // w.chunk, first = 0, last, i
     cdef int64_t window = window_chunks(w, s.K)
+    cdef int threads = team_for_step(&w.team)
     while first < chunks and not p.stopped:
         last = min(first + window, chunks)
         if hold(w.rows, first * w.chunk, (last - first) * w.chunk, p):
             break
-        if w.n_threads == 1:
+        if threads == 1:
             for i in range(w.partials):
                 work_part(w, engine, score, s, p, i, 0, first, last)
         else:
-            for i in prange(w.partials, schedule="dynamic", chunksize=1, num_threads=w.n_threads):
+            for i in prange(w.partials, schedule="dynamic", chunksize=1, num_threads=threads):
                 work_part(w, engine, score, s, p, i, threadid(), first, last)
         first = last
     if p.stopped:
         w.carried.labels = NULL
         return 1
+    if threads > 1:
+        note_step(&w.team, helped(w))
     reduce_parts(w, s)
     return 0
 
