@@ -3,8 +3,8 @@
 Restarts run on a sample of the points, and starts from what was found for a K and its neighbours; of many
 points of few features more of these are annealed on a coarse sample, where a run takes little time, and
 where that ended low go on to their ends on the fine one. Annealed: for a while centroids are disturbed
-after each update, less and less [1]. On samples centroids also go beyond the means, which takes fewer
-updates [2]. At last the best of a K runs to its end on all points, by Lloyd's algorithm as it is.
+after each update, less and less [1]. Where there is a sample, centroids also go beyond the means, which
+takes fewer updates [2]. At last the best of a K runs to its end on all points.
 
 [1] K. Zeger, J. Vaisey and A. Gersho, "Globally optimal vector quantizer design by stochastic relaxation",
 IEEE Trans. Signal Processing 40, 1992.
