@@ -54,7 +54,7 @@ assert abs(scipy.linalg.eigvalsh(numpy.diag(numpy.arange(200.0))) - numpy.arange
 }
 FIT = """
 import numpy, ckmeans
-X = numpy.random.default_rng(0).random((20000, 8), dtype=numpy.float32)
+X = numpy.random.default_rng(0).random((50000, 8), dtype=numpy.float32)
 def fit(n_threads=None):
     r = ckmeans.kmeans(X, 20, seed=0, max_iter=4, tol=0, n_threads=n_threads)
     d = ((X[:50, None].astype(float) - r.centroids) ** 2).sum(2)

@@ -156,7 +156,7 @@ def test_rows_are_scored_as_they_lie_where_that_pays(both_ways):
 
 
 def test_threads(both_ways):
-    X = cases.make("uniform", 9000, 64, np.float32)
+    X = cases.make("uniform", 18_000, 64, np.float32)
     one, _ = both_ways(lambda: dense(X, 4, seed=1, n_threads=1))
     for n_threads in (2, 5):
         for other in both_ways(lambda n=n_threads: dense(X, 4, seed=1, n_threads=n)):

@@ -24,16 +24,16 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 PROBLEMS = {
     # rows, features, K, options
-    "many rows": (40_000, 6, 12, {"max_iter": 5}),
-    "few rows": (900, 40, 40, {"max_iter": 10}),
+    "many rows": (60_000, 6, 12, {"max_iter": 5}),
+    "few rows": (2500, 40, 48, {"max_iter": 10}),
     "many features": (2100, 500, 8, {"max_iter": 4}),
     "many clusters": (8000, 5, 3000, {"max_iter": 2, "init": "random"}),
     "restarts shared out": (700, 3, 9, {"n_init": 30, "max_iter": 20}),
     "restarts one after another": (9000, 20, 30, {"n_init": 2, "max_iter": 4}),
-    "clusters that empty": (6000, 2, 100, {"empty": "drop", "init": "far"}),
-    "clusters put elsewhere": (6000, 2, 100, {"empty": "reinit", "init": "far"}),
-    "clusters put far out": (6000, 2, 100, {"empty": "farthest", "init": "far"}),
-    "random examples": (20_000, 4, 30, {"init": "random", "n_init": 3, "max_iter": 4}),
+    "clusters that empty": (24_000, 2, 100, {"empty": "drop", "init": "far"}),
+    "clusters put elsewhere": (24_000, 2, 100, {"empty": "reinit", "init": "far"}),
+    "clusters put far out": (24_000, 2, 100, {"empty": "farthest", "init": "far"}),
+    "random examples": (40_000, 4, 30, {"init": "random", "n_init": 3, "max_iter": 4}),
 }
 
 
