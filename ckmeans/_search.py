@@ -92,10 +92,7 @@ class Search:
         options = {"seed": self.rng, "n_threads": self.options["n_threads"]}
         nested = [init_centroids(self.fine, self.ks[-1], "k-means++", **options) for _ in range(n_init)]
         for K in self.ks:
-            starts = [start[:K] for start in nested]
-            if self.coarse is not None:
-                starts = self._ends(self.coarse, K, starts)
-            self._try(K, _run.Given(starts), len(starts))
+            self._try_all(K, [start[:K] for start in nested])
 
     def _climb(self, i: int) -> None:
         """More starts for a K, unless it came to the same end again and again."""
@@ -108,6 +105,10 @@ class Search:
             starts += self._grown(self.found[ks[i - 1]][0], ks[i - 1], K, _GROWN[self.annealed])
         if i + 1 < len(ks):
             starts.append(self.merged(self.found[ks[i + 1]][0], K))
+        self._try_all(K, starts)
+
+    def _try_all(self, K: int, starts: list[np.ndarray]) -> None:
+        """Run these starts, annealed first where there is a coarse sample."""
         if self.coarse is not None:
             starts = self._ends(self.coarse, K, starts)
         self._try(K, _run.Given(starts), len(starts))
