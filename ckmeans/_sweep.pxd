@@ -59,10 +59,9 @@ cdef struct Sweep:
     bint again               # a second pass of a step, for the sums alone
 
 
-# Nonzero where there is no memory. With `carries` sums may go from step to step, and blocks are whole chunks.
-cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries) noexcept nogil
-# The same, in blocks that stay in a cache in any case.
-cdef int sweep_open_in_blocks(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries) noexcept nogil
+# Nonzero where there is no memory. With `carries` sums may go from step to step; with `whole` blocks are whole
+# chunks, else they stay in a cache.
+cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries, bint whole) noexcept nogil
 # Rows that stay in the second cache when they are packed: a multiple of a tile.
 cdef int64_t piece_rows(const Rows *rows) noexcept nogil
 cdef void sweep_close(Sweep *w) noexcept nogil

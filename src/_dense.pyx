@@ -17,9 +17,7 @@ from ckmeans._engine cimport Engine, Prepared, Step
 from ckmeans._points cimport Points, Rows, read_rows
 from ckmeans._runtime cimport Poll, Watch, allocate, panel, poll, release, threads_for
 from ckmeans._shift cimport find_shift
-from ckmeans._sweep cimport (
-    Part, Sweep, store_labels, sweep_bytes, sweep_close, sweep_open_in_blocks, sweep_step,
-)
+from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step
 
 import numpy as np
 
@@ -106,7 +104,7 @@ cdef Engine *dense_open(const Rows *rows, Prepared *prepared, int64_t K, int n_t
     draft.engine.finish = dense_finish
     draft.engine.room = rows.m
     draft.panel.n = rows.n
-    if sweep_open_in_blocks(&draft.sweep, rows, K, n_threads, rows.m >= CARRY_FROM * K):
+    if sweep_open(&draft.sweep, rows, K, n_threads, rows.m >= CARRY_FROM * K, False):
         return NULL
     draft.engine.bytes = <int64_t>dense_layout(&draft, NULL) + sweep_bytes(&draft.sweep)
     memory = <char *>allocate(dense_layout(&draft, NULL))

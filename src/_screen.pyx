@@ -125,7 +125,7 @@ cdef Engine *open_any(const Rows *rows, int64_t K, int n_threads, bint watchful)
     draft.pairs = min(<int64_t>(rows.kernels.tile * K * 2 / pair_price(rows.n)), PAIRS) + rows.kernels.tile
     draft.full.n = draft.directions.n = rows.n
     draft.n_desks = n_threads
-    if sweep_open(&draft.sweep, rows, K, n_threads, True):
+    if sweep_open(&draft.sweep, rows, K, n_threads, True, True):
         return NULL
     draft.piece = tiles_of(rows, piece_rows(rows)) * rows.kernels.tile
     draft.engine.bytes = <int64_t>screen_layout(&draft, NULL) + sweep_bytes(&draft.sweep)
@@ -444,7 +444,7 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         return 1
     if s.K != e.sweep.K:
         sweep_close(&e.sweep)
-        if sweep_open(&e.sweep, rows, s.K, e.n_desks, True):
+        if sweep_open(&e.sweep, rows, s.K, e.n_desks, True, True):
             return 1
         e.known = NULL
     if s.score:

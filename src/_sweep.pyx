@@ -107,15 +107,7 @@ cdef void carried_layout(Sweep *w, char *memory, size_t *at, int64_t block) noex
             w.before[i] = <int32_t *>before
 
 
-cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries) noexcept nogil:
-    return open_cut(w, rows, K, n_threads, carries, carries)
-
-
-cdef int sweep_open_in_blocks(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries) noexcept nogil:
-    return open_cut(w, rows, K, n_threads, carries, False)
-
-
-cdef int open_cut(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries, bint whole) noexcept nogil:
+cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries, bint whole) noexcept nogil:
     w.rows = rows
     w.K = K
     w.again = w.carried.by_moves = False
