@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 
@@ -14,7 +15,7 @@ GLANCE = 0.002  # seconds between two looks at a worker's memory
 
 
 class Worker:
-    """A process that does one task after another."""
+    """A process that works for one contender or several."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -24,7 +25,7 @@ class Worker:
         far.close()
 
     def end(self) -> None:
-        """End the process, which should be waiting for a task."""
+        """End the process, which should be waiting for an order."""
         if self.process.is_alive():
             self.pipe.send(None)
             self.process.join(5)
@@ -34,7 +35,7 @@ class Worker:
 
 
 class Crew:
-    """The workers, one a contender: kept for its next task until they are dismissed."""
+    """The workers by name: kept for their next task until they are dismissed."""
 
     def __init__(self) -> None:
         self._workers: dict[str, Worker] = {}
@@ -46,7 +47,7 @@ class Crew:
         self.dismiss()
 
     def worker(self, name: str) -> Worker:
-        """The contender's worker, a new one where it has none or its last one died."""
+        """The worker of that name, a new one where there is none or the last one died."""
         if name not in self._workers or not self._workers[name].process.is_alive():
             self._workers[name] = Worker()
         return self._workers[name]
@@ -70,7 +71,7 @@ class Contender:
         self.growth: int | None = None
         self._worker = worker
         self._pipe = worker.pipe
-        self._pipe.send(task)
+        self._ask(task)
         self._measure()
 
     @property
@@ -82,15 +83,19 @@ class Contender:
         """One more round."""
         if self.trouble or self.left_out:
             return
-        self._pipe.send(number)
+        self._ask(number)
         answer = self._answer()
         if isinstance(answer, Measured):
             self.rounds.append(answer)
 
     def close(self) -> None:
-        """End the task; the worker waits for the next one."""
-        if not self.trouble:
-            self._pipe.send(None)
+        """End the task; the worker goes on with others, or waits for the next one."""
+        self._ask(None)
+
+    def _ask(self, order: object) -> None:
+        """Send an order; that the worker is dead is seen when it is to answer."""
+        with contextlib.suppress(OSError):
+            self._pipe.send((self.name, order))
 
     def _measure(self) -> None:
         """The first call, with an eye on the memory that no file stands behind."""

@@ -25,6 +25,7 @@ Curve = Sequence[tuple[int, float]]
 
 FAR_AT_ONCE, FAR = 4.0, 2.5  # times as slow as the fastest rival: after the first call, after a round
 SETTLED_BY, SETTLED = 6, 1.5  # rounds, and how far beyond the goal the worst of them lies
+CHEAP, MORE = 1.0, 3  # seconds that rounds of an economical workload may take, up to so many times as many
 JUDGED = 1 << 24  # distances that the judge computes for a contender of an economical workload
 
 
@@ -73,7 +74,8 @@ def run(workload: Workload, names: Sequence[str], settings: Settings, crew: Crew
     able = [name for name in names if name != BASELINE and can(name, workload.kind)]
     for name in (BASELINE, *able):
         task = Task(workload, name, settings.folder, settings.scale, settings.threads)
-        contenders.append(Contender(task, crew.worker(name)))
+        worker = crew.worker(name.split("-")[0] if workload.economical else name)
+        contenders.append(Contender(task, worker))
         if workload.measures_memory_only:
             contenders[-1].close()
     if not workload.measures_memory_only:
@@ -125,6 +127,9 @@ def verdict(goal: Goal, workload: Workload, lines: Sequence[Line]) -> str:
 
 def _interleave(workload: Workload, contenders: Sequence[Contender], rounds: int) -> None:
     """Rounds of one call each; who begins changes from round to round."""
+    first = contenders[0].first
+    if workload.economical and first is not None:
+        rounds = max(rounds, min(MORE * rounds, int(CHEAP / max(first.seconds, SHORTEST))))
     for number in range(1, rounds + 1):
         if workload.economical:
             _leave_out(workload, contenders)
@@ -144,7 +149,7 @@ def _leave_out(workload: Workload, contenders: Sequence[Contender]) -> None:
         pace = {rival.name: _pace(rival, contenders[0]) for rival in rivals}
         for rival in rivals:
             far = FAR if rival.rounds else FAR_AT_ONCE
-            if pace[rival.name] > far * min(pace.values()) and _lasts(rival):
+            if pace[rival.name] > far * min(pace.values()) and (rival.rounds or _lasts(rival)):
                 rival.left_out = rival.left_out or "far behind"
             elif len(rival.rounds) == SETTLED_BY:
                 clear = _ratio(workload, rival, contenders[0])[0].least > SETTLED * goal.bound
@@ -152,9 +157,8 @@ def _leave_out(workload: Workload, contenders: Sequence[Contender]) -> None:
 
 
 def _lasts(contender: Contender) -> bool:
-    """Whether its pace is known: a single short call tells nothing."""
-    assert contender.first is not None
-    return bool(contender.rounds) or contender.first.seconds > SHORTEST
+    """Whether its first call was long enough to be timed."""
+    return contender.first is not None and contender.first.seconds > SHORTEST
 
 
 def _pace(contender: Contender, baseline: Contender) -> float:

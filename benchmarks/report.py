@@ -44,7 +44,7 @@ def text(report: Report) -> str:
     return "\n".join(parts)
 
 
-def definition(workload: Workload, settings: Settings) -> str:
+def definition(workload: Workload, settings: Settings, rounds: int) -> str:
     """What is timed, and in which units the ratios are."""
     asked = f"at most {workload.iterations} iterations"
     if workload.asks_iterations:
@@ -57,8 +57,8 @@ def definition(workload: Workload, settings: Settings) -> str:
         facts.insert(2, f"{workload.starts} starts")
     if settings.scale != 1:
         facts.append(f"SCALED by {settings.scale:g}")
-    rounds = "one call each" if workload.measures_memory_only else f"{settings.rounds} rounds"
-    facts += [rounds, f"ratio: {RATIO.get(workload.kind, 'contender / ckmeans')}"]
+    calls = "one call each" if workload.measures_memory_only else f"{rounds} rounds"
+    facts += [calls, f"ratio: {RATIO.get(workload.kind, 'contender / ckmeans')}"]
     if workload.economical:
         facts += ["J of some rows"]
     return f"{TIMED[workload.kind]}\n  {', '.join(fact for fact in facts if fact)}"

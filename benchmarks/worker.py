@@ -1,7 +1,8 @@
-"""One contender in a process of its own: builds the data, measures memory, runs on demand.
+"""A contender in its process: builds the data, measures memory, runs on demand.
 
-A process a contender, so that a crash stays the contender's own, peak memory is that of one contender,
-and no two OpenMP or BLAS runtimes share a process.
+A process a library, so that a crash stays its own and no two OpenMP or BLAS runtimes meet; and a process
+a contender where memory is measured. The engines of ckmeans are compared within one process, on the same
+array: where the system puts memory and threads makes two processes that do the same differ.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import contextlib
 import gc
 import math
 import os
+import statistics
 import warnings
+from collections.abc import Generator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
@@ -46,6 +50,7 @@ class Measured:
     growth: int | None = None  # bytes on top of the array
 
 
+@lru_cache(maxsize=1)
 def build(workload: Workload, folder: Path, scale: float) -> tuple[Array, list[Array]]:
     """X and the row numbers of each given start, the same in every process."""
     X = workload.data.load(folder, scale)
@@ -54,20 +59,29 @@ def build(workload: Workload, folder: Path, scale: float) -> tuple[Array, list[A
 
 
 def serve(pipe: Connection) -> None:
-    """Do one task after another, until None comes instead."""
+    """Do what each message asks of a contender: a task, a round of its number, None to end; until None comes."""
     os.dup2(2, 1)  # what a library prints must not get into the report
+    at_work: dict[str, Generator[None, int, None]] = {}
     warm = False
-    while (task := pipe.recv()) is not None:
-        _do(pipe, task, warm)
-        warm = True
-        gc.collect()
+    while (message := pipe.recv()) is not None:
+        name, order = message
+        if isinstance(order, Task):
+            at_work[name] = _work(pipe, order, warm)
+            next(at_work[name], None)
+            warm = True
+        elif order is None:
+            at_work.pop(name).close()
+            gc.collect()
+        else:
+            with contextlib.suppress(StopIteration):
+                at_work[name].send(order)
 
 
-def _do(pipe: Connection, task: Task, warm: bool) -> None:
-    """Do a first call, then one for each round number received, until None comes.
+def _work(pipe: Connection, task: Task, warm: bool) -> Generator[None, int, None]:
+    """Do a first call, then one for each round number that is sent in.
 
-    Sends the anonymous memory before the first call (for whoever watches it from outside), then
-    a ``Measured`` for every call, or a text that says what went wrong, which ends the task.
+    Sends through the pipe the anonymous memory before the first call (for whoever watches it from
+    outside), then a ``Measured`` for every call, or a text that says what went wrong, which ends the task.
     """
     try:
         run, prepared = _prepare(task, warm)
@@ -78,7 +92,8 @@ def _do(pipe: Connection, task: Task, warm: bool) -> None:
         growth = None if before is None or peak is None else peak - before + prepared
         pipe.send(replace(first, growth=growth))
         loops = _loops(run, first)
-        while (number := pipe.recv()) is not None:
+        while True:
+            number = yield
             pipe.send(_timed(run, number, loops))
     except ModuleNotFoundError as error:
         pipe.send(f"not installed ({error})")
@@ -137,10 +152,12 @@ def _loops(run: Run, first: Measured) -> int:
 
 
 def _timed(run: Run, number: int, loops: int) -> Measured:
+    """A call; where one is short the median of several."""
     if loops > 1:
         run(number)  # wakes what has gone to sleep since the last round
-    begin = perf_counter()
+    seconds = []
     for _ in range(loops):
+        begin = perf_counter()
         outcome = run(number)
-    seconds = (perf_counter() - begin) / loops
-    return Measured(seconds if outcome.seconds is None else outcome.seconds, outcome)
+        seconds.append(perf_counter() - begin)
+    return Measured(statistics.median(seconds) if outcome.seconds is None else outcome.seconds, outcome)

@@ -112,6 +112,8 @@ cdef const kernels *kernels_for(int itemsize) noexcept nogil
 cdef int threads_for(int n_threads, double work) noexcept nogil
 cdef int thread_num() noexcept nogil
 cdef int team_size() noexcept nogil
+cdef int processor() noexcept nogil
+cdef void spread_out(int n_threads) noexcept nogil
 
 cdef void *allocate(size_t size) noexcept nogil
 cdef void release(void *memory) noexcept nogil

@@ -22,7 +22,7 @@ cdef struct Part:
     sums taken               # what moved rows take out: the same arrays, squares of its own
     uint8_t *touched         # (K,) clusters with something in their sums, where these are of moved rows
     bint clean               # offsets and counts are zero but for those
-    int thread               # which did it
+    int processor            # on which it was done
 
 
 # Finds the labels of `count` rows from `first` on; thread `thread` runs it.

@@ -23,9 +23,9 @@ from ckmeans._arena cimport take
 from ckmeans._boxes cimport Boxes, Node
 from ckmeans._engine cimport Engine, Prepared, Step, add_cluster, empty_cluster
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport LEAF, Poll, allocate, leaf, poll, release, sums, threads_for
+from ckmeans._runtime cimport LEAF, Poll, allocate, leaf, poll, processor, release, sums, threads_for
 from ckmeans._shift cimport find_shift
-from ckmeans._team cimport Team, note_step, team_for_step
+from ckmeans._team cimport Team, note_step, team_for_step, team_of
 
 cdef int MIXED = -1
 cdef int64_t CHUNKS = 32               # subtrees shared out, at least, where there are so many
@@ -44,7 +44,7 @@ cdef struct Part:
     sums sums
     int64_t changed
     int64_t computed
-    int thread               # which did it
+    int processor            # on which it was done
 
 # One thread's scratch: the list that each level of the tree was handed.
 cdef struct Desk:
@@ -120,7 +120,7 @@ cdef Engine *cells_open(const Rows *rows, Prepared *prepared, int64_t K, int n_t
         draft.partials //= 2
     draft.partials = min(draft.partials, b.level_size[draft.chunk_level])
     draft.n_threads = min(threads_for(n_threads, <double>rows.m * 8), <int>draft.partials)
-    draft.team.n_threads, draft.team.alone = draft.n_threads, 0
+    draft.team = team_of(draft.n_threads)
     draft.depth = depth_below(b, 0)
     draft.list_size = (K + block) // block * block * (rows.n + 2) * rows.kernels.itemsize
     draft.list_size = (draft.list_size + 63) // 64 * 64
@@ -306,7 +306,7 @@ cdef void work_part(Cells *c, const Step *s, Poll *p, int64_t i, int64_t thread)
     cdef Part *part = &c.parts[i]
     cdef int64_t chunk = i
     part.changed = part.computed = 0
-    part.thread = <int>thread
+    part.processor = processor()
     memset(part.sums.square, 0, sizeof(part.sums.square))
     memset(part.sums.offsets, 0, s.K * STRIDE * sizeof(double))
     memset(part.sums.weights, 0, s.K * sizeof(double))
@@ -347,7 +347,7 @@ cdef int cells_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     cdef Cells *c = <Cells *>engine
     cdef int64_t i
     cdef int threads = team_for_step(&c.team)
-    cdef bint helped = False
+    cdef bint shared = False
     find_shift(c.boxes.itemsize, s.K, c.boxes.n, s.wide, c.shift)
     for i in range(threads):
         hand_out(c, s, &c.desks[i])
@@ -358,8 +358,8 @@ cdef int cells_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         for i in prange(c.partials, schedule="dynamic", chunksize=1, num_threads=threads):
             work_part(c, s, p, i, threadid())
         for i in range(c.partials):
-            helped = helped or c.parts[i].thread != 0
-        note_step(&c.team, helped)
+            shared = shared or c.parts[i].processor != processor()
+        note_step(&c.team, shared)
     if p.stopped:
         return 1
     reduce_parts(c, s)

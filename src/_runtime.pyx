@@ -18,6 +18,8 @@ cdef extern from "simd/threads.h" nogil:
     int ckmeans_max_threads()
     int ckmeans_thread_num()
     int ckmeans_team_size()
+    int ckmeans_processor()
+    void ckmeans_spread_out(int n_threads)
     int ckmeans_must_be_serial()
     void ckmeans_guard_fork()
     double ckmeans_now()
@@ -100,6 +102,16 @@ cdef int thread_num() noexcept nogil:
 
 cdef int team_size() noexcept nogil:
     return ckmeans_team_size()
+
+
+cdef int processor() noexcept nogil:
+    """On which the calling thread runs, or its number where that is not known."""
+    return ckmeans_processor()
+
+
+cdef void spread_out(int n_threads) noexcept nogil:
+    """Before short work: have no two threads begin it on one processor, where there are others."""
+    ckmeans_spread_out(n_threads)
 
 
 # ---- memory --------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from ckmeans._points cimport (
     Rows, hold, out_of_range, reach_row, reach_rows, read_row, read_rows,
 )
 from ckmeans._random cimport Stream, next_below, next_unit, stream_of
-from ckmeans._runtime cimport Poll, Watch, allocate, panel, poll, release, threads_for
+from ckmeans._runtime cimport Poll, Watch, allocate, panel, poll, release, spread_out, threads_for
 from ckmeans._store cimport Store
 
 import numpy as np
@@ -413,6 +413,8 @@ cdef unsigned long long plus_plus(Seeding *seeding, Stream *random, void *centro
     cdef int64_t size = rows.n * rows.kernels.itemsize, k, best = 0
     cdef char *centroids = <char *>centroids_
     memset(f.most, 0, seeding.n_threads * sizeof(uint64_t))
+    if seeding.n_threads > 1:
+        spread_out(seeding.n_threads)
     reach_row(rows, draw_row(rows, random), centroids, p)
     set_centres(f, &f.newest, centroids, 1)
     set_centres(f, &f.others, NULL, 0)

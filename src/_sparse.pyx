@@ -23,7 +23,7 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._engine cimport Engine, Prepared, Step
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport Poll, allocate, panel, poll, release, threads_for, wide_stride
+from ckmeans._runtime cimport Poll, allocate, panel, poll, release, spread_out, threads_for, wide_stride
 
 cdef int64_t CHUNK_ROWS = 512       # rows that a thread takes at a time
 cdef int64_t NORMS_TOGETHER = 8     # sums that fill the processor's pipeline
@@ -343,6 +343,8 @@ cdef int sparse_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     s.rough = False
     s.changed = 0
     s.computed = e.rows.m * s.K
+    if s.fresh and e.n_threads > 1:
+        spread_out(e.n_threads)
     take_centroids(e, s)
     if s.score:
         for i in range(e.n_threads):

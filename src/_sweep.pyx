@@ -20,8 +20,8 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._engine cimport Step, add_cluster, empty_cluster
 from ckmeans._points cimport Rows, block_at, hold, read_rows
-from ckmeans._runtime cimport Poll, allocate, poll, release, threads_for, wide_stride
-from ckmeans._team cimport note_step, team_for_step
+from ckmeans._runtime cimport Poll, allocate, poll, processor, release, threads_for, wide_stride
+from ckmeans._team cimport note_step, team_for_step, team_of
 
 # ---- sizes: of n, K and the dtype alone ------------------------------------------------------
 
@@ -119,7 +119,7 @@ cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint c
     w.block = block_rows(rows, K, w.chunk, whole)
     w.partials = min(partial_count(rows.n, K), (rows.m + w.chunk - 1) // w.chunk)
     w.n_threads = min(threads_for(n_threads, <double>rows.m * rows.n * K / SHORT_STEPS), <int>w.partials)
-    w.team.n_threads, w.team.alone = w.n_threads, 0
+    w.team = team_of(w.n_threads)
     w.memory = allocate(sweep_layout(w, NULL))
     if w.memory == NULL:
         return 1
@@ -201,7 +201,7 @@ cdef void work_part(Sweep *w, void *engine, Scorer score, const Step *s, Poll *p
     """Partial sum i over those of the chunks first .. last - 1 that belong to it, in order."""
     cdef Part *part = &w.parts[i]
     cdef int64_t chunk = first + (i - first % w.partials + w.partials) % w.partials
-    part.thread = thread
+    part.processor = processor()
     if first == 0:
         if not w.again:
             part.changed = part.most = part.computed = part.waived = part.open = 0
@@ -312,10 +312,10 @@ cdef int64_t window_chunks(const Sweep *w, int64_t K) noexcept nogil:
     return min(rounds * w.partials, max(w.rows.feed.room // w.chunk, w.n_threads))
 
 
-cdef bint helped(const Sweep *w) noexcept nogil:
+cdef bint shared(const Sweep *w) noexcept nogil:
     cdef int64_t i
     for i in range(w.partials):
-        if w.parts[i].thread != 0:
+        if w.parts[i].processor != processor():
             return True
     return False
 
@@ -340,7 +340,7 @@ cdef int sweep_rows(Sweep *w, void *engine, Scorer score, Step *s, Poll *p) noex
         w.carried.labels = NULL
         return 1
     if threads > 1:
-        note_step(&w.team, helped(w))
+        note_step(&w.team, shared(w))
     reduce_parts(w, s)
     return 0
 

@@ -74,6 +74,16 @@ def test_limits_from_outside_are_kept():
         assert ckmeans.show_config()["threads"] == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs to see where threads may run")
+def test_threads_that_are_moved_apart_may_run_wherever_they_might():
+    X = cases.make("uniform", 4000, 40)
+    allowed = os.sched_getaffinity(0)
+    for _ in range(5):
+        time.sleep(0.05)  # until the other threads sleep, and may be woken beside this one
+        ckmeans.kmeans(X, 64, seed=0, n_threads=4, max_iter=5, algorithm="dense")
+    assert all(os.sched_getaffinity(int(task)) == allowed for task in os.listdir("/proc/self/task"))
+
+
 def test_fewer_threads_than_asked_for():
     """Where OpenMP's limit leaves a team smaller than asked for, shared restarts are all run."""
     cases.run_python(

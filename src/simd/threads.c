@@ -1,3 +1,7 @@
+#if defined(__linux__)
+#define _GNU_SOURCE
+#include <sched.h>
+#endif
 #include "threads.h"
 
 #if defined(_WIN32)
@@ -37,6 +41,43 @@ int ckmeans_openmp(void) { return 0; }
 int ckmeans_max_threads(void) { return 1; }
 int ckmeans_thread_num(void) { return 0; }
 int ckmeans_team_size(void) { return 1; }
+#endif
+
+#if defined(__linux__) && defined(_OPENMP)
+/* A thread is woken where it last ran, or by the one that wakes it. Where no two processors share a cache and
+ * idle ones count as taken, as virtual machines have it, two threads of short steps so take turns on one
+ * processor for as long as they last. The way out is to forbid a thread this processor for a moment. */
+static const double PATIENCE = 1e-3; /* seconds for all of them to come, who may have no processor at all */
+
+static void leave(int processor)
+{
+    cpu_set_t allowed, others;
+    if (sched_getaffinity(0, sizeof allowed, &allowed)) return; /* more processors than a cpu_set_t holds */
+    others = allowed;
+    CPU_CLR(processor, &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others)) return;
+    sched_setaffinity(0, sizeof allowed, &allowed);
+}
+
+int ckmeans_processor(void) { return sched_getcpu(); }
+
+void ckmeans_spread_out(int n_threads)
+{
+    const int here = sched_getcpu();
+    const double end = ckmeans_now() + PATIENCE;
+    int arrived = 1;
+#pragma omp parallel num_threads(n_threads) shared(arrived)
+    if (omp_get_thread_num() != 0) {
+        if (here >= 0 && sched_getcpu() == here) leave(here);
+        __atomic_add_fetch(&arrived, 1, __ATOMIC_RELEASE);
+    } else { /* lets the others run here without going to sleep, or it would be woken beside one of them */
+        while (__atomic_load_n(&arrived, __ATOMIC_ACQUIRE) < omp_get_num_threads() && ckmeans_now() < end)
+            sched_yield();
+    }
+}
+#else
+int ckmeans_processor(void) { return ckmeans_thread_num(); }
+void ckmeans_spread_out(int n_threads) { (void)n_threads; }
 #endif
 
 static int serial = 0;
