@@ -39,7 +39,7 @@ OPENMP = {
     "msvc": (["/openmp"], []),
 }
 # Module -> the C files linked into it, beside the kernels in _runtime.
-C_SOURCES = {"_runtime": ["dispatch", "threads"], "_points": ["source"]}
+C_SOURCES = {"_runtime": ["dispatch", "memory", "threads"], "_points": ["source"]}
 MODULES = [
     "_runtime", "_points", "_collapse", "_store", "_boxes", "_sweep", "_dense", "_cells", "_directions",
     "_projection", "_bounds", "_verdict", "_screen", "_sparse", "_seed", "_step", "_lloyd",

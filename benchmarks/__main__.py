@@ -47,7 +47,8 @@ def main() -> int:
                 print(f"\n{workload.name}\n  skipped: the data folder has no {missing[0]}", file=out)
                 continue
             lines = measure.run(workload, options.peers or workload.peers, settings, crew)
-            done = report.Report(workload, lines, report.definition(workload, settings, len(lines[0].seconds)))
+            definition = report.definition(workload, settings, len(lines[0].seconds))
+            done = report.Report(workload, lines, definition)
             reports[workload.name] = done
             print(report.text(done), file=out, flush=True)
             _save(options.json, report.as_json(described, reports.values(), settings))

@@ -59,7 +59,7 @@ def build(workload: Workload, folder: Path, scale: float) -> tuple[Array, list[A
 
 
 def serve(pipe: Connection) -> None:
-    """Do what each message asks of a contender: a task, a round of its number, None to end; until None comes."""
+    """Do what each message asks of a contender: a task, a round, None to end; until None comes alone."""
     os.dup2(2, 1)  # what a library prints must not get into the report
     at_work: dict[str, Generator[None, int, None]] = {}
     warm = False

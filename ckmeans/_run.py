@@ -19,21 +19,12 @@ if TYPE_CHECKING:
 
     Init = ArrayLike | Callable[[np.ndarray, int, np.random.Generator], ArrayLike]
 
-# Features -> least m K^2 from which cells were measured to beat dense in 20 iterations: for one fit, and
-# where at least 4 restarts share the ordering of at least 16,384 points.
-_CELLS_FROM = (
-    (0, 0),
-    (2e6, 1e5),
-    (2e7, 8e5),
-    (3e8, 3e6),
-    (1.3e9, 2e8),
-    (2e9, 5e8),
-    (6e9, 1.5e9),
-    (1.6e10, 5e9),
-    (2e11, 6e10),
-)
-_PHOTO = 1 << 18  # rows from which cells look whether all values are bytes
-_PIXELS = (np.dtype(np.uint8), np.dtype(np.float32))
+# Features -> least m K from which cells were measured to beat dense in 20 iterations of one fit; and the
+# rows from which they do wherever at least 4 restarts share the ordering.
+_CELLS_FROM = (0, 8e4, 1e5, 6e5)
+_SHARED_FROM = 2048
+# Of more features least m K^2, for one fit and for restarts that share the ordering of 16,384 points or more.
+_MORE_FEATURES = {4: (1.3e9, 2e8), 5: (2e9, 5e8), 6: (6e9, 1.5e9), 7: (1.6e10, 5e9), 8: (2e11, 6e10)}
 _SMALL_WORK = 1_000_000  # multiply-adds below which no thread is started, so none need be counted
 
 
@@ -62,15 +53,15 @@ def screening_may_pay(X: Any, K: int) -> bool:
 
 def _ordering_pays(X: Any, K: int, n_init: int) -> bool:
     m, n = X.shape
-    if n >= len(_CELLS_FROM) or m > _validate.CELLS_ROWS or K == 1:
+    if m > _validate.CELLS_ROWS or K == 1:
         return False
-    if n <= 3 and m >= _PHOTO and X.dtype in _PIXELS:  # equal points may collapse
-        least_K = 2 if X.dtype == np.uint8 else 16
-        if K * min(n_init, 4) >= least_K:
-            return True
-    if n >= 4 and m < 8 * K:  # the smallest boxes lie in several clusters
+    if n >= 3 and m < 8 * K:  # the smallest boxes lie in several clusters
         return False
-    alone, shared = _CELLS_FROM[n]
+    if n < len(_CELLS_FROM):
+        return m * K >= _CELLS_FROM[n] or (n_init >= 4 and m >= _SHARED_FROM)
+    if n not in _MORE_FEATURES:
+        return False
+    alone, shared = _MORE_FEATURES[n]
     least = shared if n_init >= 4 and m >= 1 << 14 else alone
     return m * max(K, 6) ** 2 >= least  # dense is no faster with fewer centroids than 6
 

@@ -25,6 +25,9 @@ cdef extern from "simd/threads.h" nogil:
     double ckmeans_now()
     void ckmeans_nap()
 
+cdef extern from "simd/memory.h" nogil:
+    void ckmeans_ask_for_large_pages(void *memory, size_t size)
+
 
 # ---- the kernels ---------------------------------------------------------------------------
 
@@ -116,12 +119,19 @@ cdef void spread_out(int n_threads) noexcept nogil:
 
 # ---- memory --------------------------------------------------------------------------------
 
+cdef enum:
+    LARGE = 1 << 22          # bytes from which large pages pay: a small one costs as much as to write it
+
+
 cdef void *allocate(size_t size) noexcept nogil:
     """Memory on a cache line's boundary; NULL where there is none."""
     cdef char *raw = <char *>malloc(size + 128)
+    cdef char *aligned
     if raw == NULL:
         return NULL
-    cdef char *aligned = raw + (128 - <uintptr_t>raw % 64)
+    aligned = raw + (128 - <uintptr_t>raw % 64)
+    if size >= <size_t>LARGE:
+        ckmeans_ask_for_large_pages(raw, size)
     (<void **>aligned - 1)[0] = raw
     return aligned
 
