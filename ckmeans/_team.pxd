@@ -1,8 +1,9 @@
 """On how many threads a step runs: one, for a while, where the others come too late.
 
-A system may wake them on the processor that this thread uses, and they only take turns. So they are moved apart before the first step and after one like that. Where that
-was in vain, as no processor is free for them, this thread goes on alone for some steps. This changes no bits:
-what a thread does is shared out in parts that do not depend on who does them.
+A system may wake them on the processor that this thread uses, and they only take turns. So they are moved
+apart before the first step and after one like that. Where that was in vain, as no processor is free for them,
+this thread goes on alone for some steps. This changes no bits: what a thread does is shared out in parts that
+do not depend on who does them.
 """
 from ckmeans._runtime cimport spread_out
 
