@@ -32,15 +32,16 @@ _BOXED = 3
 # How often the Ks are gone through, up and down in turn, and how many starts each time come from the best
 # centroids of the K before and from the best of the same K by moving one; and the same where they are
 # annealed; how far centroids go, in ways to the mean.
-_SWEEPS, _GROWN, _SWAPPED, _RELAX = (5, 3), (2, 7), (1, 2), (1.5, 1.8)
+_SWEEPS, _GROWN, _SWAPPED, _RELAX = (5, 3), (2, 5), (1, 2), (1.5, 1.8)
 # A K is left out once its best end was reached so many times, within this part of its distortion.
 _MET, _SAME = 9, 2e-4
 # How far centroids are disturbed at first, in mean distances, and for how many updates.
 _NOISE, _COOLING = 0.4, 20
 # Ends on the coarse sample, to this tolerance, go on if they are above the lowest one by at most this part.
 _ENOUGH, _PROMISING = 1e-3, 0.006
-# Of random points so many of the ends go on for so many updates on all points.
-_FINALISTS, _HEAT = 4, 2
+# Of the ends on the sample so many are kept. Of boxes the second goes on on all points, too, if it is above
+# the best one by at most this part; of random points all do, for so many updates.
+_FINALISTS, _CLOSE, _HEAT = 4, 2e-3, 2
 
 
 def steps(ks: list[int]) -> int:
@@ -145,8 +146,6 @@ class Search:
 
     def _fit(self, X: Prepared, K: int, init: Any, n_init: int = 1, **changes: Any) -> Result:
         options: dict[str, Any] = {"seed": self.rng, "relax": self.relax} | self.options | changes
-        if self.annealed and X is not self.X:
-            options["n_threads"] = 1  # to wake another one takes as long as these few points
         algorithm = "cells" if self.few and X is not self.coarse else "auto"
         return run(X, K, init=init, n_init=n_init, algorithm=algorithm, sample_weight=None, **options)
 
@@ -163,14 +162,19 @@ class Search:
 
     def _finish(self, K: int) -> Result:
         """Of what the samples gave, the best on all points, run to its end there."""
-        finalists = [run.centroids for run in self.found[K]]
-        winner = finalists[0]
-        if not self.few and self.fine is not self.X and len(finalists) > 1:
-            heat = min(_HEAT, self.options["max_iter"])
-            heats = self._fit(self.X, K, _run.Given(finalists), len(finalists), max_iter=heat)
-            winner = heats.centroids
-        relax = 1.0 if self.fine is self.X else self.relax
-        return self._fit(self.X, K, winner, relax=relax)
+        best, *others = self.found[K]
+        if self.fine is self.X:
+            return self._fit(self.X, K, best.centroids, relax=1.0)
+        if self.few:
+            close = [run for run in others[:1] if run.distortion <= best.distortion * (1 + _CLOSE)]
+            return self._go_on(K, [best, *close])
+        if others:
+            best = self._go_on(K, [best, *others], max_iter=min(_HEAT, self.options["max_iter"]))
+        return self._go_on(K, [best])
+
+    def _go_on(self, K: int, runs: list[Result], **changes: Any) -> Result:
+        """The best of these runs, on all points."""
+        return self._fit(self.X, K, _run.Given([run.centroids for run in runs]), len(runs), **changes)
 
     def _squared(self, centroids: np.ndarray) -> np.ndarray:
         """The weighted squared distances of the sample on which starts are tried first."""

@@ -18,7 +18,7 @@ from ckmeans._engine cimport Engine, Kind, Prepared, Step
 from ckmeans._points cimport Rows, out_of_range, reach_row
 from ckmeans._random cimport Stream, next_below, next_unit, stream_of
 from ckmeans._runtime cimport (
-    Poll, Watch, allocate, poll, release, team_size, thread_num, threads_for, wait_a_little, wide_stride,
+    Poll, Watch, allocate, poll, release, spread_out, team_size, thread_num, threads_for, wait_a_little, wide_stride,
 )
 from ckmeans._screen cimport screen_open, watchful_open
 from ckmeans._seed cimport (
@@ -721,6 +721,7 @@ cdef void run_shared(Fits fits, int64_t n_init, double *distortions, Poll *p) no
     """Restart r on any thread: its numbers come from stream r, and of equals the first wins."""
     cdef Fit **each = fits.each
     cdef int count = fits.count
+    spread_out(count)
     with nogil, parallel(num_threads=count):
         run_team(each, count, n_init, distortions, p)
 

@@ -287,11 +287,53 @@ static ALWAYS_INLINE void F(accumulate_rows)(const int add, const REAL *row, int
     wide_store(sums->square + 8, odd);
 }
 
+/* Rows of one vector that lie in an order, so that most have the label of the one before: the sums stay in
+ * registers meanwhile, where else each row would wait until the last one's were written. The same bits. */
+static ALWAYS_INLINE void F(accumulate_runs)(const REAL *row, int64_t stride, int64_t count, int64_t n,
+                                             const int32_t *labels, const double *weights,
+                                             const double *centroids, struct sums *sums)
+{
+    const wide_mask used = wide_first((int)n);
+    wide even = wide_load_f64(sums->square), odd = wide_load_f64(sums->square + 8);
+    for (int64_t r = 0, begin; (begin = r) < count;) {
+        const int64_t k = labels[r];
+        const wide c = wide_load_f64(centroids + k * 8);
+        wide total = wide_load_f64(sums->offsets + k * 8);
+        double weight = weights ? sums->weights[k] : 0;
+        do {
+            const wide d = wide_sub(WIDE(load_first)(row + r * stride, used), c);
+            const wide wd = weights ? wide_mul(wide_set1(weights[r]), d) : d;
+            const wide last = odd;
+            total = wide_add(total, wd);
+            odd = wide_fma(wd, d, even);
+            even = last;
+            if (weights) weight += weights[r];
+        } while (++r < count && labels[r] == k);
+        wide_store(sums->offsets + k * 8, total);
+        sums->counts[k] += r - begin;
+        if (weights) sums->weights[k] = weight;
+    }
+    wide_store(sums->square, even);
+    wide_store(sums->square + 8, odd);
+}
+
+static int F(in_runs)(const int32_t *labels, int64_t count)
+{
+    int64_t same = 0;
+    for (int64_t r = 1; r < count; ++r) same += labels[r] == labels[r - 1];
+    return same * 3 > count * 2;
+}
+
 static void F(accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
                           const double *weights, const double *centroids, struct sums *sums)
 {
     const int add = sums->offsets != 0;
-    if (weights && add)
+    if (add && n < 8 && F(in_runs)(labels, count)) {
+        if (weights)
+            F(accumulate_runs)(rows, stride, count, n, labels, weights, centroids, sums);
+        else
+            F(accumulate_runs)(rows, stride, count, n, labels, 0, centroids, sums);
+    } else if (weights && add)
         F(accumulate_rows)(1, rows, stride, count, n, labels, weights, centroids, sums);
     else if (weights)
         F(accumulate_rows)(0, rows, stride, count, n, labels, weights, centroids, sums);
