@@ -29,6 +29,21 @@ def test_means_and_counts(n, weighted, dtype):
         assert counts.dtype == np.int64
 
 
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("n", range(1, 10))
+def test_points_in_the_order_of_their_clusters_add_up_to_the_same_bits(n, weighted, dtype):
+    """They take a way of their own, on which the sums stay in registers."""
+    X = cases.make("uniform", 500, n, dtype)
+    rng = np.random.default_rng(n)
+    labels = rng.integers(0, 12, 500)
+    weights = rng.random(500) if weighted else None
+    order = np.argsort(labels, kind="stable")
+    centroids, counts = ckmeans.update(X, labels, 12, sample_weight=weights)
+    in_runs = ckmeans.update(X[order], labels[order], 12, sample_weight=weights[order] if weighted else None)
+    np.testing.assert_array_equal(in_runs[0], centroids)
+    np.testing.assert_array_equal(in_runs[1], counts)
+
+
 def test_every_kind_of_data(kind, dtype):
     X = cases.make(kind, 777, 5, dtype)
     labels = np.random.default_rng(1).integers(0, 9, 777)
