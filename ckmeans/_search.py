@@ -146,6 +146,8 @@ class Search:
 
     def _fit(self, X: Prepared, K: int, init: Any, n_init: int = 1, **changes: Any) -> Result:
         options: dict[str, Any] = {"seed": self.rng, "relax": self.relax} | self.options | changes
+        if self.annealed and X is not self.X:
+            options["n_threads"] = 1  # to wake another one, after a pause beside this one, takes longer
         algorithm = "cells" if self.few and X is not self.coarse else "auto"
         return run(X, K, init=init, n_init=n_init, algorithm=algorithm, sample_weight=None, **options)
 
