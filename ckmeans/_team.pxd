@@ -20,7 +20,7 @@ cdef struct Team:
 
 
 cdef inline Team team_of(int n_threads) noexcept nogil:
-    return Team(n_threads, 0, n_threads == 1, False)
+    return Team(n_threads, 0, False, False)
 
 
 cdef inline int team_for_step(Team *team) noexcept nogil:

@@ -721,9 +721,10 @@ cdef void run_shared(Fits fits, int64_t n_init, double *distortions, Poll *p) no
     """Restart r on any thread: its numbers come from stream r, and of equals the first wins."""
     cdef Fit **each = fits.each
     cdef int count = fits.count
-    spread_out(count)
-    with nogil, parallel(num_threads=count):
-        run_team(each, count, n_init, distortions, p)
+    with nogil:
+        spread_out(count)
+        with parallel(num_threads=count):
+            run_team(each, count, n_init, distortions, p)
 
 
 cdef void run_team(Fit **each, int count, int64_t n_init, double *distortions, Poll *p) noexcept nogil:

@@ -114,7 +114,8 @@ cdef int processor() noexcept nogil:
 
 cdef void spread_out(int n_threads) noexcept nogil:
     """Before short work: have no two threads begin it on one processor, where there are others."""
-    ckmeans_spread_out(n_threads)
+    if n_threads > 1:
+        ckmeans_spread_out(n_threads)
 
 
 # ---- memory --------------------------------------------------------------------------------

@@ -413,8 +413,7 @@ cdef unsigned long long plus_plus(Seeding *seeding, Stream *random, void *centro
     cdef int64_t size = rows.n * rows.kernels.itemsize, k, best = 0
     cdef char *centroids = <char *>centroids_
     memset(f.most, 0, seeding.n_threads * sizeof(uint64_t))
-    if seeding.n_threads > 1:
-        spread_out(seeding.n_threads)
+    spread_out(seeding.n_threads)
     reach_row(rows, draw_row(rows, random), centroids, p)
     set_centres(f, &f.newest, centroids, 1)
     set_centres(f, &f.others, NULL, 0)

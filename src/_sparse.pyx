@@ -343,7 +343,7 @@ cdef int sparse_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     s.rough = False
     s.changed = 0
     s.computed = e.rows.m * s.K
-    if s.fresh and e.n_threads > 1:
+    if s.fresh:
         spread_out(e.n_threads)
     take_centroids(e, s)
     if s.score:
