@@ -33,18 +33,18 @@ def fastest(X: Any, K: int, n_init: int) -> str:
     n = X.shape[1]
     if _ordering_pays(X, K, n_init):
         return "cells"
-    return "screen" if n >= 48 and screening_may_pay(X, K) else "dense"
+    return "screen" if n >= 48 and screening_may_pay(X, K, least=1024) else "dense"
 
 
-def screening_may_pay(X: Any, K: int) -> bool:
-    """Sooner or later, and within the memory that "auto" may take."""
+def screening_may_pay(X: Any, K: int, least: int = 4096) -> bool:
+    """Sooner or later, from `least` rows on, and within the memory that "auto" may take."""
     if not isinstance(_sources.inner(X), np.ndarray):
         return False
     m, n = X.shape
     projected = m * (min(n, 128) + 4) * _validate.itemsize(X)
     return (
         n >= 8
-        and m >= 4096
+        and m >= least
         and K >= 16
         and m * K >= 1e6
         and projected <= max(X.size * X.dtype.itemsize // 2, 256 << 20)

@@ -2,8 +2,6 @@
 import os
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport uintptr_t
-from libc.stdlib cimport free, malloc
 
 cdef extern from "simd/dispatch.h" nogil:
     struct instruction_set:
@@ -26,7 +24,8 @@ cdef extern from "simd/threads.h" nogil:
     void ckmeans_nap()
 
 cdef extern from "simd/memory.h" nogil:
-    void ckmeans_ask_for_large_pages(void *memory, size_t size)
+    void *ckmeans_allocate(size_t size)
+    void ckmeans_release(void *memory)
 
 
 # ---- the kernels ---------------------------------------------------------------------------
@@ -120,26 +119,13 @@ cdef void spread_out(int n_threads) noexcept nogil:
 
 # ---- memory --------------------------------------------------------------------------------
 
-cdef enum:
-    LARGE = 1 << 22          # bytes from which large pages pay: a small one costs as much as to write it
-
-
 cdef void *allocate(size_t size) noexcept nogil:
     """Memory on a cache line's boundary; NULL where there is none."""
-    cdef char *raw = <char *>malloc(size + 128)
-    cdef char *aligned
-    if raw == NULL:
-        return NULL
-    aligned = raw + (128 - <uintptr_t>raw % 64)
-    if size >= <size_t>LARGE:
-        ckmeans_ask_for_large_pages(raw, size)
-    (<void **>aligned - 1)[0] = raw
-    return aligned
+    return ckmeans_allocate(size)
 
 
 cdef void release(void *memory) noexcept nogil:
-    if memory != NULL:
-        free((<void **>memory - 1)[0])
+    ckmeans_release(memory)
 
 
 # ---- interruption --------------------------------------------------------------------------

@@ -27,9 +27,12 @@ cdef double CERTAIN = 0.7          # price of a first step up to which it is scr
 cdef double SETTLED = 0.05         # part of the labels that change, from which what is known of points may pay,
 cdef double AGAIN = 0.5            # or of those that changed when it did not
 cdef double LEAST_GAIN = 0.05      # for which it is worth while
+cdef int64_t FEW_ROWS = 4096       # up to which looking for directions takes as long as a step
+cdef double ABOUT = 3              # times the second least squared distance: who is nearer is hard to tell away
+cdef double NEAR = 0.3             # part of the pairs that may be, for a search
 
 cdef enum:
-    TRIED = 256              # points with which the number of directions is chosen
+    TRIED = 256              # points with which the number of directions is chosen, and centroids that are asked
 
 
 # ---- what a step costs, in dense ones --------------------------------------------------------
@@ -207,6 +210,34 @@ cdef int find_more(Screen *e, const Step *s, Choice *best, Poll *p) noexcept nog
     return 0
 
 
+cdef int64_t count_near(const Screen *e, const void *squared, int64_t p, int64_t K) noexcept nogil:
+    """Of point p's distances: how many are about as short as the second one. The first is 0 where it is a start."""
+    cdef int64_t tile = e.sweep.rows.kernels.tile, k, near = 0
+    cdef int item = e.sweep.rows.kernels.itemsize
+    cdef double first = INFINITY, second = INFINITY, square
+    for k in range(K):
+        square = get(squared, k * tile + p, item)
+        second = min(second, max(square, first))
+        first = min(first, square)
+    for k in range(K):
+        near += get(squared, k * tile + p, item) <= ABOUT * second
+    return near
+
+
+cdef bint stands_out(const Screen *e, const Step *s) noexcept nogil:
+    """Whether a tile's points are far from most of some centroids, as seen from those close by: else hardly any
+    directions tell them apart."""
+    cdef const Rows *X = e.sweep.rows
+    cdef Desk *desk = e.desks
+    cdef int64_t count = min(X.m, <int64_t>X.kernels.tile), some = min(s.K, TRIED), near = 0, stride, p
+    cdef const void *rows = read_rows(X, 0, count, desk.chosen, &stride)
+    X.kernels.pack(rows, stride, count, X.n, e.zeros, desk.tile)
+    X.kernels.relax(desk.tile, 1, X.n, s.centroids, some, NULL, desk.partial)
+    for p in range(count):
+        near += count_near(e, desk.partial, p, some)
+    return near <= NEAR * count * some
+
+
 cdef int find_first(Screen *e, const Step *s, Poll *p) noexcept nogil:
     cdef const Rows *rows = e.sweep.rows
     cdef int64_t l
@@ -232,8 +263,12 @@ cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
     cdef Choice best
     cdef int64_t n = e.sweep.rows.n
     best.d, best.price, best.first, best.survivors = 0, INFINITY, INFINITY, 1
-    if e.found.vectors == NULL and find_first(e, s, p):
-        return 1
+    if e.found.vectors == NULL:
+        if e.watchful and e.sweep.rows.m < FEW_ROWS and not stands_out(e, s):
+            wait(e, s, True)
+            return 0
+        if find_first(e, s, p):
+            return 1
     choose_directions(e, s, n if FEW_DIRECTIONS < e.found.d == n else 8, &best, p)
     if s.fresh:
         e.patience = e.sweep.rows.m

@@ -190,6 +190,16 @@ def test_auto_screens_where_it_pays_and_only_there(n):
     assert fit(X[:3000], start[:40], "auto", max_iter=3).algorithm == "dense"
 
 
+def test_auto_screens_few_points_only_where_they_stand_in_groups():
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((2000, 200), dtype=np.float32)
+    grouped = noise + 4 * rng.standard_normal((32, 200), dtype=np.float32)[rng.integers(32, size=2000)]
+    for X, expected in (noise, "dense"), (grouped, "screen"):
+        auto, dense = (fit(X, X[:1000], algorithm, max_iter=3) for algorithm in ("auto", "dense"))
+        assert auto.algorithm == expected
+        np.testing.assert_array_equal(auto.labels, dense.labels)
+
+
 def test_auto_looks_again_where_fewer_labels_change():
     """On noise no step is screened at first, and late ones are, for what is known of the points."""
     X = np.random.default_rng(0).random((5000, 64), dtype=np.float32)

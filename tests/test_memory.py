@@ -1,0 +1,57 @@
+"""What is kept of the memory of one call for the next."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import ckmeans
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="counts pages as Linux does")
+PAGE = 4096
+
+
+def fit(X, K):
+    return ckmeans.kmeans(X, K, init="random", n_init=1, max_iter=3, seed=0, algorithm="dense", n_threads=2)
+
+
+def anonymous():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("RssAnon"))
+
+
+@LINUX
+def test_a_second_call_has_few_pages_faulted_in():
+    import resource
+
+    X = np.random.default_rng(0).random((3000, 200), np.float32)
+    pages = fit(X, 300).stats["bytes"] // PAGE
+    fit(X, 300)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        fit(X, 300)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < pages  # all ten together
+    assert pages > 500
+
+
+@LINUX
+def test_little_is_kept_of_a_large_call():
+    X = np.random.default_rng(0).random((4000, 3000), np.float32)
+    fit(X[:100], 10)
+    before = anonymous()
+    result = fit(X, 2000)
+    held = result.centroids.nbytes + result.labels.nbytes
+    assert result.stats["bytes"] > 100 << 20
+    assert anonymous() - before - held < 70 << 20  # 64 MiB, and what the threads and numpy keep
+
+
+def test_calls_of_many_threads_keep_out_of_each_others_memory():
+    rng = np.random.default_rng(1)
+    tasks = [(rng.random((m, n), np.float32), K) for m, n, K in [(900, 60, 90), (1500, 40, 60), (700, 130, 40)] * 8]
+    alone = [fit(X, K) for X, K in tasks]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda task: fit(*task), tasks * 3))
+    for one, other in zip(alone * 3, together, strict=True):
+        assert np.array_equal(one.centroids, other.centroids)
+        assert np.array_equal(one.labels, other.labels)
