@@ -138,31 +138,33 @@ class Given:
         self.arrays = arrays
 
 
+class GivenStarts:
+    """The starts of all restarts, (n_init, K, n), for any computing dtype."""
+
+    def __init__(self, given: np.ndarray, X: np.ndarray, name: str) -> None:
+        self.given, self.X, self.name = given, X, name
+
+    def rounded(self, points: Points) -> np.ndarray:
+        flat = self.given.reshape(-1, self.given.shape[2])
+        return _rounded(flat, self.X, points, self.name).reshape(self.given.shape)
+
+    def __call__(self, restart: int, seed: int, points: Points) -> np.ndarray:
+        return self.rounded(points)[restart]
+
+
 def starts(init: Init, X: np.ndarray, K: int, n_init: int, name: str = "init") -> tuple[Any, int]:
-    """(None or a function that gives a restart's start, trials of k-means++ or 0)."""
+    """(None, the starts given or a function that gives a restart's, trials of k-means++ or 0)."""
     if isinstance(init, str):
         method = _validate.choice(name, init, _validate.INITS)
         return None, 2 + int(math.log(K)) if method == "k-means++" else 0
     if isinstance(init, Given):
-        return _given_starts(np.stack(init.arrays), X, name), 0
+        return GivenStarts(np.stack(init.arrays), X, name), 0
     if callable(init):
         return _called_starts(init, X, K, name), 0
     given = _validate.start(init, K, X.shape[1], name)
     if n_init != 1:
         raise ValueError(f"n_init must be 1 where {name} is an array, found {n_init}")
-    return _given_starts(given[None], X, name), 0
-
-
-def _given_starts(given: np.ndarray, X: np.ndarray, name: str) -> Callable[..., np.ndarray]:
-    """The starts of all restarts, rounded together: again where the computing dtype becomes another."""
-    rounded: dict[int, np.ndarray] = {}
-
-    def start(restart: int, seed: int, points: Points) -> np.ndarray:
-        if points.itemsize not in rounded:
-            rounded[points.itemsize] = _rounded(given.reshape(-1, given.shape[2]), X, points, name)
-        return rounded[points.itemsize].reshape(given.shape)[restart]
-
-    return start
+    return GivenStarts(given[None], X, name), 0
 
 
 def _called_starts(
@@ -193,11 +195,13 @@ def _rounded(centroids: np.ndarray, X: np.ndarray, points: Points, name: str) ->
 def fit(points: Store, start: Any, beat: Any, options: dict[str, Any]) -> dict[str, Any]:
     """All restarts, by the engine that the options name."""
 
-    def started(restart: int) -> np.ndarray:
+    def called(restart: int) -> np.ndarray:
         return start(restart, options["seed"], points)
 
+    given = start.rounded(points) if isinstance(start, GivenStarts) else None
+    caller = called if start is not None and given is None else None
     try:
-        return _lloyd.fit(points, start=None if start is None else started, beat=beat, **options)
+        return _lloyd.fit(points, given=given, start=caller, beat=beat, **options)
     except _lloyd.EmptyCluster as error:
         raise ValueError(_validate.empty_cluster(*error.args)) from None
 

@@ -113,6 +113,9 @@ cdef int threads_for(int n_threads, double work) noexcept nogil
 cdef int thread_num() noexcept nogil
 cdef int team_size() noexcept nogil
 cdef int processor() noexcept nogil
+cdef void step_aside(int other) noexcept nogil
+cdef int64_t take_next(int64_t *next_) noexcept nogil
+cdef void let_others_in() noexcept nogil
 cdef void spread_out(int n_threads) noexcept nogil
 
 cdef void *allocate(size_t size) noexcept nogil

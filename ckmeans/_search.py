@@ -40,8 +40,9 @@ _NOISE, _COOLING = 0.4, 20
 # Ends on the coarse sample, to this tolerance, go on if they are above the lowest one by at most this part.
 _ENOUGH, _PROMISING = 1e-3, 0.006
 # Of the ends on the sample so many are kept. Of boxes the second goes on on all points, too, if it is above
-# the best one by at most this part; of random points all do, for so many updates.
-_FINALISTS, _CLOSE, _HEAT = 4, 2e-3, 2
+# the best one by at most this part; of random points all do, for so many updates. On all points runs go on
+# to this part of the tolerance: some come down slowly.
+_FINALISTS, _CLOSE, _HEAT, _LAST = 4, 2e-3, 2, 0.2
 
 
 def steps(ks: list[int]) -> int:
@@ -146,8 +147,6 @@ class Search:
 
     def _fit(self, X: Prepared, K: int, init: Any, n_init: int = 1, **changes: Any) -> Result:
         options: dict[str, Any] = {"seed": self.rng, "relax": self.relax} | self.options | changes
-        if self.annealed and X is not self.X:
-            options["n_threads"] = 1  # to wake another one, after a pause beside this one, takes longer
         algorithm = "cells" if self.few and X is not self.coarse else "auto"
         return run(X, K, init=init, n_init=n_init, algorithm=algorithm, sample_weight=None, **options)
 
@@ -176,7 +175,8 @@ class Search:
 
     def _go_on(self, K: int, runs: list[Result], **changes: Any) -> Result:
         """The best of these runs, on all points."""
-        return self._fit(self.X, K, _run.Given([run.centroids for run in runs]), len(runs), **changes)
+        starts = _run.Given([run.centroids for run in runs])
+        return self._fit(self.X, K, starts, len(runs), tol=_LAST * self.options["tol"], **changes)
 
     def _squared(self, centroids: np.ndarray) -> np.ndarray:
         """The weighted squared distances of the sample on which starts are tried first."""

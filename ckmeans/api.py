@@ -189,7 +189,6 @@ def run(
     options["algorithm"] = _lloyd.ALGORITHMS.index(algorithm)
     start, trials = _run.starts(init, X, K, n_init)
     options |= {"K": K, "n_init": n_init, "trials": trials, "seed": _validate.seed(seed)}
-    options["start_anywhere"] = isinstance(init, _run.Given)
     options["n_threads"] = _run.threads(n_threads, X.size * K * n_init)
 
     def work(points: Store) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from ckmeans._engine cimport Engine, Kind, Prepared, Step
 from ckmeans._points cimport Rows, out_of_range, reach_row
 from ckmeans._random cimport Stream, next_below, next_unit, stream_of
 from ckmeans._runtime cimport (
-    Poll, Watch, allocate, poll, release, spread_out, team_size, thread_num, threads_for, wait_a_little, wide_stride,
+    Poll, Watch, allocate, let_others_in, poll, processor, release, step_aside, take_next, team_size, thread_num, threads_for,
+    wait_a_little, wide_stride,
 )
 from ckmeans._screen cimport screen_open, watchful_open
 from ckmeans._seed cimport (
@@ -77,8 +78,8 @@ cdef struct Options:
     uint64_t seed
     bint late                # the dense engine may hand over to screening, where few labels change
     bint shareable           # with enough threads restarts are shared out: all engines are to add up alike
-    PyObject *start          # None, or called for each restart's start
-    bint start_anywhere      # it may be called out of order, by any thread
+    const char *given        # (n_init, K, n) the starts of all restarts,
+    PyObject *start          # or called for each one's, in order; both NULL: drawn
     char *ends               # (n_init, K, n) where each restart ended; NULL: not kept
     PyObject *callback       # None, or called after each assignment
 
@@ -129,7 +130,8 @@ cdef struct Fit:
     double *norms            # (K,) squared norms of the centroids, where the rows are sparse
     uint64_t most
     int64_t emptied          # the empty cluster that ended the fit
-    bint at_rest             # its restarts are done
+    bint at_work             # its thread has come
+    bint at_rest             # and has done its restarts
 
 
 cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
@@ -515,6 +517,7 @@ cdef bint call_back(Fit *f, Poll *p) noexcept with gil:
 
 cdef int begin(Fit *f, int64_t restart, Poll *p) noexcept nogil:
     """Seed a restart."""
+    cdef int64_t size = f.options.K * f.rows.n * f.rows.kernels.itemsize
     cdef uint64_t most = 0
     f.run.restart = restart
     f.run.K = f.options.K
@@ -526,7 +529,9 @@ cdef int begin(Fit *f, int64_t restart, Poll *p) noexcept nogil:
         if open_engine(f, f.options.K):
             return NO_MEMORY
     f.random = stream_of(f.options.seed, restart)
-    if f.options.start != NULL:
+    if f.options.given != NULL:
+        memcpy(f.run.centroids, f.options.given + restart * size, size)
+    elif f.options.start != NULL:
         call_start(f, p)
     elif f.options.trials == 0:
         most = random_examples(f.seeding, &f.random, f.run.centroids, p)
@@ -677,7 +682,7 @@ cdef int sharing_threads(const Rows *rows, const Options *o, int n_threads) noex
     """On how many threads to run whole restarts; 1: one after another, a step on all threads."""
     cdef double work = rows.stored * o.K
     cdef size_t bytes_each = rows.m * 24 + 8 * o.K * (rows.n + 8) * 24
-    if o.n_init < n_threads or (o.start != NULL and not o.start_anywhere) or o.callback != NULL or rows.feed != NULL:
+    if o.n_init < n_threads or o.start != NULL or o.callback != NULL or rows.feed != NULL:
         return 1
     if work > SHARED_WORK or bytes_each * n_threads > SHARED_BYTES:
         return 1
@@ -717,42 +722,68 @@ cdef int64_t run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distor
     return n_init
 
 
+# Restarts that wait for a thread.
+cdef struct Line:
+    int64_t next
+    int64_t n_init
+    int processor            # of the first thread
+    double *distortions
+
+
 cdef void run_shared(Fits fits, int64_t n_init, double *distortions, Poll *p) noexcept:
     """Restart r on any thread: its numbers come from stream r, and of equals the first wins."""
     cdef Fit **each = fits.each
     cdef int count = fits.count
-    with nogil:
-        spread_out(count)
-        with parallel(num_threads=count):
-            run_team(each, count, n_init, distortions, p)
+    cdef Line line
+    line.next, line.n_init, line.distortions = 0, n_init, distortions
+    line.processor = processor()
+    with nogil, parallel(num_threads=count):
+        run_team(each, min(count, team_size()), &line, p)
 
 
-cdef void run_team(Fit **each, int count, int64_t n_init, double *distortions, Poll *p) noexcept nogil:
-    """What one thread does, in a team of `count` threads or (as OpenMP decides) fewer."""
-    cdef int i = thread_num(), team = team_size(), looks = 0
-    cdef bint first = i == 0
-    while i < count:
-        run_every(each[i], i, count, n_init, distortions, p)
-        each[i].at_rest = True
-        i += team
-    if first:
-        # Only this thread can look at signals, so it stays until the others are through.
-        for i in range(count):
-            while not each[i].at_rest:
-                looks += 1
-                if looks < WAKEFUL_LOOKS:
-                    poll(p)
-                else:
-                    wait_a_little(p)
+cdef void run_team(Fit **each, int team, Line *line, Poll *p) noexcept nogil:
+    """What one thread does: the restarts that no other one took."""
+    cdef int i = thread_num(), looks = 0
+    cdef int64_t restart
+    each[i].at_work = True
+    if i > 0:
+        step_aside(line.processor)
+    elif not all_at_work(each, team):
+        let_others_in()
+    restart = take_next(&line.next)
+    while restart < line.n_init and not poll(p):
+        run_and_keep_best(each[i], restart, False, line.distortions, p)
+        if i == 0:
+            p.done = restart + 1
+            if not all_at_work(each, team):
+                let_others_in()
+        restart = take_next(&line.next)
+    each[i].at_rest = True
+    # Only the first thread can look at signals, so it stays until the others are through.
+    while i == 0 and not all_at_rest(each, team):
+        looks += 1
+        if looks < WAKEFUL_LOOKS:
+            let_others_in()
+            poll(p)
+        else:
+            wait_a_little(p)
 
 
-cdef void run_every(Fit *f, int64_t first, int64_t step, int64_t n_init, double *distortions, Poll *p) noexcept nogil:
-    cdef int64_t restart = first
-    while restart < n_init and not poll(p):
-        run_and_keep_best(f, restart, False, distortions, p)
-        if first == 0:
-            p.done = min(restart + step, n_init)
-        restart += step
+cdef bint all_at_work(Fit **each, int team) noexcept nogil:
+    """Whether every thread has come: one may wait for the processor of the first."""
+    cdef int i
+    for i in range(team):
+        if not each[i].at_work:
+            return False
+    return True
+
+
+cdef bint all_at_rest(Fit **each, int team) noexcept nogil:
+    cdef int i
+    for i in range(team):
+        if not each[i].at_rest:
+            return False
+    return True
 
 
 # ---- to Python -------------------------------------------------------------------------------
@@ -851,15 +882,8 @@ cdef object stats_of(Fits fits, Store points):
 
 cdef object best_of(Fits fits):
     """The thread whose best restart has the lowest distortion; of equals the first restart."""
-    cdef int i, best = 0
-    cdef Run *run
-    cdef Run *least = fits.each[0].best
-    for i in range(1, fits.count):
-        run = fits.each[i].best
-        if run.restart >= 0 and (run.distortion, run.restart) < (least.distortion, least.restart):
-            best = i
-            least = run
-    return best
+    runs = [(fits.each[i].best.distortion, fits.each[i].best.restart, i) for i in range(fits.count)]
+    return min(run for run in runs if run[1] >= 0)[2]
 
 
 class EmptyCluster(Exception):
@@ -876,16 +900,16 @@ cdef int raise_ending(const Fit *f) except -1:
     return 0
 
 
-def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int64_t trials, start,
-        bint start_anywhere, int64_t n_init, int64_t max_iter, double tol, double tol_shift, double relax,
+def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int64_t trials, given,
+        start, int64_t n_init, int64_t max_iter, double tol, double tol_shift, double relax,
         double noise, int64_t cooling, int empty, uint64_t seed, int n_threads, callback, beat, bint keep_path,
         bint keep_ends):
     """All restarts; the best one as a dict, with every restart's distortion.
 
     `algorithm`: its place in ALGORITHMS; `watchful`: screening where it pays alone; `late`: the dense engine may
     hand over to that.
-    `start(restart)` gives a C-contiguous (K, n) array of the computing dtype (`start_anywhere`: to any
-    thread, in any order); None: seed with `trials` candidates a centre, 0 for random examples.
+    `given`: (n_init, K, n) starts, C-contiguous, of the computing dtype; or `start(restart)` gives one; both
+    None: seed with `trials` candidates a centre, 0 for random examples.
     `beat(done)` is called now and then. `keep_ends`: where every restart ended, too, as (n_init, K, n)
     centroids; none may be dropped.
     """
@@ -893,7 +917,8 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
     options.K, options.n_init, options.max_iter, options.tol = K, n_init, max_iter, tol
     options.relax, options.noise, options.cooling, options.largest = relax, noise, cooling, points.largest
     options.trials, options.tol_shift, options.empty, options.seed = trials, tol_shift, empty, seed
-    options.start_anywhere = start_anywhere
+    cdef const char[::1] given_bytes = None if given is None else given.reshape(-1).view(np.int8)
+    options.given = NULL if given is None else &given_bytes[0]
     options.start = NULL if start is None else <PyObject *>start
     options.callback = NULL if callback is None else <PyObject *>callback
     cdef Rows *rows = &points.rows

@@ -17,11 +17,14 @@ cdef extern from "simd/threads.h" nogil:
     int ckmeans_thread_num()
     int ckmeans_team_size()
     int ckmeans_processor()
+    void ckmeans_step_aside(int processor)
     void ckmeans_spread_out(int n_threads)
+    int64_t ckmeans_take(int64_t *next)
     int ckmeans_must_be_serial()
     void ckmeans_guard_fork()
     double ckmeans_now()
     void ckmeans_nap()
+    void ckmeans_yield()
 
 cdef extern from "simd/memory.h" nogil:
     void *ckmeans_allocate(size_t size)
@@ -109,6 +112,21 @@ cdef int team_size() noexcept nogil:
 cdef int processor() noexcept nogil:
     """On which the calling thread runs, or its number where that is not known."""
     return ckmeans_processor()
+
+
+cdef void step_aside(int other) noexcept nogil:
+    """Have the calling thread go on elsewhere if it runs on that processor."""
+    ckmeans_step_aside(other)
+
+
+cdef int64_t take_next(int64_t *next_) noexcept nogil:
+    """A number from a sequence that many threads share."""
+    return ckmeans_take(next_)
+
+
+cdef void let_others_in() noexcept nogil:
+    """Let a thread run that waits for this processor."""
+    ckmeans_yield()
 
 
 cdef void spread_out(int n_threads) noexcept nogil:

@@ -14,8 +14,10 @@ double ckmeans_now(void)
     return (double)ticks.QuadPart / (double)per_second.QuadPart;
 }
 void ckmeans_nap(void) { Sleep(1); }
+void ckmeans_yield(void) { SwitchToThread(); }
 #else
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 double ckmeans_now(void)
 {
@@ -28,6 +30,7 @@ void ckmeans_nap(void)
     const struct timespec millisecond = { 0, 1000000 };
     nanosleep(&millisecond, 0);
 }
+void ckmeans_yield(void) { sched_yield(); }
 #endif
 
 #ifdef _OPENMP
@@ -42,6 +45,16 @@ int ckmeans_max_threads(void) { return 1; }
 int ckmeans_thread_num(void) { return 0; }
 int ckmeans_team_size(void) { return 1; }
 #endif
+
+int64_t ckmeans_take(int64_t *next)
+{
+    int64_t taken;
+#if defined(_OPENMP)
+#pragma omp critical(ckmeans_take)
+#endif
+    taken = (*next)++;
+    return taken;
+}
 
 #if defined(__linux__) && defined(_OPENMP)
 /* A thread is woken where it last ran, or by the one that wakes it. Where no two processors share a cache and
@@ -61,6 +74,11 @@ static void leave(int processor)
 
 int ckmeans_processor(void) { return sched_getcpu(); }
 
+void ckmeans_step_aside(int processor)
+{
+    if (processor >= 0 && sched_getcpu() == processor) leave(processor);
+}
+
 void ckmeans_spread_out(int n_threads)
 {
     const int here = sched_getcpu();
@@ -68,15 +86,16 @@ void ckmeans_spread_out(int n_threads)
     int arrived = 1;
 #pragma omp parallel num_threads(n_threads) shared(arrived)
     if (omp_get_thread_num() != 0) {
-        if (here >= 0 && sched_getcpu() == here) leave(here);
+        ckmeans_step_aside(here);
         __atomic_add_fetch(&arrived, 1, __ATOMIC_RELEASE);
     } else { /* lets the others run here without going to sleep, or it would be woken beside one of them */
         while (__atomic_load_n(&arrived, __ATOMIC_ACQUIRE) < omp_get_num_threads() && ckmeans_now() < end)
-            sched_yield();
+            ckmeans_yield();
     }
 }
 #else
 int ckmeans_processor(void) { return ckmeans_thread_num(); }
+void ckmeans_step_aside(int processor) { (void)processor; }
 void ckmeans_spread_out(int n_threads) { (void)n_threads; }
 #endif
 
