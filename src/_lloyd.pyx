@@ -18,8 +18,8 @@ from ckmeans._engine cimport Engine, Kind, Prepared, Step
 from ckmeans._points cimport Rows, out_of_range, reach_row
 from ckmeans._random cimport Stream, next_below, next_unit, stream_of
 from ckmeans._runtime cimport (
-    Poll, Watch, allocate, let_others_in, poll, processor, release, step_aside, take_next, team_size, thread_num, threads_for,
-    wait_a_little, wide_stride,
+    Poll, Watch, allocate, let_others_in, poll, processor, release, step_aside, take_next, team_size, thread_num,
+    threads_for, wait_a_little, wide_stride,
 )
 from ckmeans._screen cimport screen_open, watchful_open
 from ckmeans._seed cimport (
@@ -886,6 +886,17 @@ cdef object best_of(Fits fits):
     return min(run for run in runs if run[1] >= 0)[2]
 
 
+cdef int open_fits(Fits fits, int count, const Rows *rows, const Rows *seeds, const Options *options,
+                   const Kind *kind, Prepared *prepared, int n_threads) except -1:
+    cdef int i
+    for i in range(count):
+        fits.each[i] = fit_open(rows, seeds, options, kind, prepared, n_threads)
+        if fits.each[i] == NULL:
+            raise MemoryError
+        fits.count += 1
+    return 0
+
+
 class EmptyCluster(Exception):
     """Under the policy "error"; args: the cluster and the iteration."""
 
@@ -935,11 +946,7 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
     options.late = late and not options.shareable
     cdef Prepared *prepared = points.prepared(kind.prepare, n_threads, watch)
     cdef const Rows *seeds = points.to_seed_from(trials, kind.prepare != NULL, n_threads, watch)
-    for i in range(sharing):
-        fits.each[i] = fit_open(rows, seeds, &options, kind, prepared, n_threads if sharing == 1 else 1)
-        if fits.each[i] == NULL:
-            raise MemoryError
-        fits.count += 1
+    open_fits(fits, sharing, rows, seeds, &options, kind, prepared, n_threads if sharing == 1 else 1)
     if sharing == 1:
         with nogil:
             fits.done = run_in_order(fits.each[0], n_init, keep_path, &distortions[0], &watch.poll)

@@ -48,7 +48,8 @@ def test_little_is_kept_of_a_large_call():
 
 def test_calls_of_many_threads_keep_out_of_each_others_memory():
     rng = np.random.default_rng(1)
-    tasks = [(rng.random((m, n), np.float32), K) for m, n, K in [(900, 60, 90), (1500, 40, 60), (700, 130, 40)] * 8]
+    shapes = [(900, 60, 90), (1500, 40, 60), (700, 130, 40)] * 8
+    tasks = [(rng.random((m, n), np.float32), K) for m, n, K in shapes]
     alone = [fit(X, K) for X, K in tasks]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda task: fit(*task), tasks * 3))
