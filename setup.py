@@ -32,6 +32,7 @@ ARM64 = {"neon": ([], []), "baseline": ([], [])}
 
 # No contraction: only the multiply-adds that are written fused are fused, on every machine.
 OPTIMISE = (["-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"], ["/O2", "/fp:precise"])
+SMALL = (["-Os"], ["/O1"])  # Cython's own code: nothing waits for it
 CLANG_CL = ["/O2", "/clang:-O3", "/clang:-ffp-contract=off", "/clang:-fno-math-errno"]
 OPENMP = {
     "unix": (["-fopenmp"], ["-fopenmp"]),
@@ -80,7 +81,7 @@ class BuildExt(build_ext):
             kernels += self.kernel_objects(name, c_flags, flags)
         for extension in self.extensions:
             module = extension.name.removeprefix("ckmeans.")
-            extension.extra_compile_args = c_flags
+            extension.extra_compile_args = c_flags + (SMALL[self.msvc] if module == SHARED else [])
             extension.extra_link_args = link_openmp + ([] if self.msvc else self.strip_flags())
             extension.extra_objects = kernels if module == "_runtime" else []
             for name in C_SOURCES.get(module, []):

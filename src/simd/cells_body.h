@@ -303,12 +303,12 @@ static int64_t F(settle)(const struct leaf *leaf, const void *list, int64_t coun
                          const double *centroids, struct sums *sums)
 {
     const double *w = leaf->weights ? leaf->weights : leaf->numbers, *numbers = leaf->weights ? leaf->numbers : NULL;
+#ifndef VEC_COMPACT
     if (leaf->plain && n == 2) return F(settle_n)(leaf, NULL, NULL, list, count, shift, 2, centroids, sums);
     if (leaf->plain && n == 3) return F(settle_n)(leaf, NULL, NULL, list, count, shift, 3, centroids, sums);
     if (!numbers && n == 2) return F(settle_n)(leaf, w, NULL, list, count, shift, 2, centroids, sums);
     if (!numbers && n == 3) return F(settle_n)(leaf, w, NULL, list, count, shift, 3, centroids, sums);
-    if (n == 2) return F(settle_n)(leaf, w, numbers, list, count, shift, 2, centroids, sums);
-    if (n == 3) return F(settle_n)(leaf, w, numbers, list, count, shift, 3, centroids, sums);
+#endif
     return F(settle_n)(leaf, w, numbers, list, count, shift, n, centroids, sums);
 }
 
