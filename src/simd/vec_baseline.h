@@ -4,7 +4,7 @@
 #define CKMEANS_VEC_BASELINE_H
 
 #define VEC_NAME "baseline"
-#define VEC_COMPACT /* long kernels have no copies for 2 and 3 features: with narrow vectors they are three times as long */
+#define VEC_COMPACT /* long kernels have no copies for 2 and 3 features: narrow vectors make them three times as long */
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <emmintrin.h>
