@@ -36,7 +36,8 @@ class Result:
         The engine that ran.
     stats : dict
         Over all restarts: "distances_computed" (those of whole boxes too), "distances_avoided" (how
-        many more the dense engine would have computed), and "bytes" of memory that the engine took.
+        many more the dense engine would have computed), and "bytes" of memory that the engine took. Of
+        restarts on several threads the first two depend on which thread took which.
     """
 
     __slots__ = (

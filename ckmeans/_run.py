@@ -37,7 +37,8 @@ def fastest(X: Any, K: int, n_init: int) -> str:
 
 
 def screening_may_pay(X: Any, K: int, least: int = 4096) -> bool:
-    """Sooner or later, from `least` rows on, and within the memory that "auto" may take."""
+    """Sooner or later, from `least` rows on (of fewer than 4096 the engine looks itself whether they stand in
+    groups), and within the memory that "auto" may take."""
     if not isinstance(_sources.inner(X), np.ndarray):
         return False
     m, n = X.shape
@@ -149,7 +150,7 @@ class GivenStarts:
         return _rounded(flat, self.X, points, self.name).reshape(self.given.shape)
 
     def __call__(self, restart: int, seed: int, points: Points) -> np.ndarray:
-        return self.rounded(points)[restart]
+        return self.rounded(points)[restart].copy()  # it may be the caller's array
 
 
 def starts(init: Init, X: np.ndarray, K: int, n_init: int, name: str = "init") -> tuple[Any, int]:

@@ -40,8 +40,8 @@ _NOISE, _COOLING = 0.4, 20
 # Ends on the coarse sample, to this tolerance, go on if they are above the lowest one by at most this part.
 _ENOUGH, _PROMISING = 1e-3, 0.006
 # Of the ends on the sample so many are kept. Of boxes the second goes on on all points, too, if it is above
-# the best one by at most this part; of random points all do, for so many updates. On all points runs go on
-# to this part of the tolerance: some come down slowly.
+# the best one by at most this part; of random points all do, for so many updates. After a sample runs go
+# on, on all points, to this part of the tolerance: some come down slowly.
 _FINALISTS, _CLOSE, _HEAT, _LAST = 4, 2e-3, 2, 0.2
 
 
@@ -176,7 +176,7 @@ class Search:
     def _go_on(self, K: int, runs: list[Result], **changes: Any) -> Result:
         """The best of these runs, on all points."""
         starts = _run.Given([run.centroids for run in runs])
-        return self._fit(self.X, K, starts, len(runs), tol=_LAST * self.options["tol"], **changes)
+        return self._fit(self.X, K, starts, len(runs), tol=_LAST * float(self.options["tol"]), **changes)
 
     def _squared(self, centroids: np.ndarray) -> np.ndarray:
         """The weighted squared distances of the sample on which starts are tried first."""

@@ -262,8 +262,8 @@ cdef void widen(Fit *f) noexcept nogil:
 
 cdef bint settling(const Fit *f) noexcept nogil:
     """Whether so few labels change that what is known of them may save most of the steps to come."""
-    return (f.options.late and f.kind == &KINDS[0] and not f.step.fresh
-            and f.step.changed <= SETTLING * f.rows.m and f.run.n_iter + 4 <= f.options.max_iter)
+    return (f.options.late and f.kind == &KINDS[0] and f.step.changed <= SETTLING * f.rows.m
+            and f.run.n_iter + 4 <= f.options.max_iter)
 
 
 cdef int assign(Fit *f, Poll *p) noexcept nogil:
@@ -280,6 +280,8 @@ cdef int assign(Fit *f, Poll *p) noexcept nogil:
     f.step.exact = f.exactly or f.options.shareable or f.run.n_iter + 1 >= f.options.max_iter
     if f.engine.step(f.engine, &f.step, p):
         return INTERRUPTED if p.stopped else NO_MEMORY
+    if f.step.fresh:
+        f.step.changed = f.rows.m  # whatever lay there before
     f.step.fresh = False
     f.run.distortion = f.step.square / f.rows.total_weight
     f.run.rough = f.step.rough
@@ -725,6 +727,7 @@ cdef int64_t run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distor
 # Restarts that wait for a thread.
 cdef struct Line:
     int64_t next
+    int64_t done
     int64_t n_init
     int processor            # of the first thread
     double *distortions
@@ -735,8 +738,8 @@ cdef void run_shared(Fits fits, int64_t n_init, double *distortions, Poll *p) no
     cdef Fit **each = fits.each
     cdef int count = fits.count
     cdef Line line
-    line.next, line.n_init, line.distortions = 0, n_init, distortions
-    line.processor = processor()
+    line.next = line.done = 0
+    line.n_init, line.processor, line.distortions = n_init, processor(), distortions
     with nogil, parallel(num_threads=count):
         run_team(each, min(count, team_size()), &line, p)
 
@@ -753,8 +756,9 @@ cdef void run_team(Fit **each, int team, Line *line, Poll *p) noexcept nogil:
     restart = take_next(&line.next)
     while restart < line.n_init and not poll(p):
         run_and_keep_best(each[i], restart, False, line.distortions, p)
+        take_next(&line.done)
         if i == 0:
-            p.done = restart + 1
+            p.done = line.done
             if not all_at_work(each, team):
                 let_others_in()
         restart = take_next(&line.next)
@@ -762,6 +766,7 @@ cdef void run_team(Fit **each, int team, Line *line, Poll *p) noexcept nogil:
     # Only the first thread can look at signals, so it stays until the others are through.
     while i == 0 and not all_at_rest(each, team):
         looks += 1
+        p.done = line.done
         if looks < WAKEFUL_LOOKS:
             let_others_in()
             poll(p)
@@ -911,6 +916,16 @@ cdef int raise_ending(const Fit *f) except -1:
     return 0
 
 
+cdef int raise_first(Fits fits) except -1:
+    """What became of the earliest of the restarts that came to no answer, those that were dropped for it aside."""
+    cdef int i
+    cdef Fit *first = NULL
+    for i in range(fits.count):
+        if fits.each[i].run.ending > INTERRUPTED and (first == NULL or fits.each[i].run.restart < first.run.restart):
+            first = fits.each[i]
+    return 0 if first == NULL else raise_ending(first)
+
+
 def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int64_t trials, given,
         start, int64_t n_init, int64_t max_iter, double tol, double tol_shift, double relax,
         double noise, int64_t cooling, int empty, uint64_t seed, int n_threads, callback, beat, bint keep_path,
@@ -929,7 +944,7 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
     options.relax, options.noise, options.cooling, options.largest = relax, noise, cooling, points.largest
     options.trials, options.tol_shift, options.empty, options.seed = trials, tol_shift, empty, seed
     cdef const char[::1] given_bytes = None if given is None else given.reshape(-1).view(np.int8)
-    options.given = NULL if given is None else &given_bytes[0]
+    options.given = NULL if given is None else <const char *>&given_bytes[0]
     options.start = NULL if start is None else <PyObject *>start
     options.callback = NULL if callback is None else <PyObject *>callback
     cdef Rows *rows = &points.rows
@@ -954,13 +969,13 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
         run_shared(fits, n_init, &distortions[0], &watch.poll)
         fits.done = n_init
     watch.check()
-    for i in range(sharing):
-        raise_ending(fits.each[i])
+    raise_first(fits)
     cdef Fit *f = fits.each[best_of(fits)]
     if keep_path and sharing > 1:
         with nogil:
             run_restart(f, f.best.restart, True, &watch.poll)
         watch.check()
+        raise_ending(f)
         f.best = f.run
     result = answer(f, f.best, keep_path)
     result |= {"distortions": distortions_array[:fits.done], "ends": ends, "stats": stats_of(fits, points)}

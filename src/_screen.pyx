@@ -28,7 +28,7 @@ from ckmeans._verdict cimport judge_step, may_look, pair_price, prepare
 
 cdef int64_t SUBSET = 32           # centroids that are packed together to settle a tile
 cdef int64_t PAIRS = 1 << 16       # most pairs of a tile that are computed one by one
-cdef int64_t CARRY_FROM = 4        # rows for each centroid from which carried sums take no more memory than X
+cdef int64_t CARRY_ROWS = 4        # rows for each centroid from which carried sums take no more memory than X
 
 
 # ---- what one fit holds ----------------------------------------------------------------------
@@ -126,7 +126,7 @@ cdef Engine *open_any(const Rows *rows, int64_t K, int n_threads, bint watchful)
     draft.pairs = min(<int64_t>(rows.kernels.tile * K * 2 / pair_price(rows.n)), PAIRS) + rows.kernels.tile
     draft.full.n = draft.directions.n = rows.n
     draft.n_desks = n_threads
-    if sweep_open(&draft.sweep, rows, K, n_threads, rows.m >= CARRY_FROM * K, True):
+    if sweep_open(&draft.sweep, rows, K, n_threads, rows.m >= CARRY_ROWS * K, True):
         return NULL
     draft.piece = tiles_of(rows, piece_rows(rows)) * rows.kernels.tile
     draft.engine.bytes = <int64_t>screen_layout(&draft, NULL) + sweep_bytes(&draft.sweep)
@@ -445,7 +445,7 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         return 1
     if s.K != e.sweep.K:
         sweep_close(&e.sweep)
-        if sweep_open(&e.sweep, rows, s.K, e.n_desks, rows.m >= CARRY_FROM * s.K, True):
+        if sweep_open(&e.sweep, rows, s.K, e.n_desks, rows.m >= CARRY_ROWS * s.K, True):
             return 1
         e.known = NULL
     if s.score:

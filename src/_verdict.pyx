@@ -27,9 +27,9 @@ cdef double CERTAIN = 0.7          # price of a first step up to which it is scr
 cdef double SETTLED = 0.05         # part of the labels that change, from which what is known of points may pay,
 cdef double AGAIN = 0.5            # or of those that changed when it did not
 cdef double LEAST_GAIN = 0.05      # for which it is worth while
-cdef int64_t FEW_ROWS = 4096       # up to which looking for directions takes as long as a step
-cdef double ABOUT = 3              # times the second least squared distance: who is nearer is hard to tell away
-cdef double NEAR = 0.3             # part of the pairs that may be, for a search
+cdef int64_t FEW_ROWS = 4096       # below which looking for directions takes as long as a step, so that they are only
+cdef double NEAR = 0.3             # looked for where at most this part of some distances is about as short as the
+cdef double ABOUT = 3              # second shortest of their point: squared, at most so many times that
 
 cdef enum:
     TRIED = 256              # points with which the number of directions is chosen, and centroids that are asked

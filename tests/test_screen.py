@@ -211,6 +211,20 @@ def test_auto_looks_again_where_fewer_labels_change():
     assert fit(X, X[:256], "auto", max_iter=1).algorithm == "dense"
 
 
+def test_what_ran_before_changes_nothing():
+    """A fit that begins where one before it ended finds that one's labels in its memory."""
+    X = np.random.default_rng(0).random((20_000, 32), dtype=np.float32)
+    start = fit(X, drawn(X, 200), "dense", max_iter=8).centroids
+    after = []
+    for before in start, drawn(X, 200):
+        fit(X, before, "auto", max_iter=12)
+        after.append(fit(X, start, "auto", max_iter=12))
+    one, other = after
+    assert one.algorithm == other.algorithm
+    assert one.stats == other.stats
+    np.testing.assert_array_equal(one.history, other.history)
+
+
 def test_values_out_of_range_are_told():
     X = spread(500, 40)
     X[123, 7] = np.nan

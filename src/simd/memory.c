@@ -92,6 +92,17 @@ static int put_kept(block released, block *gone)
     return n;
 }
 
+/* Give all of it back. */
+static void drop_kept(void)
+{
+    block gone[KEPT_BLOCKS];
+    int n = 0;
+    if (!enter()) return;
+    while (n_kept > 0) gone[n++] = remove_kept(n_kept - 1);
+    leave();
+    while (n > 0) free(gone[--n].raw);
+}
+
 /* A block's own note of itself lies before what is handed out. */
 static void *hand_out(block b)
 {
@@ -107,6 +118,10 @@ void *ckmeans_allocate(size_t size)
     if (b.raw) return hand_out(b);
     b.size = size;
     b.raw = malloc(size + 2 * LINE);
+    if (!b.raw) {
+        drop_kept();
+        b.raw = malloc(size + 2 * LINE);
+    }
     if (!b.raw) return 0;
     if (size >= LARGE) ask_for_large_pages(b.raw, size);
     return hand_out(b);

@@ -46,15 +46,12 @@ int ckmeans_thread_num(void) { return 0; }
 int ckmeans_team_size(void) { return 1; }
 #endif
 
-int64_t ckmeans_take(int64_t *next)
-{
-    int64_t taken;
-#if defined(_OPENMP)
-#pragma omp critical(ckmeans_take)
+#if defined(_MSC_VER)
+#include <intrin.h>
+int64_t ckmeans_take(int64_t *next) { return _InterlockedExchangeAdd64(next, 1); }
+#else
+int64_t ckmeans_take(int64_t *next) { return __atomic_fetch_add(next, 1, __ATOMIC_RELAXED); }
 #endif
-    taken = (*next)++;
-    return taken;
-}
 
 #if defined(__linux__) && defined(_OPENMP)
 /* A thread is woken where it last ran, or by the one that wakes it. Where no two processors share a cache and
