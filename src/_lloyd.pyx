@@ -950,7 +950,7 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
     cdef Rows *rows = &points.rows
     cdef Watch watch = Watch(beat)
     cdef Fits fits = Fits()
-    cdef int i, sharing = min(sharing_threads(rows, &options, n_threads), 1024)
+    cdef int sharing = min(sharing_threads(rows, &options, n_threads), 1024)
     distortions_array = np.empty(n_init)
     cdef double[::1] distortions = distortions_array
     ends = np.empty((n_init if keep_ends else 0, K, rows.n), np.float32 if rows.kernels.itemsize == 4 else float)
