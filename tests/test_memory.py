@@ -43,7 +43,7 @@ def test_little_is_kept_of_a_large_call():
     result = fit(X, 2000)
     held = result.centroids.nbytes + result.labels.nbytes
     assert result.stats["bytes"] > 100 << 20
-    assert anonymous() - before - held < 70 << 20  # 64 MiB, and what the threads and numpy keep
+    assert anonymous() - before - held < 140 << 20  # 128 MiB, and what the threads and numpy keep
 
 
 def test_calls_of_many_threads_keep_out_of_each_others_memory():

@@ -26,7 +26,7 @@ enum {
     LARGE = 1 << 22,      /* bytes from which large pages pay: a small one costs as much as to write it */
     SMALL = 1 << 15,      /* up to which the system keeps what is released itself */
     KEPT_BLOCKS = 32,
-    KEPT_BYTES = 1 << 26, /* the most that is kept */
+    KEPT_BYTES = 1 << 27, /* the most that is kept */
 };
 
 typedef struct {
@@ -64,7 +64,7 @@ static block remove_kept(int i)
 /* The smallest block that is kept and large enough, but not much larger; else none. */
 static block take_kept(size_t size)
 {
-    block found = { 0, size + size / 4 + 1 };
+    block found = { 0, (size >= LARGE ? 2 * size : size + size / 4) + 1 };
     int i, best = -1;
     if (!enter()) return found;
     for (i = 0; i < n_kept; ++i)
