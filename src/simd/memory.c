@@ -61,7 +61,7 @@ static block remove_kept(int i)
     return found;
 }
 
-/* The smallest block that is kept and large enough, but not much larger; else none. */
+/* The smallest block that is kept and large enough, but not much larger: up to twice where it is large. */
 static block take_kept(size_t size)
 {
     block found = { 0, (size >= LARGE ? 2 * size : size + size / 4) + 1 };
