@@ -42,7 +42,7 @@ _ENOUGH, _PROMISING = 1e-3, 0.006
 # Of the ends on the sample so many are kept. Of boxes the second goes on on all points, too, if it is above
 # the best one by at most this part; of random points all do, for so many updates. After a sample runs go
 # on, on all points, to this part of the tolerance: some come down slowly.
-_FINALISTS, _CLOSE, _HEAT, _LAST = 4, 2e-3, 2, 0.2
+_FINALISTS, _CLOSE, _HEAT, _LAST = 4, 2e-3, 2, 0.3
 
 
 def steps(ks: list[int]) -> int:
