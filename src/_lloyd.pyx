@@ -130,8 +130,6 @@ cdef struct Fit:
     double *norms            # (K,) squared norms of the centroids, where the rows are sparse
     uint64_t most
     int64_t emptied          # the empty cluster that ended the fit
-    bint at_work             # its thread has come
-    bint at_rest             # and has done its restarts
 
 
 cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
@@ -729,6 +727,8 @@ cdef struct Line:
     int64_t next
     int64_t done
     int64_t n_init
+    int64_t at_work          # threads that have come,
+    int64_t at_rest          # and those that found no more to do
     int processor            # of the first thread
     double *distortions
 
@@ -738,7 +738,7 @@ cdef void run_shared(Fits fits, int64_t n_init, double *distortions, Poll *p) no
     cdef Fit **each = fits.each
     cdef int count = fits.count
     cdef Line line
-    line.next = line.done = 0
+    line.next = line.done = line.at_work = line.at_rest = 0
     line.n_init, line.processor, line.distortions = n_init, processor(), distortions
     with nogil, parallel(num_threads=count):
         run_team(each, min(count, team_size()), &line, p)
@@ -748,10 +748,10 @@ cdef void run_team(Fit **each, int team, Line *line, Poll *p) noexcept nogil:
     """What one thread does: the restarts that no other one took."""
     cdef int i = thread_num(), looks = 0
     cdef int64_t restart
-    each[i].at_work = True
+    take_next(&line.at_work)
     if i > 0:
         step_aside(line.processor)
-    elif not all_at_work(each, team):
+    elif line.at_work < team:  # one may wait for this processor
         let_others_in()
     restart = take_next(&line.next)
     while restart < line.n_init and not poll(p):
@@ -759,12 +759,12 @@ cdef void run_team(Fit **each, int team, Line *line, Poll *p) noexcept nogil:
         take_next(&line.done)
         if i == 0:
             p.done = line.done
-            if not all_at_work(each, team):
+            if line.at_work < team:
                 let_others_in()
         restart = take_next(&line.next)
-    each[i].at_rest = True
+    take_next(&line.at_rest)
     # Only the first thread can look at signals, so it stays until the others are through.
-    while i == 0 and not all_at_rest(each, team):
+    while i == 0 and line.at_rest < team:
         looks += 1
         p.done = line.done
         if looks < WAKEFUL_LOOKS:
@@ -772,23 +772,6 @@ cdef void run_team(Fit **each, int team, Line *line, Poll *p) noexcept nogil:
             poll(p)
         else:
             wait_a_little(p)
-
-
-cdef bint all_at_work(Fit **each, int team) noexcept nogil:
-    """Whether every thread has come: one may wait for the processor of the first."""
-    cdef int i
-    for i in range(team):
-        if not each[i].at_work:
-            return False
-    return True
-
-
-cdef bint all_at_rest(Fit **each, int team) noexcept nogil:
-    cdef int i
-    for i in range(team):
-        if not each[i].at_rest:
-            return False
-    return True
 
 
 # ---- to Python -------------------------------------------------------------------------------
