@@ -41,10 +41,7 @@ OPENMP = {
 }
 # Module -> the C files linked into it, beside the kernels in _runtime.
 C_SOURCES = {"_runtime": ["dispatch", "memory", "threads"], "_points": ["source"]}
-MODULES = [
-    "_runtime", "_points", "_collapse", "_store", "_boxes", "_sweep", "_dense", "_cells", "_directions",
-    "_projection", "_bounds", "_verdict", "_screen", "_sparse", "_seed", "_step", "_lloyd",
-]  # fmt: skip
+MODULES = ["_runtime", "_points", "_engine", "_dense", "_sparse", "_cells", "_screen", "_auto", "_lloyd"]
 # Cython's own code for memoryviews, which each module would hold otherwise (60 kB).
 SHARED = "_cyutility"
 
@@ -153,7 +150,7 @@ def extensions() -> list:
     return [
         Extension(
             f"ckmeans.{name}",
-            [f"src/{name}.c" if name == SHARED else f"src/{name}.pyx"],
+            [f"src/ckmeans/{name}.c" if name == SHARED else f"src/ckmeans/{name}.pyx"],
             include_dirs=["src"],
             define_macros=macros,
             depends=C_FILES,  # else an edit of one is compiled, but not linked in
@@ -166,7 +163,7 @@ def extensions() -> list:
 setup(
     ext_modules=cythonize(
         extensions(),
-        include_path=["."],
+        include_path=["src"],
         shared_utility_qualified_name=f"ckmeans.{SHARED}",
         compiler_directives={
             "language_level": 3,

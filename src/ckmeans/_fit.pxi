@@ -1,0 +1,257 @@
+"""A fit: from its arguments to its result."""
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy, memset
+
+from ckmeans._engine cimport EngineEntry, EngineFactory, Problem, Step, chosen_factory, row_sums_factory
+from ckmeans._points cimport PreparedPoints, Rows, raise_out_of_range
+from ckmeans._runtime cimport CallContext, Poll
+
+import numpy as np
+
+STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
+cdef dict EMPTY_POLICIES = {"drop": DROP, "reinit": REINIT, "farthest": FARTHEST, "error": RAISE}
+
+cdef enum:
+    MAX_FITS = 1024          # threads that share restarts
+
+
+cdef class Fits:
+    """The threads' fits, while they are in use."""
+    cdef Fit *each[MAX_FITS]
+    cdef int count
+    cdef int64_t n_done          # restarts that came to a result
+
+    def __cinit__(self):
+        self.count = 0
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.count):
+            fit_close(self.each[i])
+
+    cdef int open(self, const Problem *problem, const EngineFactory *factory, const Options *options,
+                  const Rows *seeds) except -1:
+        self.each[self.count] = fit_open(problem, factory, options, seeds)
+        if self.each[self.count] == NULL:
+            raise MemoryError
+        self.count += 1
+        return 0
+
+    cdef Fit *best(self) except NULL:
+        """The fit whose best restart has the lowest distortion; of equals that of the first restart."""
+        cdef int i
+        results = [(self.each[i].best.distortion, self.each[i].best.number, i) for i in range(self.count)]
+        return self.each[min(result for result in results if result[1] >= 0)[2]]
+
+    cdef int raise_first_error(self) except -1:
+        """Raise the error of the first restart that failed; those that were interrupted for it do not count."""
+        cdef int i
+        cdef Fit *first = NULL
+        cdef Fit *f
+        for i in range(self.count):
+            f = self.each[i]
+            if f.run.status > INTERRUPTED and f.run.status != RUNNING:
+                first = f if first == NULL or f.run.number < first.run.number else first
+        return 0 if first == NULL else raise_status(first)
+
+
+class EmptyCluster(Exception):
+    """A cluster is empty under the policy "error"; args: the cluster and the iteration."""
+
+
+cdef int raise_status(const Fit *f) except -1:
+    if f.run.status == OUT_OF_RANGE:
+        raise_out_of_range(f.rows, f.max_abs_bits)
+    if f.run.status == EMPTY_CLUSTER:
+        raise EmptyCluster(f.empty.first_empty, f.run.n_iter)
+    if f.run.status == NO_MEMORY:
+        raise MemoryError
+    return 0
+
+
+# ---- the result ------------------------------------------------------------------------------
+
+cdef object array_of(const void *values, size_t size, dtype, shape):
+    """A new array with a copy of these bytes."""
+    cdef Py_buffer view
+    array = np.empty(shape, dtype)
+    PyObject_GetBuffer(array, &view, PyBUF_WRITABLE)
+    memcpy(view.buf, values, size)
+    PyBuffer_Release(&view)
+    return array
+
+
+cdef object computing_dtype(const Rows *rows):
+    return np.float32 if rows.kernels.itemsize == 4 else np.float64
+
+
+cdef object centroids_array(const Fit *f, const char *values, int64_t K):
+    return array_of(values, K * f.rows.n * f.rows.kernels.itemsize, computing_dtype(f.rows), (K, f.rows.n))
+
+
+cdef object path_list(const Fit *f, const Restart *r):
+    cdef size_t size = f.options.K * f.rows.n * f.rows.kernels.itemsize
+    return [centroids_array(f, r.path + i * size, r.path_K[i]) for i in range(r.n_iter + 1)]
+
+
+cdef object labels_array(Fit *f, Restart *r):
+    """The labels of the rows, from those of the engine that found them."""
+    labels = np.empty(f.rows.m, np.int32)
+    cdef int32_t[::1] view = labels
+    with nogil:
+        if f.engine.store_labels != NULL:
+            f.engine.store_labels(f.engine, r.labels, &view[0])
+        else:
+            memcpy(&view[0], r.labels, f.rows.m * sizeof(int32_t))
+    return labels
+
+
+cdef int sum_rows(Fit *f, const EngineFactory *factory, const Problem *problem, int32_t *labels, double *square,
+                  Poll *p) noexcept nogil:
+    """Find the sum of the squared distances to the best restart's centroids row by row. Nonzero: no memory."""
+    cdef Engine *engine = factory.open(problem, f.best.K)
+    cdef Step s = f.step
+    if engine == NULL:
+        return 1
+    f.run = f.best
+    widen_centroids(f)
+    s.K, s.centroids, s.labels, s.sums.counts = f.best.K, f.best.centroids, labels, f.best.counts
+    s.assign = s.sum = False
+    s.measure = True
+    engine.step(engine, &s, p)
+    engine.close(engine)
+    square[0] = s.sums.square
+    return 0
+
+
+cdef int complete_distortion(Fit *f, dict result, const Problem *problem, CallContext call) except -1:
+    """Give the distortion all digits, where it was made from sums of cells or of moves. What was found like that
+    before must not lie below it."""
+    cdef int32_t[::1] labels = result["labels"]
+    cdef const EngineFactory *factory = row_sums_factory(f.rows)
+    cdef double square = 0
+    cdef bint failed
+    with nogil:
+        failed = sum_rows(f, factory, problem, &labels[0], &square, &call.poll)
+    call.check()
+    if failed:
+        raise MemoryError
+    distortion = result["distortion"] = square / f.rows.total_weight
+    for name, own in (("history", -1), ("distortions", result["distortions"].argmin())):
+        result[name] = np.maximum(result[name], distortion)
+        result[name][own] = distortion
+    return 0
+
+
+cdef dict result_of(Fit *f, Restart *r):
+    return {
+        "centroids": centroids_array(f, r.centroids, r.K),
+        "labels": labels_array(f, r),
+        "counts": array_of(r.counts, r.K * sizeof(int64_t), np.int64, r.K),
+        "distortion": r.distortion,
+        "history": array_of(r.history, (r.n_iter + 1) * sizeof(double), np.float64, r.n_iter + 1),
+        "n_iter": r.n_iter,
+        "stop_reason": STOP_REASONS[r.status],
+        "path": path_list(f, r) if f.options.keep_path else None,
+        "algorithm": f.engine.name.decode(),
+    }
+
+
+cdef dict stats_of(Fits fits, PreparedPoints points):
+    """What all restarts cost."""
+    cdef double computed = 0, pairs = 0
+    cdef int64_t bytes_ = points.bytes
+    cdef int i
+    for i in range(fits.count):
+        computed += fits.each[i].n_distances
+        pairs += fits.each[i].n_pairs
+        bytes_ += fits.each[i].engine.bytes
+    return {"distances_computed": int(computed), "distances_avoided": int(pairs - computed), "bytes": bytes_}
+
+
+# ---- the fit ---------------------------------------------------------------------------------
+
+cdef Options options_of(options, starts):
+    """The options of a fit (see ckmeans/_fit_options.py), but for what points into arrays."""
+    cdef Options o
+    memset(&o, 0, sizeof(o))
+    o.K, o.n_init, o.max_iter, o.trials = options.K, options.n_init, options.max_iter, options.trials
+    o.tol, o.seed = options.tol, options.seed
+    o.shift_tol = -1 if options.shift_tol is None else options.shift_tol
+    o.should_stop = stop_by_shift if o.shift_tol >= 0 else stop_by_distortion
+    o.empty = EMPTY_POLICIES[options.empty]
+    o.next_start = <PyObject *>starts if callable(starts) else NULL
+    o.callback = NULL if options.callback is None else <PyObject *>options.callback
+    return o
+
+
+cdef int run_fits(Fits fits, Options *o, double *distortions, bint keep_path, CallContext call) except -1:
+    """Run all restarts, in order on one fit or shared out over several."""
+    o.keep_path = keep_path and fits.count == 1
+    if fits.count == 1:
+        with nogil:
+            fits.n_done = run_in_order(fits.each[0], distortions, &call.poll)
+    else:
+        run_shared(fits, distortions, &call.poll)
+        fits.n_done = o.n_init
+    call.check()
+    fits.raise_first_error()
+    return 0
+
+
+cdef int run_again(Fit *f, Options *o, CallContext call) except -1:
+    """Run the best restart once more, to keep its path: restarts on several threads keep none."""
+    o.keep_path = True
+    with nogil:
+        run_restart(f, f.best.number, &call.poll)
+    call.check()
+    raise_status(f)
+    f.best = f.run
+    return 0
+
+
+def fit(PreparedPoints points, EngineEntry engine, starts, options, on_progress):
+    """Run all restarts; the best one as a dict, with every restart's distortion.
+
+    `starts`: (n_init, K, n) starts, C-contiguous, of the computing dtype; or `starts(restart)` gives one; None: drawn
+    as the options say. `options`: a FitOptions. `on_progress(done)` is called now and then.
+    """
+    cdef Options o = options_of(options, starts)
+    cdef Rows *rows = &points.rows
+    cdef Problem problem, shared
+    cdef Annealing annealing
+    cdef CallContext call = CallContext(on_progress)
+    cdef Fits fits = Fits()
+    cdef bint given = isinstance(starts, np.ndarray)
+    cdef const char[::1] given_bytes = starts.reshape(-1).view(np.int8) if given else None
+    o.starts = <const char *>&given_bytes[0] if given else NULL
+    if options.annealing is not None:
+        annealing = Annealing(options.annealing.relaxation, options.annealing.noise, options.annealing.cooling_steps)
+        o.annealing = &annealing
+    distortions_array = np.empty(o.n_init)
+    cdef double[::1] distortions = distortions_array
+    ends = np.empty((o.n_init if options.keep_ends else 0, o.K, rows.n), computing_dtype(rows))
+    cdef char[::1] ends_bytes = ends.reshape(-1).view(np.int8)
+    o.ends = &ends_bytes[0] if options.keep_ends else NULL
+    problem = Problem(rows, NULL, options.n_threads, o.K, o.n_init, o.max_iter, False)
+    problem.same_sums = may_share(&problem, &o)
+    cdef const EngineFactory *factory = chosen_factory(engine.factory, &problem)
+    problem.index = points.index(factory.build_index, problem.n_threads, call)
+    cdef const Rows *seeds = points.seeding_points(o.trials, factory.build_index != NULL, problem.n_threads, call)
+    cdef int count = restart_threads(&problem, &o)
+    shared = problem
+    if count > 1:
+        shared.n_threads = 1
+    for _ in range(count):
+        fits.open(&shared, factory, &o, seeds)
+    run_fits(fits, &o, &distortions[0], options.keep_path, call)
+    cdef Fit *f = fits.best()
+    if options.keep_path and count > 1:
+        run_again(f, &o, call)
+    result = result_of(f, f.best)
+    result |= {"distortions": distortions_array[:fits.n_done], "stats": stats_of(fits, points)}
+    if f.best.incremental:
+        complete_distortion(f, result, &problem, call)
+    return result, ends

@@ -1,0 +1,102 @@
+"""What a fit holds: its options, a restart's state and result, and the state of a thread."""
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+from ckmeans._engine cimport Engine, EngineFactory, Problem, Step
+from ckmeans._points cimport Rows
+from ckmeans._random cimport Stream
+from ckmeans._runtime cimport Poll
+
+
+# Points to draw starting centroids from: see _seed.pxi.
+cdef struct Seeding:
+    const Rows *rows
+    int64_t K
+    int64_t trials           # candidates a centroid; 0: k-means++ is not asked for
+    int n_threads
+
+cdef struct Fit
+
+# Whether a restart stops after the assignment that was just made: a Status, or RUNNING.
+ctypedef int (*StopRule)(const Fit *f, double distortion_before) noexcept nogil
+
+# Why a restart stopped. The first four are results, the others are not.
+cdef enum Status:
+    STABLE, TOLERANCE, MAX_ITER, CALLBACK, INTERRUPTED, OUT_OF_RANGE, EMPTY_CLUSTER, NO_MEMORY, RUNNING
+
+cdef enum EmptyPolicy:
+    DROP, REINIT, FARTHEST, RAISE
+
+# Disturbances of the centroids after an update, for the search behind `elbow`: see _anneal.pxi.
+cdef struct Annealing:
+    double relaxation        # centroids move so many times as far as to the mean
+    double noise             # their disturbance at first, in root mean squared distances,
+    int64_t cooling_steps    # falls to 0 over so many updates, during which nothing stops the restart
+
+cdef struct Options:
+    int64_t K
+    int64_t n_init
+    int64_t max_iter
+    double tol
+    double shift_tol         # of scikit-learn's rule; < 0: not in use
+    StopRule should_stop
+    const Annealing *annealing  # NULL: none
+    int empty                # an EmptyPolicy
+    int64_t trials           # candidates a centroid of k-means++; 0: random examples
+    uint64_t seed
+    bint keep_path
+    const char *starts       # (n_init, K, n) the starts of all restarts,
+    PyObject *next_start     # or called for each one's, in order; both NULL: drawn
+    char *ends               # (n_init, K, n) where each restart ended; NULL: not kept
+    PyObject *callback       # called after each assignment; NULL: none
+
+# The state of a restart, and its result.
+cdef struct Restart:
+    int64_t number           # -1: none yet
+    int64_t K
+    int64_t n_iter
+    int status
+    double distortion
+    bint incremental         # the distortion is right to rounding only: not summed up point by point
+    char *centroids          # (K, n) of the computing dtype
+    int32_t *labels          # the engine's own
+    int64_t *counts          # (K,)
+    double *history          # n_iter + 1 distortions
+    int64_t history_capacity
+    char *path               # n_iter + 1 times (K, n), with the K of each; NULL: not kept
+    int64_t *path_K
+    int64_t path_capacity
+
+# Scratch memory of the update where clusters are empty: see _empty.pxi.
+cdef struct EmptyWorkspace:
+    int32_t *new_label       # (K,) of each centroid; -1: dropped
+    int32_t *row_labels      # (m,) in the order of rows; NULL: never asked for yet
+    int64_t *farthest        # (K,) rows for the empty clusters
+    double *farthest_squared
+    double *norms            # (K,) squared norms of the centroids, where the rows are sparse
+    int64_t first_empty      # the empty cluster that ended the restart
+
+# The state of a thread that runs restarts.
+cdef struct Fit:
+    const Options *options
+    const Problem *problem
+    const Rows *rows         # of the problem
+    const EngineFactory *factory
+    Engine *engine
+    int64_t engine_K         # that it was opened for
+    Seeding *seeding
+    Stream random
+    Step step
+    int64_t epoch            # of the last step
+    Restart *run             # the restart that is running
+    Restart *best            # the best one before it
+    Restart restarts[2]
+    char *previous           # (K, n) the centroids before the last update,
+    int64_t previous_K
+    double *wide             # the present ones in float64
+    bint full_sums           # so little is gained that every digit of the distortion counts
+    bint at_means            # the centroids moved to the means of their points
+    uint64_t max_abs_bits    # bits of the largest magnitude read
+    EmptyWorkspace empty
+    double n_distances       # computed over all steps,
+    double n_pairs           # and how many the dense engine computes

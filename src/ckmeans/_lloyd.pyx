@@ -1,0 +1,362 @@
+"""Lloyd's algorithm: assign, look whether to stop, update (S. P. Lloyd, "Least squares quantization in PCM", IEEE Trans.
+Information Theory 28, 1982).
+
+The loop of one restart is here; it knows an engine by its contract alone (_engine.pxd). The rest of a fit: starts in
+_seed.pxi, the rules of stopping in _stop.pxi, empty clusters in _empty.pxi, annealing in _anneal.pxi, all restarts in
+_restarts.pxi, arguments and result in _fit.pxi.
+"""
+from cpython.buffer cimport PyBUF_ANY_CONTIGUOUS, PyBuffer_Release, PyObject_GetBuffer
+from libc.math cimport INFINITY
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from ckmeans._arena cimport take
+from ckmeans._points cimport Rows, out_of_range
+from ckmeans._random cimport stream_of
+from ckmeans._runtime cimport CallContext, Poll, allocate, release, wide_stride
+from ckmeans._values cimport get, put
+
+import numpy as np
+
+include "_seed.pxi"
+include "_stop.pxi"
+include "_empty.pxi"
+include "_anneal.pxi"
+
+cdef double MIN_GAIN = 1e-9            # of the distortion, below which it is summed up in full: carried sums lose less
+
+
+# ---- state -----------------------------------------------------------------------------------
+
+cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
+    """Lay everything out after the struct; with memory NULL only count the bytes."""
+    cdef int64_t K = f.options.K, n = f.rows.n, stride = wide_stride(n)
+    cdef size_t item = f.rows.kernels.itemsize, at = (sizeof(Fit) + 63) // 64 * 64
+    cdef int i
+    for i in range(2):
+        f.restarts[i].centroids = <char *>take(memory, &at, K * n * item)
+        f.restarts[i].counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
+        f.restarts[i].labels = <int32_t *>take(memory, &at, f.engine.n_labels * sizeof(int32_t))
+    f.previous = <char *>take(memory, &at, K * n * item)
+    f.wide = <double *>take(memory, &at, K * stride * sizeof(double))
+    f.step.sums.offsets = <double *>take(memory, &at, K * stride * sizeof(double))
+    f.step.sums.weights = <double *>take(memory, &at, K * sizeof(double))
+    f.empty.new_label = <int32_t *>take(memory, &at, K * sizeof(int32_t))
+    f.empty.farthest = <int64_t *>take(memory, &at, K * sizeof(int64_t))
+    f.empty.farthest_squared = <double *>take(memory, &at, K * sizeof(double))
+    f.empty.norms = <double *>take(memory, &at, K * sizeof(double))
+    return at
+
+
+cdef Fit *fit_open(const Problem *problem, const EngineFactory *factory, const Options *options,
+                   const Rows *seeds) noexcept nogil:
+    """NULL: no memory. `seeds`: the points to draw starts from."""
+    cdef Fit draft
+    cdef Fit *f
+    cdef char *memory
+    cdef int i
+    memset(&draft, 0, sizeof(draft))
+    draft.problem, draft.rows, draft.factory, draft.options = problem, problem.rows, factory, options
+    if open_engine(&draft, options.K):
+        return NULL
+    memory = <char *>allocate(fit_layout(&draft, NULL))
+    if memory == NULL:
+        draft.engine.close(draft.engine)
+        return NULL
+    fit_layout(&draft, memory)
+    memcpy(memory, &draft, sizeof(Fit))
+    f = <Fit *>memory
+    f.run, f.best = &f.restarts[0], &f.restarts[1]
+    for i in range(2):
+        f.restarts[i].number = -1
+        memset(f.restarts[i].labels, 0, f.engine.n_labels * sizeof(int32_t))
+    f.step.assign = f.step.sum = True
+    f.step.wide = f.wide
+    f.seeding = seeding_open(seeds, options.K, options.trials, problem.n_threads)
+    if f.seeding == NULL:
+        fit_close(f)
+        return NULL
+    return f
+
+
+cdef int open_engine(Fit *f, int64_t K) noexcept nogil:
+    """Open the engine for K centroids, as how it adds up depends on K. Nonzero: no memory."""
+    if f.engine != NULL:
+        f.engine.close(f.engine)
+    f.engine = f.factory.open(f.problem, K)
+    f.engine_K = K
+    return f.engine == NULL
+
+
+cdef void fit_close(Fit *f) noexcept nogil:
+    cdef int i
+    if f.engine != NULL:
+        f.engine.close(f.engine)
+    seeding_close(f.seeding)
+    for i in range(2):
+        release(f.restarts[i].history)
+        release(f.restarts[i].path)
+        release(f.restarts[i].path_K)
+    release(f.empty.row_labels)
+    release(f)
+
+
+cdef int grow(void **memory, int64_t used, int64_t *capacity, size_t size) noexcept nogil:
+    """Make room for one more item of `size` bytes; nonzero: no memory."""
+    cdef int64_t wanted = max(64, 2 * used)
+    cdef void *larger
+    if used < capacity[0]:
+        return 0
+    larger = allocate(wanted * size)
+    if larger == NULL:
+        return 1
+    if used:  # memcpy from NULL is undefined, of no bytes too
+        memcpy(larger, memory[0], used * size)
+    release(memory[0])
+    memory[0] = larger
+    capacity[0] = wanted
+    return 0
+
+
+cdef int record(Fit *f) noexcept nogil:
+    """Append the distortion (and the centroids) of the assignment that was just made. Nonzero: no memory."""
+    cdef Restart *r = f.run
+    cdef size_t size = f.options.K * f.rows.n * f.rows.kernels.itemsize
+    cdef int64_t capacity = r.path_capacity
+    if grow(<void **>&r.history, r.n_iter, &r.history_capacity, sizeof(double)):
+        return 1
+    r.history[r.n_iter] = r.distortion
+    if f.options.keep_path:
+        if grow(<void **>&r.path, r.n_iter, &capacity, size):
+            return 1
+        if grow(<void **>&r.path_K, r.n_iter, &r.path_capacity, sizeof(int64_t)):
+            return 1
+        memcpy(r.path + r.n_iter * size, r.centroids, r.K * f.rows.n * f.rows.kernels.itemsize)
+        r.path_K[r.n_iter] = r.K
+    return 0
+
+
+# ---- assign ----------------------------------------------------------------------------------
+
+cdef void widen_centroids(Fit *f) noexcept nogil:
+    cdef int64_t n = f.rows.n, stride = wide_stride(n), k, l
+    cdef int item = f.rows.kernels.itemsize
+    for k in range(f.run.K):
+        for l in range(n):
+            f.wide[k * stride + l] = get(f.run.centroids, k * n + l, item)
+        for l in range(n, stride):
+            f.wide[k * stride + l] = 0
+
+
+cdef int assign(Fit *f, int64_t updates, Poll *p) noexcept nogil:
+    """Find labels, sums and the distortion for the present centroids, those after so many updates."""
+    cdef bint first = f.step.labels_epoch == 0
+    if f.engine_K < f.run.K or (f.engine_K != f.run.K and not f.factory.fewer_centroids):
+        if open_engine(f, f.run.K):
+            return NO_MEMORY
+    widen_centroids(f)
+    f.step.K = f.run.K
+    f.step.centroids = f.run.centroids
+    f.step.previous = NULL if first or f.run.K != f.previous_K else f.previous
+    f.step.labels = f.run.labels
+    f.step.sums.counts = f.run.counts
+    f.step.steps_left = f.options.max_iter - updates
+    f.step.full_sums = f.full_sums or f.problem.same_sums or f.step.steps_left <= 0
+    f.step.epoch = f.epoch + 1
+    if f.engine.step(f.engine, &f.step, p):
+        return INTERRUPTED if p.stopped else NO_MEMORY
+    if first:
+        f.step.n_changed = f.rows.m
+    f.epoch = f.step.labels_epoch = f.step.epoch
+    f.run.distortion = f.step.sums.square / f.rows.total_weight
+    f.run.incremental = f.step.sums.incremental
+    f.n_distances += f.step.n_distances
+    f.n_pairs += <double>f.rows.m * f.run.K
+    return RUNNING
+
+
+cdef int assign_nonempty(Fit *f, int64_t updates, Poll *p) noexcept nogil:
+    """`assign`, which ends the restart where a cluster is empty and the policy is to raise."""
+    cdef int status = assign(f, updates, p)
+    if status != RUNNING or f.options.empty != RAISE:
+        return status
+    f.empty.first_empty = first_empty(f)
+    return EMPTY_CLUSTER if f.empty.first_empty >= 0 else RUNNING
+
+
+cdef int assign_after_update(Fit *f, double distortion_before, Poll *p) noexcept nogil:
+    """Assign; where the distortion hardly falls and is right to rounding only, again with full sums."""
+    cdef int64_t n_changed
+    cdef int status = assign_nonempty(f, f.run.n_iter + 1, p)
+    if status != RUNNING or not f.run.incremental or not f.factory.row_sums or f.full_sums:
+        return status
+    if distortion_before - f.run.distortion < MIN_GAIN * distortion_before:
+        f.full_sums = True
+        n_changed = f.step.n_changed
+        status = assign_nonempty(f, f.run.n_iter + 1, p)
+        f.step.n_changed = n_changed
+    return status
+
+
+# ---- stop? -----------------------------------------------------------------------------------
+
+cdef bint callback_stops(Fit *f, Poll *p) noexcept with gil:
+    """Whether the callback wants to stop; an exception stops the whole call."""
+    call = <CallContext>p.call
+    cdef bint stop = False
+    try:
+        returned = (<object>f.options.callback)(
+            f.run.n_iter, f.run.distortion, centroids_array(f, f.run.centroids, f.run.K))
+        stop = type(returned) in (bool, np.bool_) and returned
+    except BaseException as error:
+        call.stop(error)
+    return stop
+
+
+cdef int check_stop(Fit *f, double distortion_before, Poll *p) noexcept nogil:
+    """Whether the restart stops after the assignment that was just made."""
+    cdef int status = RUNNING
+    if f.options.callback != NULL:
+        if callback_stops(f, p):
+            return CALLBACK
+        if p.stopped:
+            return INTERRUPTED
+    if f.run.n_iter > cooling_steps(f):
+        status = f.options.should_stop(f, distortion_before)
+    return MAX_ITER if status == RUNNING and f.run.n_iter == f.options.max_iter else status
+
+
+# ---- update ----------------------------------------------------------------------------------
+
+cdef void move_to_means(Fit *f) noexcept nogil:
+    """Move every centroid with points to their mean, rounded to the computing dtype."""
+    cdef int64_t n = f.rows.n, stride = wide_stride(n), k, l
+    cdef int item = f.rows.kernels.itemsize
+    cdef double mean
+    for k in range(f.run.K):
+        if f.step.sums.weights[k] == 0:
+            continue
+        for l in range(n):
+            mean = f.step.sums.offsets[k * stride + l] / f.step.sums.weights[k]
+            if not f.step.sums.uncentred:
+                mean = f.wide[k * stride + l] + mean
+            put(f.run.centroids, k * n + l, item, mean)
+
+
+cdef int update(Fit *f, Poll *p) noexcept nogil:
+    """Nonzero: no memory."""
+    cdef bint has_empty = first_empty(f) >= 0
+    f.previous_K = f.run.K
+    memcpy(f.previous, f.run.centroids, f.run.K * f.rows.n * f.rows.kernels.itemsize)
+    if has_empty and f.options.empty != DROP and refill_empty(f, p):
+        return 1
+    move_to_means(f)
+    if f.options.annealing != NULL:
+        disturb_centroids(f)
+    if has_empty and f.options.empty == DROP:
+        drop_empty(f)
+    return 0
+
+
+cdef int revert_update(Fit *f, Poll *p) noexcept nogil:
+    """Rounding raised the distortion: return to the state before the last update."""
+    cdef int status = STABLE if f.step.n_changed == 0 else TOLERANCE, failure
+    f.run.K = f.previous_K
+    memcpy(f.run.centroids, f.previous, f.run.K * f.rows.n * f.rows.kernels.itemsize)
+    failure = assign(f, f.run.n_iter + 1, p)
+    if failure != RUNNING:
+        return failure
+    f.run.history[f.run.n_iter] = f.run.distortion
+    return status
+
+
+# ---- the loop --------------------------------------------------------------------------------
+
+cdef int call_next_start(Fit *f, Poll *p) noexcept with gil:
+    """Take the start of this restart from Python."""
+    cdef Py_buffer view
+    call = <CallContext>p.call
+    try:
+        PyObject_GetBuffer((<object>f.options.next_start)(f.run.number), &view, PyBUF_ANY_CONTIGUOUS)
+        memcpy(f.run.centroids, view.buf, view.len)
+        PyBuffer_Release(&view)
+    except BaseException as error:
+        call.stop(error)
+    return p.stopped
+
+
+cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
+    """Find the start of a restart."""
+    cdef int64_t size = f.options.K * f.rows.n * f.rows.kernels.itemsize
+    f.run.number = number
+    f.run.K = f.options.K
+    f.run.n_iter = 0
+    f.step.labels_epoch = 0
+    f.full_sums = False
+    f.at_means = True
+    f.random = stream_of(f.options.seed, number)
+    f.max_abs_bits = 0
+    if f.options.starts != NULL:
+        memcpy(f.run.centroids, f.options.starts + number * size, size)
+    elif f.options.next_start != NULL:
+        call_next_start(f, p)
+    elif f.options.trials == 0:
+        f.max_abs_bits = random_examples(f.seeding, &f.random, f.run.centroids, p)
+    else:
+        f.max_abs_bits = plus_plus(f.seeding, &f.random, f.run.centroids, p)
+    if p.stopped:
+        return INTERRUPTED
+    return OUT_OF_RANGE if out_of_range(f.rows, f.max_abs_bits) else RUNNING
+
+
+cdef int assign_start(Fit *f, Poll *p) noexcept nogil:
+    cdef int status = assign_nonempty(f, 0, p)
+    f.max_abs_bits = f.step.max_abs_bits
+    return OUT_OF_RANGE if status == RUNNING and out_of_range(f.rows, f.max_abs_bits) else status
+
+
+cdef int iterate(Fit *f, Poll *p) noexcept nogil:
+    """Lloyd's algorithm, from a start until it stops."""
+    cdef double distortion_before = INFINITY
+    cdef int status = assign_start(f, p)
+    while status == RUNNING:
+        if record(f):
+            return NO_MEMORY
+        status = check_stop(f, distortion_before, p)
+        if status != RUNNING:
+            break
+        distortion_before = f.run.distortion
+        if update(f, p):
+            return NO_MEMORY
+        status = INTERRUPTED if p.stopped else assign_after_update(f, distortion_before, p)
+        if status == RUNNING and f.run.distortion > distortion_before and f.run.n_iter >= cooling_steps(f):
+            return revert_update(f, p)
+        f.run.n_iter += 1
+        if f.options.n_init == 1:
+            p.done = f.run.n_iter
+    return status
+
+
+cdef int drop_empty_final(Fit *f, Poll *p) noexcept nogil:
+    """Leave no empty cluster, and the state exactly as the last assignment makes it."""
+    cdef int status = f.run.status, failure
+    while status <= CALLBACK and first_empty(f) >= 0:
+        drop_empty(f)
+        failure = assign(f, f.run.n_iter + 1, p)
+        if failure == RUNNING and record(f):
+            failure = NO_MEMORY
+        if failure != RUNNING:
+            status = failure
+    return status
+
+
+cdef void run_restart(Fit *f, int64_t number, Poll *p) noexcept nogil:
+    f.run.status = begin(f, number, p)
+    if f.run.status == RUNNING:
+        f.run.status = iterate(f, p)
+    if f.options.empty == DROP:
+        f.run.status = drop_empty_final(f, p)
+
+
+include "_restarts.pxi"
+include "_fit.pxi"

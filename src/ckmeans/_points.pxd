@@ -1,0 +1,131 @@
+"""The caller's points, read block by block in the computing dtype."""
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+from ckmeans._runtime cimport Poll, CallContext, kernels, source
+
+
+cdef extern from "simd/source.h" nogil:
+    void ckmeans_read_rows(const source *source, int itemsize, int64_t row0, int64_t count, void *rows)
+
+
+# Points that come in chunks from Python: a window of rows is in memory at a time.
+cdef struct ChunkWindow:
+    PyObject *owner          # the Points that loads them
+    char *rows               # `count` rows from `first` on, in the computing dtype
+    int64_t first
+    int64_t count
+    int64_t capacity         # rows that are loaded together, or more where more are asked for
+
+
+cdef struct Rows:
+    source source
+    ChunkWindow *window      # NULL: the points lie in memory
+    const kernels *kernels
+    int64_t m
+    int64_t n
+    int64_t stride           # values from row to row, where rows are read in place
+    int64_t in_place         # a block that ends at or before this row is read in place
+    const double *weights    # NULL: every point weighs 1
+    const double *cumulative  # weights up to and with each row; NULL where weights is
+    double total_weight
+    int64_t value_bytes      # of a value as the caller has it
+    double stored            # number of values: m * n, or of sparse rows those that are stored
+    uint64_t max_abs_bits    # of sparse rows: bits of their largest magnitude
+    uint64_t min_safe_bits   # bits of the magnitudes between which squares are safe
+    uint64_t max_safe_bits
+
+
+# Bits of a magnitude in the computing dtype, which rise as it does, and back.
+cdef uint64_t bits_of(double magnitude, int itemsize) noexcept nogil
+cdef double magnitude_of(uint64_t bits, int itemsize) noexcept nogil
+# Of the largest |value| among `count` ones.
+cdef uint64_t max_abs_bits_of(const void *values, int64_t count, int itemsize) noexcept nogil
+
+# How many of the next `count` rows to read together: rows that are read in place, as whole tiles, before others.
+cdef int64_t block_at(const Rows *rows, int64_t first, int64_t count) noexcept nogil
+
+# Load these rows before they are read; nonzero: that failed, and the call is to stop. Called by the thread that
+# came from Python, while no other thread reads.
+cdef int ensure_loaded(const Rows *rows, int64_t first, int64_t count, Poll *p) noexcept nogil
+
+# `count` rows from `first` on: in place or in `scratch`, which holds count * n + 8 values.
+cdef const void *read_rows(const Rows *rows, int64_t first, int64_t count, void *scratch,
+                           int64_t *stride) noexcept nogil
+
+cdef void read_row(const Rows *rows, int64_t row, void *values) noexcept nogil
+
+# Single rows from anywhere: `ensure_loaded` and `read_row`, in as few passes over the chunks as can be.
+cdef void fetch_row(const Rows *rows, int64_t row, void *values, Poll *p) noexcept nogil
+cdef void fetch_rows(const Rows *rows, const int64_t *wanted, int64_t count, void *values, Poll *p) noexcept nogil
+
+# Whether a largest magnitude of these bits leaves the dtype's safe range (NaN and infinity do).
+cdef bint out_of_range(const Rows *rows, uint64_t max_abs_bits) noexcept nogil
+cdef int raise_out_of_range(const Rows *rows, uint64_t max_abs_bits) except -1
+
+
+cdef class Points:
+    cdef Rows rows
+    cdef Py_buffer view
+    cdef const double[::1] weights
+    cdef const double[::1] cumulative
+    cdef bint viewed
+    cdef object held             # arrays that sparse rows lie in
+    cdef ChunkWindow window
+    cdef object chunks           # what is iterated over again and again, where there is a window,
+    cdef object iterator         # where the present pass is,
+    cdef object chunk            # the chunk it has come to
+    cdef int64_t chunk_first     # and that chunk's first row
+
+    cdef int load(self, int64_t first, int64_t count) except -1
+    cdef int grow_window(self, int64_t count) except -1
+    cdef int seek_chunk(self, int64_t row) except -1
+    cdef int copy_chunk(self, int64_t end) except -1
+
+
+# ---- _dedup.pxi: equal points as one with a multiplicity -------------------------------------
+
+# The distinct points with their multiplicities, or the points as they came.
+cdef struct UniquePoints:
+    Rows rows
+    bint deduplicated
+    int32_t *inverse         # (m,) the distinct point of each row; NULL: not deduplicated, or not asked for
+    double *multiplicities   # rows that are equal to each distinct point; NULL: 1
+    uint64_t max_abs_bits    # bits of the largest magnitude of the rows, if that can be out of range
+    int64_t bytes
+    void *memory
+
+# Whether there is reason to look for equal points.
+cdef bint may_deduplicate(const Rows *rows) noexcept nogil
+
+# False: no memory, or interrupted; release all the same. `want_inverse`: find the distinct point of each row.
+cdef bint deduplicate(const Rows *rows, bint want_inverse, int n_threads, UniquePoints *unique, Poll *p) noexcept nogil
+
+cdef void release_unique(UniquePoints *unique) noexcept nogil
+
+
+# ---- _prepared.pxi: points with cached preprocessing -----------------------------------------
+
+# What an engine computes from the points once, for all K and all restarts; its own struct begins with this.
+cdef struct Index:
+    int64_t bytes
+    void (*free)(Index *index) noexcept nogil
+
+# NULL: no memory, or interrupted. The points, with their inverse, outlive what is built of them.
+ctypedef Index *(*IndexBuilder)(const UniquePoints *unique, int n_threads, Poll *poll) noexcept nogil
+
+
+cdef class PreparedPoints(Points):
+    cdef UniquePoints unique
+    cdef bint unique_found
+    cdef public bint persistent  # it serves more than one call, which may ask for anything
+    cdef object lock             # held while something is built
+    cdef IndexBuilder builders[4]
+    cdef Index *indexes[4]
+    cdef int n_indexes
+
+    # A call that asks for more than one of these passes one `want_inverse`.
+    cdef const UniquePoints *unique_points(self, bint want_inverse, int n_threads, CallContext call) except NULL
+    cdef const Rows *seeding_points(self, int64_t trials, bint want_inverse, int n_threads,
+                                    CallContext call) except NULL
+    cdef Index *index(self, IndexBuilder build, int n_threads, CallContext call) except? NULL

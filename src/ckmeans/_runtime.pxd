@@ -1,0 +1,144 @@
+"""What every engine stands on: the kernels that were chosen, threads, interruption."""
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+
+cdef extern from "simd/kernels.h" nogil:
+    struct panel:
+        int64_t K
+        int64_t n
+        void *c
+        void *norms
+        void *ids
+
+    struct source:
+        const char *data
+        int64_t m
+        int64_t n
+        int64_t row_stride
+        int64_t column_stride
+        int dtype
+        int swapped
+        const void *indices
+        const void *indptr
+        int wide_indices
+
+    struct sparse_kernels:
+        int lanes
+        int64_t (*groups)(int64_t K) noexcept nogil
+        void (*pack)(const void *centroids, double scale, const double *norms, int64_t group,
+                     panel *panel) noexcept nogil
+        int64_t (*assign)(const source *X, int64_t first, int64_t count, const panel *panel, void *scores,
+                          int32_t *ids, int32_t *labels) noexcept nogil
+        void (*norms)(panel *panel) noexcept nogil
+        void (*relax)(const source *X, int64_t first, int64_t count, const panel *panel, const void *nearest,
+                      int64_t length, void *closer) noexcept nogil
+        double (*squared)(const source *X, int64_t row, const double *centroid, double norm) noexcept nogil
+        double (*accumulate)(const source *X, const int64_t *rows, int64_t count, const double *weights,
+                             const double *centroid, double norm, double *sums, double *squared) noexcept nogil
+        void (*move)(const source *X, const int64_t *moves, int64_t count, double *sums) noexcept nogil
+        double (*squares)(const source *X, int64_t first, int64_t count) noexcept nogil
+
+    struct sums:
+        double *offsets
+        double *weights
+        int64_t *counts
+        double square[16]
+
+    struct hit:
+        int32_t k
+        uint32_t points
+
+    int LEAF
+
+    struct leaf:
+        const void *points
+        const double *numbers
+        const double *weights
+        int plain
+        int32_t *labels
+
+    struct kernels:
+        const char *name
+        int itemsize
+        int tile
+        int group
+        int features
+        uint64_t (*pack)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift,
+                         void *tiles) noexcept nogil
+        void (*pack_centroids)(const void *centroids, const void *shift, panel *panel) noexcept nogil
+        void (*assign)(const void *tiles, int64_t ntiles, const panel *panel, void *scores,
+                       void *ids, void *partial) noexcept nogil
+        void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
+                           const double *weights, const double *centroids, sums *sums) noexcept nogil
+        void (*distances)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
+                          const double *centroids, double *squared) noexcept nogil
+        void (*relax)(const void *tiles, int64_t ntiles, int64_t n, const void *centres, int64_t trials,
+                      const void *nearest, void *closer) noexcept nogil
+        double (*total)(const void *values, const double *weights, int64_t count) noexcept nogil
+        int list_block
+        void (*list_all)(const void *centroids, const void *shift, int64_t K, int64_t n, void *list) noexcept nogil
+        int64_t (*prune)(const void *list, int64_t count, const void *edges, const void *shift, int64_t n,
+                         void *kept) noexcept nogil
+        int64_t (*settle)(const leaf *leaf, const void *list, int64_t count, const void *shift, int64_t n,
+                          const double *centroids, sums *sums) noexcept nogil
+        int64_t (*halve)(const void *columns, const int32_t *ids, int64_t stride, int64_t count, int64_t n,
+                         int64_t left, void *to, int32_t *to_ids, void *value, void *keys,
+                         int32_t *places) noexcept nogil
+        void (*fill_leaf)(const void *columns, int64_t stride, int64_t count, int64_t n, const double *weights,
+                          void *points, void *edges, double *sums) noexcept nogil
+        void (*classify)(const void *rows, int64_t stride, int64_t count, int depth, const int32_t *feature,
+                         const void *value, int32_t *bucket) noexcept nogil
+        void (*project)(const void *tiles, int64_t ntiles, const panel *panel, int64_t room,
+                        void *products) noexcept nogil
+        int64_t (*screen)(const void *tile, const panel *panel, const void *bounds, hit *hits,
+                          void *least) noexcept nogil
+        void (*pick)(const void *tiles, int64_t point, int64_t n, int64_t p, void *tile) noexcept nogil
+        void (*pairs)(const void *rows, int64_t stride, int64_t n, const void *centroids, const int32_t *row,
+                      const int32_t *k, int64_t count, void *squared) noexcept nogil
+        void (*orthonormalise)(double *rows, int64_t count, int64_t n) noexcept nogil
+        int64_t (*few_room)(int64_t K, int64_t n) noexcept nogil
+        void (*few_pack)(const void *centroids, const void *shift, int64_t K, int64_t n, void *few) noexcept nogil
+        int64_t (*few_assign)(const void *rows, int64_t stride, int64_t count, int64_t K, int64_t n, const void *few,
+                              void *ids, int32_t *doubtful, uint64_t *most) noexcept nogil
+        const sparse_kernels *sparse
+
+    int64_t wide_stride(int64_t n)
+    int lowest_bit(uint32_t bits)
+
+
+cdef const kernels *kernels_for(int itemsize) noexcept nogil
+
+cdef int threads_for(int n_threads, double work) noexcept nogil
+cdef int thread_num() noexcept nogil
+cdef int team_size() noexcept nogil
+cdef int processor() noexcept nogil
+cdef void step_aside(int other) noexcept nogil
+cdef int64_t fetch_add(int64_t *counter) noexcept nogil
+cdef int64_t load(int64_t *counter) noexcept nogil
+cdef void yield_cpu() noexcept nogil
+cdef void spread_out(int n_threads) noexcept nogil
+
+cdef void *allocate(size_t size) noexcept nogil
+cdef void release(void *memory) noexcept nogil
+
+
+# Looked at in the middle of long work. Only the thread that called from Python looks up; the
+# others see `stopped`.
+cdef struct Poll:
+    PyObject *call
+    double next
+    int stopped
+    int64_t done
+
+cdef int poll(Poll *p) noexcept nogil
+cdef int sleep_and_poll(Poll *p) noexcept nogil
+cdef void stop(Poll *p) noexcept nogil
+
+
+cdef class CallContext:
+    cdef Poll poll
+    cdef object error
+    cdef object on_progress
+    cdef void stop(self, error)
+    cdef int check(self) except -1

@@ -1,0 +1,356 @@
+"""The engine "sparse": every pair of a sparse row and a dense centroid, without a dense copy of the rows.
+
+The scores of a row are summed nonzero by nonzero, with the centroids in the SIMD lanes. The sums are then made
+cluster by cluster: the rows are listed by label, and the list is cut into pieces whose number does not depend on that
+of the threads. A piece may begin within a cluster; its sum of that cluster's rows is kept apart, and added afterwards
+in the order of the pieces. So one K x n table of sums serves any number of threads, and the result does not depend on
+their number.
+
+Where few rows change their cluster, it is enough to take those out of one sum and add them to another; the list is
+then one of moves. With S the sum of a cluster's N rows and c its centroid,
+
+    sum |x - c|^2 = sum |x|^2 - 2 c S + N |c|^2
+
+which loses digits by cancellation where the terms are much larger than their sum, as for rows very close to their
+centroids; then all rows are added up by differences.
+"""
+from cython.parallel cimport prange, threadid
+from libc.math cimport fabs
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy, memset
+
+from ckmeans._arena cimport take
+from ckmeans._engine cimport Engine, EngineFactory, Problem, Step, entry_of
+from ckmeans._points cimport Rows
+from ckmeans._runtime cimport Poll, allocate, panel, poll, release, threads_for, wide_stride
+from ckmeans._values cimport squared_norms
+
+cdef int64_t CHUNK_ROWS = 512       # rows that a thread takes at a time
+cdef int64_t NORMS_TOGETHER = 8     # sums that fill the processor's pipeline
+cdef double MAX_MOVES = 0.35        # part of the rows up to which moves are added up: a move is two rows
+cdef double MAX_CANCELLATION = 16   # how much larger than J its terms may be: 4 of float64's 53 bits
+
+
+cdef struct Piece:
+    double square
+    double *lead             # (n,) the sum of the rows that it begins with
+    int64_t lead_cluster     # and their cluster; -1: it begins with a cluster of its own
+
+# Scratch memory of a thread.
+cdef struct Workspace:
+    void *scores
+    int32_t *ids
+    int64_t n_changed
+
+cdef struct Sparse:
+    Engine engine
+    const Rows *rows
+    int64_t K
+    int n_threads
+    int64_t chunks
+    int64_t n_pieces
+    panel panel
+    double *norms            # (K,) of the centroids
+    int64_t *begin           # (K + 1,) where each cluster begins in the list
+    int64_t *listed          # (m,) rows by label, rising in each cluster
+    Piece *pieces
+    Workspace *workspaces
+    # Sums carried from step to step, where there are no weights: those that go in and out need not come back to
+    # zero. In float64 the last bits of a mean depend on how it was added up, so nothing is carried there.
+    bint carries
+    double *carried          # of each cluster's rows, about zero
+    int32_t *old_labels      # (m,) the labels before this step
+    int64_t carried_epoch    # number of the step whose labels the sums belong to; 0: there are no sums
+    double rows_square       # of all values; < 0: not known yet
+
+
+cdef size_t sparse_layout(Sparse *e, char *memory) noexcept nogil:
+    """Lay everything out after the struct; with memory NULL only count the bytes."""
+    cdef const Rows *rows = e.rows
+    cdef int64_t K = e.K, lanes = rows.kernels.sparse.lanes, i
+    cdef int64_t places = (K + lanes - 1) // lanes * lanes
+    cdef size_t item = rows.kernels.itemsize, at = (sizeof(Sparse) + 63) // 64 * 64
+    cdef Piece piece
+    cdef Workspace work
+    e.panel.c = take(memory, &at, places * rows.n * item)
+    e.panel.norms = take(memory, &at, places * item)
+    e.panel.ids = take(memory, &at, places * item)
+    e.norms = <double *>take(memory, &at, K * sizeof(double))
+    e.begin = <int64_t *>take(memory, &at, (K + 1) * sizeof(int64_t))
+    e.listed = <int64_t *>take(memory, &at, rows.m * sizeof(int64_t))
+    e.pieces = <Piece *>take(memory, &at, e.n_pieces * sizeof(Piece))
+    e.workspaces = <Workspace *>take(memory, &at, e.n_threads * sizeof(Workspace))
+    e.carried = <double *>take(memory, &at, K * wide_stride(rows.n) * sizeof(double) if e.carries else 0)
+    e.old_labels = <int32_t *>take(memory, &at, rows.m * sizeof(int32_t) if e.carries else 0)
+    for i in range(e.n_pieces):
+        piece.lead = <double *>take(memory, &at, rows.n * sizeof(double))
+        if memory != NULL:
+            e.pieces[i] = piece
+    for i in range(e.n_threads):
+        work.scores = take(memory, &at, CHUNK_ROWS * item)
+        work.ids = <int32_t *>take(memory, &at, CHUNK_ROWS * sizeof(int32_t))
+        if memory != NULL:
+            e.workspaces[i] = work
+    return at
+
+
+cdef int64_t pieces_for(const Rows *rows, int64_t K) noexcept nogil:
+    """Enough to share out, while their own sums stay small beside the rows and the centroids."""
+    cdef int64_t by_work = <int64_t>(rows.stored / (4 * <double>rows.n))
+    return max(1, min(min(by_work, rows.m), min(64, max(8, K))))
+
+
+cdef Engine *sparse_open(const Problem *problem, int64_t K) noexcept nogil:
+    cdef const Rows *rows = problem.rows
+    cdef Sparse draft
+    memset(&draft, 0, sizeof(draft))
+    draft.engine.name = SPARSE.name
+    draft.engine.step = sparse_step
+    draft.engine.close = sparse_close
+    draft.engine.n_labels = rows.m
+    draft.rows = rows
+    draft.K = draft.panel.K = K
+    draft.panel.n = rows.n
+    draft.chunks = (rows.m + CHUNK_ROWS - 1) // CHUNK_ROWS
+    draft.n_pieces = pieces_for(rows, K)
+    draft.carries = rows.weights == NULL and rows.kernels.itemsize == 4
+    draft.rows_square = -1
+    draft.n_threads = threads_for(problem.n_threads, rows.stored * K)
+    draft.engine.bytes = sparse_layout(&draft, NULL)
+    cdef char *memory = <char *>allocate(draft.engine.bytes)
+    if memory == NULL:
+        return NULL
+    sparse_layout(&draft, memory)
+    memcpy(memory, &draft, sizeof(Sparse))
+    return <Engine *>memory
+
+
+cdef void sparse_close(Engine *engine) noexcept nogil:
+    release(engine)
+
+
+# ---- the centroids -------------------------------------------------------------------------------
+
+cdef void pack_all_centroids(Sparse *e, const Step *s) noexcept nogil:
+    cdef int64_t groups = e.rows.kernels.sparse.groups(s.K), norms = (s.K + NORMS_TOGETHER - 1) // NORMS_TOGETHER, i, k
+    cdef int64_t stride = wide_stride(e.rows.n)
+    for i in prange(norms, schedule="static", num_threads=e.n_threads):
+        k = i * NORMS_TOGETHER
+        squared_norms(s.wide + k * stride, stride, e.rows.n, min(NORMS_TOGETHER, s.K - k), e.norms + k)
+    if s.assign:
+        for i in prange(groups, schedule="static", num_threads=e.n_threads):
+            e.rows.kernels.sparse.pack(s.centroids, -2, e.norms, i, &e.panel)
+
+
+# ---- one step ----------------------------------------------------------------------------------
+
+cdef void score_chunk(Sparse *e, const Step *s, Poll *p, int thread, int64_t chunk) noexcept nogil:
+    cdef Workspace *work = &e.workspaces[thread]
+    cdef int64_t first = chunk * CHUNK_ROWS, count = min(CHUNK_ROWS, e.rows.m - first)
+    if not poll(p):
+        if e.carries:
+            memcpy(e.old_labels + first, s.labels + first, count * sizeof(int32_t))
+        work.n_changed += e.rows.kernels.sparse.assign(&e.rows.source, first, count, &e.panel, work.scores, work.ids,
+                                                     s.labels + first)
+
+
+cdef void measure_chunk(Sparse *e, const Step *s, Poll *p, int64_t chunk) noexcept nogil:
+    """Squared distances alone."""
+    cdef int64_t stride = wide_stride(e.rows.n), row, k
+    if poll(p):
+        return
+    for row in range(chunk * CHUNK_ROWS, min((chunk + 1) * CHUNK_ROWS, e.rows.m)):
+        k = s.labels[row]
+        s.squared[row] = e.rows.kernels.sparse.squared(&e.rows.source, row, s.wide + k * stride, e.norms[k])
+
+
+cdef void count_rows(Sparse *e, Step *s) noexcept nogil:
+    """Count and weigh the clusters."""
+    cdef int64_t row, k
+    memset(s.sums.counts, 0, s.K * sizeof(int64_t))
+    memset(s.sums.weights, 0, s.K * sizeof(double))
+    for row in range(e.rows.m):
+        s.sums.counts[s.labels[row]] += 1
+        if e.rows.weights != NULL:
+            s.sums.weights[s.labels[row]] += e.rows.weights[row]
+    if e.rows.weights == NULL:
+        for k in range(s.K):
+            s.sums.weights[k] = <double>s.sums.counts[k]
+
+
+cdef inline void list_one(Sparse *e, int64_t k, int64_t row) noexcept nogil:
+    e.listed[e.begin[k]] = row
+    e.begin[k] += 1
+
+
+cdef void list_rows(Sparse *e, const Step *s, bint moves) noexcept nogil:
+    """List the rows by label, or only the moves: a row under its label, ~row under the one old_labels."""
+    cdef int64_t row, k
+    memset(e.begin, 0, (s.K + 1) * sizeof(int64_t))
+    for row in range(e.rows.m):
+        if not moves or e.old_labels[row] != s.labels[row]:
+            e.begin[s.labels[row] + 1] += 1
+            if moves:
+                e.begin[e.old_labels[row] + 1] += 1
+    for k in range(s.K):
+        e.begin[k + 1] += e.begin[k]
+    # While the rows are listed, begin[k] moves to where the next cluster begins.
+    for row in range(e.rows.m):
+        if not moves or e.old_labels[row] != s.labels[row]:
+            list_one(e, s.labels[row], row)
+            if moves:
+                list_one(e, e.old_labels[row], ~row)
+    for k in range(s.K, 0, -1):
+        e.begin[k] = e.begin[k - 1]
+    e.begin[0] = 0
+
+
+cdef double add_listed(Sparse *e, const Step *s, int64_t k, int64_t at, int64_t count, double *sums,
+                       bint moves) noexcept nogil:
+    """Add so many of the list, all of cluster k, to its sums; the sum of their squared distances."""
+    cdef const Rows *rows = e.rows
+    if moves:
+        rows.kernels.sparse.move(&rows.source, e.listed + at, count, sums)
+        return 0
+    return rows.kernels.sparse.accumulate(&rows.source, e.listed + at, count, rows.weights,
+                                          s.wide + k * wide_stride(rows.n), e.norms[k], sums, s.squared)
+
+
+cdef void work_piece(Sparse *e, const Step *s, Poll *p, int64_t i, double *table, bint moves) noexcept nogil:
+    cdef Piece *piece = &e.pieces[i]
+    cdef int64_t at = e.begin[s.K] * i // e.n_pieces, last = e.begin[s.K] * (i + 1) // e.n_pieces
+    cdef int64_t stride = wide_stride(e.rows.n), k = 0, end
+    cdef double *sums
+    piece.square = 0
+    piece.lead_cluster = -1
+    while at < last:
+        while e.begin[k + 1] <= at:
+            k += 1
+        if at == e.begin[k]:
+            sums = table + k * stride
+            if not moves:
+                memset(sums, 0, stride * sizeof(double))
+        else:
+            piece.lead_cluster = k
+            sums = piece.lead
+            memset(sums, 0, e.rows.n * sizeof(double))
+        while at < min(last, e.begin[k + 1]):
+            if poll(p):
+                return
+            end = min(min(last, e.begin[k + 1]), at + CHUNK_ROWS)
+            piece.square += add_listed(e, s, k, at, end - at, sums, moves)
+            at = end
+
+
+cdef void add_leads(Sparse *e, Step *s, double *table) noexcept nogil:
+    """Add what pieces hold of the clusters of others, in order."""
+    cdef int64_t stride = wide_stride(e.rows.n), i, l
+    cdef double *sums
+    cdef const double *lead
+    s.sums.square = 0
+    for i in range(e.n_pieces):
+        s.sums.square += e.pieces[i].square
+        if e.pieces[i].lead_cluster >= 0:
+            sums = table + e.pieces[i].lead_cluster * stride
+            lead = e.pieces[i].lead
+            for l in range(e.rows.n):
+                sums[l] += lead[l]
+
+
+cdef void add_list(Sparse *e, Step *s, Poll *p, double *table, bint moves) noexcept nogil:
+    """Rows, or moves, to the sums of their clusters."""
+    cdef int64_t i
+    list_rows(e, s, moves)
+    for i in prange(e.n_pieces, schedule="dynamic", chunksize=1, num_threads=e.n_threads):
+        work_piece(e, s, p, i, table, moves)
+    add_leads(e, s, table)
+
+
+cdef void add_rows(Sparse *e, Step *s, Poll *p) noexcept nogil:
+    """Every row, by differences."""
+    cdef int64_t size = wide_stride(e.rows.n) * sizeof(double), k
+    s.sums.incremental = False
+    for k in range(s.K):
+        if s.sums.counts[k] == 0:
+            memset(<char *>s.sums.offsets + k * size, 0, size)
+    add_list(e, s, p, s.sums.offsets, False)
+    if e.carries and s.sum and not p.stopped:
+        memcpy(e.carried, s.sums.offsets, s.K * size)
+
+
+cdef double product(const double *a, const double *b, int64_t n) noexcept nogil:
+    cdef double sums[8]
+    cdef int64_t l, i
+    memset(sums, 0, sizeof(sums))
+    for l in range(0, n, 8):
+        for i in range(8):
+            sums[i] += a[l + i] * b[l + i]
+    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
+
+
+cdef bint carried_precisely(Sparse *e, Step *s) noexcept nogil:
+    """The sum of squared distances by the sums; False where too few digits of it are left."""
+    cdef int64_t stride = wide_stride(e.rows.n), k
+    cdef double across, own, magnitude
+    if e.rows_square < 0:
+        e.rows_square = e.rows.kernels.sparse.squares(&e.rows.source, 0, e.rows.m)
+    s.sums.square = magnitude = e.rows_square
+    for k in range(s.K):
+        across = 2 * product(s.wide + k * stride, s.sums.offsets + k * stride, stride)
+        own = s.sums.counts[k] * e.norms[k]
+        s.sums.square += own - across
+        magnitude += own + fabs(across)
+    return magnitude <= MAX_CANCELLATION * s.sums.square
+
+
+cdef bint add_moves(Sparse *e, Step *s, Poll *p) noexcept nogil:
+    """Add to the carried sums what moved; False where every row is to be added up after all."""
+    # Where nothing moved this may be the last step, so it is to have every digit.
+    if s.n_changed == 0 or s.n_changed > MAX_MOVES * e.rows.m:
+        return False
+    s.sums.incremental = True
+    add_list(e, s, p, e.carried, True)
+    if p.stopped:
+        return True
+    memcpy(s.sums.offsets, e.carried, s.K * wide_stride(e.rows.n) * sizeof(double))
+    return carried_precisely(e, s)
+
+
+cdef int sparse_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
+    cdef Sparse *e = <Sparse *>engine
+    cdef int64_t i
+    cdef bint carried = (s.labels_epoch != 0 and e.carried_epoch == s.labels_epoch and s.assign and s.squared == NULL
+                         and not s.full_sums)
+    e.carried_epoch = 0
+    s.max_abs_bits = e.rows.max_abs_bits
+    s.sums.uncentred = True
+    s.sums.incremental = False
+    s.n_changed = 0
+    s.n_distances = e.rows.m * s.K
+    pack_all_centroids(e, s)
+    if s.assign:
+        for i in range(e.n_threads):
+            e.workspaces[i].n_changed = 0
+        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=e.n_threads):
+            score_chunk(e, s, p, threadid(), i)
+        for i in range(e.n_threads):
+            s.n_changed += e.workspaces[i].n_changed
+    if p.stopped:
+        return 1
+    if s.sum or s.measure:
+        count_rows(e, s)
+        if not (carried and add_moves(e, s, p)):
+            add_rows(e, s, p)
+        e.carried_epoch = s.epoch if e.carries and s.sum and not p.stopped else 0
+    elif s.squared != NULL:
+        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=e.n_threads):
+            measure_chunk(e, s, p, i)
+    return p.stopped
+
+
+cdef EngineFactory SPARSE
+memset(&SPARSE, 0, sizeof(SPARSE))
+SPARSE.name = b"sparse"
+SPARSE.sparse_rows = SPARSE.distances = SPARSE.row_sums = True
+SPARSE.open = sparse_open
+ENGINE = entry_of(&SPARSE)
