@@ -270,11 +270,11 @@ def test_without_pillow_one_line_says_what_to_install(folder):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_ctrl_c_is_status_130_without_a_traceback(folder):
     code = (
-        "import sys, time, ckmeans.cli, ckmeans.image\n"
+        "import sys, time, ckmeans.cli, ckmeans.image._quantize\n"
         "def wait(*_, **__):\n"
         "    print('ready', flush=True)\n"
         "    time.sleep(60)\n"
-        "ckmeans.image.quantize = wait\n"
+        "ckmeans.image._quantize.quantize = wait\n"
         "sys.exit(ckmeans.cli.main(['quantize', 'photo.png', '-o', 'out.png']))\n"
     )
     process = subprocess.Popen(
@@ -355,6 +355,6 @@ def test_out_of_memory_is_one_line(folder, capsys, monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("ckmeans.image.quantize", fail)
+    monkeypatch.setattr("ckmeans.image._quantize.quantize", fail)
     assert cli.main(["quantize", str(folder / "photo.png"), "-o", str(folder / "out.png")]) == 2
     assert capsys.readouterr().err == "ckmeans: out of memory\n"

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import ckmeans
-from ckmeans import _read
-from ckmeans.cli import main
+from ckmeans.cli import _tables, main
 
 TABULAR = Path(__file__).parents[1] / ".." / "shared" / "data" / "tabular"
 
@@ -205,9 +204,9 @@ TEXT_FAULTS = {
 
 
 @pytest.mark.parametrize("text", TEXT_FAULTS)
-@pytest.mark.parametrize("block", [1, _read._BLOCK])
+@pytest.mark.parametrize("block", [1, _tables._BLOCK])
 def test_broken_text(capsys, tmp_path, text, block, monkeypatch):
-    monkeypatch.setattr(_read, "_BLOCK", block)
+    monkeypatch.setattr(_tables, "_BLOCK", block)
     (tmp_path / "t.csv").write_text(text)
     line = refused(capsys, tmp_path / "t.csv", "-k", 1)
     assert TEXT_FAULTS[text] in line
@@ -384,9 +383,9 @@ def read_labels(path):
     return np.array(labels, int)
 
 
-@pytest.mark.parametrize("block", [7, _read._BLOCK])
+@pytest.mark.parametrize("block", [7, _tables._BLOCK])
 def test_the_result_is_right(capsys, tmp_path, block, monkeypatch):
-    monkeypatch.setattr(_read, "_BLOCK", block)
+    monkeypatch.setattr(_tables, "_BLOCK", block)
     X = np.random.default_rng(3).normal(size=(400, 5)).round(4) * [1, 2, 3, 4, 5]
     np.savetxt(tmp_path / "t.csv", X, delimiter=",", fmt="%.17g")
     found = figures(capsys, tmp_path / "t.csv", "-k", 7, "--out", tmp_path / "l.csv")

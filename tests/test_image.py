@@ -22,8 +22,8 @@ Image = pytest.importorskip("PIL.Image")
 from PIL import ImageCms, ImageOps, features  # noqa: E402
 
 import ckmeans  # noqa: E402
-from ckmeans import _oklab, _pixels  # noqa: E402
-from ckmeans.image import before_after, check_output, quantize, quantize_sizes, read_pixels  # noqa: E402
+from ckmeans.image import _oklab, _pixels, before_after, quantize, quantize_sizes  # noqa: E402  # noqa: E402
+from ckmeans.image._quantize import check_output, read_pixels  # noqa: E402
 
 PHOTOS = Path(__file__).parents[1] / ".." / "shared" / "data" / "photos"
 

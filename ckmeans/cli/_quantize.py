@@ -8,7 +8,7 @@ import json
 import os
 from typing import Any
 
-from ckmeans._cli_options import add_fit, of_fit
+from ckmeans.cli._options import add_fit, of_fit
 
 __all__ = ["add_parsers"]
 
@@ -61,7 +61,7 @@ def _add_demo(commands: Any) -> argparse.ArgumentParser:
 
 
 def _quantize(arguments: argparse.Namespace) -> str:
-    from ckmeans import image
+    from ckmeans.image import _quantize as image
 
     sizes = [arguments.k] if arguments.sizes is None else _numbers(arguments.sizes)
     outputs = [arguments.output]
@@ -95,7 +95,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _demo(arguments: argparse.Namespace) -> str:
-    from ckmeans import image
+    from ckmeans.image import _quantize as image
 
     image.check_output(arguments.output)
     shipped = importlib.resources.files("ckmeans").joinpath("data", "demo.jpg")

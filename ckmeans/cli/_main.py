@@ -66,13 +66,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> _Parser:
-    from ckmeans import __version__, cli_cluster, cli_quantize
+    from ckmeans import __version__
+    from ckmeans.cli import _cluster, _quantize
 
     parser = _Parser(prog="ckmeans", description="Exact and fast k-means.")
     parser.add_argument("--version", action="version", version=f"ckmeans {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    quantize, demo = cli_quantize.add_parsers(commands)
-    cluster = cli_cluster.add_parser(commands)
+    quantize, demo = _quantize.add_parsers(commands)
+    cluster = _cluster.add_parser(commands)
     config = commands.add_parser(
         "config",
         help="print how the package was built and what it uses",

@@ -9,10 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _sklearn, _validate
-from ckmeans._model import CentroidModel, draw_seed, least_shift
+from ckmeans import _validate
 from ckmeans._result import Result
 from ckmeans.api import run
+from ckmeans.estimators import _compat
+from ckmeans.estimators._base import CentroidModel, draw_seed, least_shift
 
 _LLOYD = ("lloyd", "elkan")  # exact both, as all of ours are: "auto"
 
@@ -170,7 +171,7 @@ class KMeans(CentroidModel):
             warnings.warn(
                 f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
                 f"({self.n_clusters}). Possibly due to duplicate points in X.",
-                _sklearn.ConvergenceWarning,
+                _compat.ConvergenceWarning,
                 stacklevel=3,
             )
 

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from ckmeans import _palette, _pixels, _validate, _write
+from ckmeans import _validate, _write
+from ckmeans.image import _palette, _pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from ckmeans._pixels import Bytes, Integers, Picture
+    from ckmeans.image._pixels import Bytes, Integers, Picture
 
 __all__ = [
     "Quantized",

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ckmeans import _validate
-from ckmeans._cli_options import add_fit, of_fit
 from ckmeans._write import check_output, replacing
+from ckmeans.cli._options import add_fit, of_fit
 
 __all__ = ["add_parser", "run"]
 
@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> str:
     """Do it; the text to print."""
-    from ckmeans._read import read_table
+    from ckmeans.cli._tables import read_table
 
     if arguments.k is None and arguments.elbow is None:
         raise ValueError("give -k K for K clusters, or --elbow LOW:HIGH to look for K")

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _sklearn, _sources, _validate
+from ckmeans import _sources, _validate
 from ckmeans.api import all_distances, assign, distortion, update
+from ckmeans.estimators import _compat
 
 
-class CentroidModel(_sklearn.Base):
+class CentroidModel(_compat.Base):
     """An estimator once it has ``cluster_centers_``."""
 
     # Set by the estimators.
@@ -150,19 +151,19 @@ class CentroidModel(_sklearn.Base):
     ) -> tuple[np.ndarray, np.ndarray | None, float]:
         """Points to learn from, like those before or the first, their weights and the sum of these."""
         points = table(X)
-        _sklearn.check_features(self, X, reset=first)
+        _compat.check_features(self, X, reset=first)
         weights, total = _validate.estimator_weights(sample_weight, len(points))
         return points, weights, total
 
     def _read(self, X: ArrayLike) -> np.ndarray:
         """Points like those that were fitted."""
         if not hasattr(self, "cluster_centers_"):
-            raise _sklearn.NotFittedError(
+            raise _compat.NotFittedError(
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate "
                 "arguments before using this estimator."
             )
         read = table(X)
-        _sklearn.check_features(self, X, reset=False)
+        _compat.check_features(self, X, reset=False)
         return read
 
     def _nearest(self, X: np.ndarray) -> np.ndarray:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ckmeans import _oklab
 from ckmeans.api import assign, kmeans
+from ckmeans.image import _oklab
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ckmeans._pixels import Bytes, Integers
+    from ckmeans.image._pixels import Bytes, Integers
 
 __all__ = ["SPACES", "Space", "by_use", "choose", "nearest", "squared_error"]
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ckmeans import _sources, _validate
-from ckmeans._model import CentroidModel, draw_seed, least_shift, table
 from ckmeans.api import assign, distortion, init_centroids, update
+from ckmeans.estimators._base import CentroidModel, draw_seed, least_shift, table
 
 
 class MiniBatchKMeans(CentroidModel):
