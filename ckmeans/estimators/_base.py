@@ -1,35 +1,41 @@
-"""What the estimators share: everything that needs nothing but the centroids that were found."""
+"""The base class of the estimators: all that needs only the fitted centroids, and checks they share."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _sources, _validate
-from ckmeans.api import all_distances, assign, distortion, update
+from ckmeans import _run, _sources, _validate
+from ckmeans.api import all_distances, assign, distortion
 from ckmeans.estimators import _compat
 
+InitMethod: TypeAlias = ArrayLike | Callable[..., ArrayLike]
 
-class CentroidModel(_compat.Base):
-    """An estimator once it has ``cluster_centers_``."""
+_SAMPLE_ROWS = 1024  # rows whose mean the variance is summed about: enough that nothing cancels
 
-    # Set by the estimators.
+
+class CentroidEstimator(_compat.Base):
+    """Predict, transform and score with ``cluster_centers_``."""
+
+    # Set by the subclasses.
     n_clusters: int
-    init: Any
-    n_init: Any
+    init: InitMethod
+    n_init: int | Literal["auto"]
     n_threads: int | None
     cluster_centers_: np.ndarray
     labels_: np.ndarray
     inertia_: float
     _n_init: int
-    fit: Callable[..., Any]
+    fit: Callable[..., CentroidEstimator]
 
-    def fit_predict(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> np.ndarray:
-        """Find the centroids and give each point's index.
+    def fit_predict(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Find the centroids and return the label of each point.
 
         Parameters
         ----------
@@ -46,14 +52,14 @@ class CentroidModel(_compat.Base):
         Raises
         ------
         ValueError, TypeError
-            Where a parameter or an argument is not as described; the message says which.
+            If a parameter or an argument is invalid; the message says which.
         """
         return self.fit(X, sample_weight=sample_weight).labels_
 
     def fit_transform(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> np.ndarray:
-        """Find the centroids and give each point's distance to each of them.
+        """Find the centroids and return the distance of each point to each of them.
 
         Parameters
         ----------
@@ -70,13 +76,13 @@ class CentroidModel(_compat.Base):
         Raises
         ------
         ValueError, TypeError
-            Where a parameter or an argument is not as described; the message says which.
+            If a parameter or an argument is invalid; the message says which.
         """
         centers = self.fit(X, sample_weight=sample_weight).cluster_centers_
-        return _distances(table(X), centers, self.n_threads)
+        return _distances(as_points(X), centers, self.n_threads)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Index of each point's closest centroid.
+        """Return the index of the closest centroid of each point.
 
         Parameters
         ----------
@@ -90,14 +96,14 @@ class CentroidModel(_compat.Base):
         Raises
         ------
         NotFittedError
-            Before `fit`.
+            If `fit` was not called before.
         ValueError, TypeError
-            Where an argument is not as described, or X has other features than those that were fitted.
+            If an argument is invalid, or the features of X differ from those seen in `fit`.
         """
-        return self._nearest(self._read(X))
+        return self._nearest_labels(self._check_test_data(X))
 
     def transform(self, X: ArrayLike) -> np.ndarray:
-        """Distance of each point to each centroid.
+        """Return the distance of each point to each centroid.
 
         Parameters
         ----------
@@ -111,14 +117,14 @@ class CentroidModel(_compat.Base):
         Raises
         ------
         NotFittedError
-            Before `fit`.
+            If `fit` was not called before.
         ValueError, TypeError
-            Where an argument is not as described, or X has other features than those that were fitted.
+            If an argument is invalid, or the features of X differ from those seen in `fit`.
         """
-        return _distances(self._read(X), self.cluster_centers_, self.n_threads)
+        return _distances(self._check_test_data(X), self.cluster_centers_, self.n_threads)
 
-    def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """The negative of the (weighted) sum of squared distances to the closest centroids.
+    def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
+        """Return the negative (weighted) sum of squared distances to the closest centroids.
 
         Parameters
         ----------
@@ -135,50 +141,53 @@ class CentroidModel(_compat.Base):
         Raises
         ------
         NotFittedError
-            Before `fit`.
+            If `fit` was not called before.
         ValueError, TypeError
-            Where an argument is not as described, or X has other features than those that were fitted.
+            If an argument is invalid, or the features of X differ from those seen in `fit`.
         """
-        read = self._read(X)
-        weights, total = _validate.estimator_weights(sample_weight, len(read))
-        J = distortion(read, self.cluster_centers_, sample_weight=weights, n_threads=self.n_threads)
+        points = self._check_test_data(X)
+        weights, total = _validate.estimator_weights(sample_weight, len(points))
+        J = distortion(points, self.cluster_centers_, sample_weight=weights, n_threads=self.n_threads)
         return -J * total
 
-    # ---- for the estimators ------------------------------------------------------------------
+    # ---- checks and defaults that the subclasses share -----------------------------------------
 
-    def _take_in(
-        self, X: ArrayLike, sample_weight: ArrayLike | None, first: bool = True
+    def _validate_input(
+        self, X: ArrayLike, sample_weight: ArrayLike | None, reset: bool = True
     ) -> tuple[np.ndarray, np.ndarray | None, float]:
-        """Points to learn from, like those before or the first, their weights and the sum of these."""
-        points = table(X)
-        _compat.check_features(self, X, reset=first)
+        """Return the points to fit, their weights (None: equal) and the sum of the weights.
+
+        Unless `reset`, the features must be those of the earlier calls.
+        """
+        points = as_points(X)
+        _compat.check_features(self, X, reset=reset)
         weights, total = _validate.estimator_weights(sample_weight, len(points))
         return points, weights, total
 
-    def _read(self, X: ArrayLike) -> np.ndarray:
-        """Points like those that were fitted."""
+    def _check_test_data(self, X: ArrayLike) -> np.ndarray:
+        """Return the points of X; raise unless the estimator is fitted and the features match."""
         if not hasattr(self, "cluster_centers_"):
             raise _compat.NotFittedError(
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate "
                 "arguments before using this estimator."
             )
-        read = table(X)
+        points = as_points(X)
         _compat.check_features(self, X, reset=False)
-        return read
+        return points
 
-    def _nearest(self, X: np.ndarray) -> np.ndarray:
+    def _nearest_labels(self, X: np.ndarray) -> np.ndarray:
         labels = assign(X, self.cluster_centers_, n_threads=self.n_threads)
         assert isinstance(labels, np.ndarray)
         return labels
 
-    def _restarts(self, default: int) -> int:
-        """How many times to start; `default` where n_init is "auto" and the start is random."""
-        given = not isinstance(self.init, str) and not callable(self.init)
+    def _check_n_init(self, default: int) -> int:
+        """Return the number of restarts; `default` if n_init is "auto" and the start is random."""
+        init_is_array = not isinstance(self.init, str) and not callable(self.init)
         if isinstance(self.n_init, str):
             _validate.choice("n_init", self.n_init, ("auto",))
-            return 1 if given or self.init == "k-means++" else default
+            return 1 if init_is_array or self.init == "k-means++" else default
         n_init = _validate.integer("n_init", self.n_init, 1)
-        if given and n_init > 1:
+        if init_is_array and n_init > 1:
             warnings.warn(
                 "Explicit initial center position passed: performing only one init in "
                 f"{type(self).__name__} instead of n_init={n_init}.",
@@ -188,18 +197,18 @@ class CentroidModel(_compat.Base):
             return 1
         return n_init
 
-    def _start(self, n_features: int, random_state: np.random.RandomState) -> Any:
-        """`init` as `kmeans` takes it."""
+    def _check_init(self, n_features: int, random_state: np.random.RandomState) -> Any:
+        """Return `init` in the form that `kmeans` accepts."""
         if isinstance(self.init, str):
             return str(_validate.choice("init", self.init, _validate.INITS))
         if not callable(self.init):
             return _validate.initial_centers(self.init, self.n_clusters, n_features)
-        make: Callable[..., ArrayLike] = self.init
+        user_init: Callable[..., ArrayLike] = self.init
 
-        def start(X: np.ndarray, K: int, rng: np.random.Generator) -> np.ndarray:
-            return _validate.initial_centers(make(X, K, random_state=random_state), K, n_features)
+        def init(X: np.ndarray, K: int, rng: np.random.Generator) -> np.ndarray:
+            return _validate.initial_centers(user_init(X, K, random_state=random_state), K, n_features)
 
-        return start
+        return init
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
@@ -211,32 +220,78 @@ class CentroidModel(_compat.Base):
         return len(self.cluster_centers_)
 
 
-def table(X: Any) -> np.ndarray:
-    """Points as an estimator takes them, sparse rows too."""
+def as_points(X: Any) -> np.ndarray:
+    """Return X checked as scikit-learn's users expect; sparse rows stay sparse."""
     return _sources.points(X) if _validate.is_sparse(X) else _validate.table(X)
+
+
+def computing_dtype(X: np.ndarray) -> type[np.floating[Any]]:
+    """Return the dtype in which X is computed, and which its centroids have."""
+    return np.float32 if _validate.itemsize(X) == 4 else np.float64
+
+
+def select_rows(X: Any, rows: np.ndarray | slice) -> np.ndarray:
+    """Return some of the points; sparse rows stay sparse."""
+    return as_points(_sources.rows(X, rows))
+
+
+def accumulate(
+    X: np.ndarray,
+    centroids: np.ndarray,  # of the computing dtype of X
+    labels: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    n_threads: int | None,
+    assign_labels: bool = False,
+    sums: bool = True,
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Measure X against centroids in one pass, after filling `labels` if `assign_labels`.
+
+    Returns
+    -------
+    inertia : float
+        The (weighted) sum of squared distances of the points to their centroids.
+    offsets : ndarray of shape (K, n), float64
+        The (weighted) sum of x - centroid over the points of each cluster; only if `sums`.
+    weight_sums : ndarray of shape (K,), float64
+        The sum of the weights of each cluster; only if `sums`.
+    """
+    threads = _run.threads(n_threads, X.size * (len(centroids) if assign_labels else 1))
+    inertia, offsets, weight_sums, _ = _run.one_step(
+        X, weights, centroids, labels, threads, score=assign_labels, add_up=sums, measure=True
+    )
+    if sums and not isinstance(X, np.ndarray):  # of sparse rows the engine returns the sums of x itself
+        offsets -= weight_sums[:, None] * centroids
+    return inertia, offsets, weight_sums
 
 
 def _distances(X: np.ndarray, centers: np.ndarray, n_threads: int | None) -> np.ndarray:
     if isinstance(X, np.ndarray):
         return all_distances(X, centers, n_threads)
-    out = np.empty((len(X), len(centers)), np.float32 if _validate.itemsize(X) == 4 else np.float64)
+    out = np.empty((len(X), len(centers)), computing_dtype(X))
     for k in range(len(centers)):
         _, squared = assign(X, centers[k : k + 1], return_squared_distance=True, n_threads=n_threads)
         np.sqrt(squared, out=out[:, k], casting="same_kind")
     return out
 
 
-def least_shift(X: np.ndarray, tol: float, n_threads: int | None) -> float:
-    """The sum of the squared moves of the centroids that ends a run: `tol` times the mean variance of
+def shift_tolerance(X: np.ndarray, tol: float, n_threads: int | None) -> float:
+    """Return the sum of squared centroid shifts that ends a run: `tol` times the mean variance of
     the features."""
     if tol == 0:
         return 0.0
-    everything = np.zeros(len(X), np.int32)
-    mean, _ = update(X, everything, 1, n_threads=n_threads)
-    total = distortion(X, mean, everything, n_threads=n_threads)  # J of one cluster: all variances
-    return tol * (total / X.shape[1])
+    m, n_features = X.shape
+    # The variance in one pass, about a point near the mean: about 0 its digits would cancel.
+    sample = _sources.rows(X, slice(None, None, max(m // _SAMPLE_ROWS, 1)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        center = np.asarray(sample.mean(axis=0, dtype=np.float64)).reshape(1, n_features)
+        center = center.astype(computing_dtype(X))
+    center[~np.isfinite(center)] = 0  # then the pass itself finds and reports the faulty value of X
+    square, offset, _ = accumulate(X, center, np.zeros(m, np.int32), n_threads=n_threads)
+    variance = max(square / m - ((offset / m) ** 2).sum(), 0.0)
+    return float(tol * variance / n_features)
 
 
 def draw_seed(random_state: np.random.RandomState) -> int:
-    """A seed for one of our functions, from scikit-learn's kind of generator."""
+    """Draw a seed for this package's functions from scikit-learn's kind of generator."""
     return int(random_state.randint(1 << 62, dtype=np.int64))

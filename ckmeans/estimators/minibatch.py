@@ -1,28 +1,35 @@
-"""`MiniBatchKMeans`: centroids that learn from a small batch of points at a time.
+"""`MiniBatchKMeans`: k-means that updates the centroids from one small batch of points at a time.
 
-D. Sculley, "Web-scale k-means clustering", WWW 2010: every centroid is the mean of all the points it
-was ever given, so that it moves by less the more it has seen.
+D. Sculley, "Web-scale k-means clustering", WWW 2010: every centroid is the mean of all the points that
+were ever assigned to it, so its learning rate falls as its count grows.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ckmeans import _sources, _validate
-from ckmeans.api import assign, distortion, init_centroids, update
-from ckmeans.estimators._base import CentroidModel, draw_seed, least_shift, table
+from ckmeans.api import distortion, init_centroids
+from ckmeans.estimators._base import (
+    CentroidEstimator,
+    InitMethod,
+    accumulate,
+    draw_seed,
+    select_rows,
+    shift_tolerance,
+)
 
 
-class MiniBatchKMeans(CentroidModel):
-    """k-means on batches, with scikit-learn's parameters and attributes.
+class MiniBatchKMeans(CentroidEstimator):
+    """Mini-batch k-means with scikit-learn's parameters and attributes.
 
-    Much less work than `KMeans` where there are very many points, and able to learn from a stream
-    (`partial_fit`); its distortion is somewhat higher.
+    Faster than `KMeans` on very many points, and able to learn from a stream (`partial_fit`); its
+    distortion is somewhat higher.
 
     Parameters
     ----------
@@ -31,28 +38,30 @@ class MiniBatchKMeans(CentroidModel):
     init : {"k-means++", "random"}, array_like of shape (n_clusters, n_features), or callable
         As for `KMeans`.
     max_iter : int
-        Most passes over the data.
+        Maximum number of passes over the data.
     batch_size : int
-        Points in a batch.
+        Number of points in a batch.
     verbose : int
         Print the mean squared distance of each batch.
     compute_labels : bool
-        Whether to find `labels_` and the exact `inertia_` at the end.
+        Whether to compute `labels_` and the exact `inertia_` at the end.
     random_state : int, numpy.random.RandomState or None
-        None draws from NumPy's global generator.
+        Source of randomness; None: NumPy's global generator.
     tol : float
-        Stop when the squared moves of the centroids in one step add up to at most tol times the mean
-        variance of the features; 0: do not look at it.
+        Stop when the sum of the squared shifts of the centroids in one step is at most tol times the
+        mean variance of the features; 0: never stop for that reason.
     max_no_improvement : int, optional
-        Stop after so many batches in a row that did not lower the smoothed distortion; None: never.
+        Stop after this number of consecutive batches that do not lower the smoothed distortion; None:
+        never stop for that reason.
     init_size : int, optional
-        Points that the start is drawn from; by default three batches, or three for each cluster.
+        Number of points to draw the initial centroids from; by default three batches, or three points
+        for each cluster if three batches hold fewer than n_clusters points.
     n_init : int or "auto"
-        Number of starts, of which the best is taken; "auto": 3 for random starts and callables, 1
-        for the others.
+        Number of initializations, of which the best is used; "auto": 3 for random starts and callables,
+        1 for the others.
     reassignment_ratio : float
-        A centroid that has seen less than this part of what the busiest one has seen is put on a
-        random point now and then.
+        A centroid whose count is below this fraction of the largest count is moved to a random point
+        from time to time.
     n_threads : int, optional
         As for `kmeans`.
 
@@ -61,7 +70,7 @@ class MiniBatchKMeans(CentroidModel):
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
         float32 for float32, float16, uint8 and uint16 data, else float64.
     labels_ : ndarray of shape (n_samples,), int32
-        Index of each point's centroid: of the last batch after `partial_fit`.
+        Index of the centroid of each point; after `partial_fit`, of the points of the last batch.
     inertia_ : float
         The (weighted) sum of the squared distances to the centroids.
     n_iter_ : int
@@ -71,7 +80,7 @@ class MiniBatchKMeans(CentroidModel):
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, where X had some.
+        Names of the features, if X has any.
 
     Examples
     --------
@@ -89,7 +98,7 @@ class MiniBatchKMeans(CentroidModel):
         self,
         n_clusters: int = 8,
         *,
-        init: Any = "k-means++",
+        init: InitMethod = "k-means++",
         max_iter: int = 100,
         batch_size: int = 1024,
         verbose: int = 0,
@@ -116,8 +125,8 @@ class MiniBatchKMeans(CentroidModel):
         self.reassignment_ratio = reassignment_ratio
         self.n_threads = n_threads
 
-    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> MiniBatchKMeans:
-        """Learn from random batches of X until little changes.
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> MiniBatchKMeans:
+        """Learn from random batches of X until the centroids or the distortion settle.
 
         Parameters
         ----------
@@ -125,49 +134,49 @@ class MiniBatchKMeans(CentroidModel):
             Points, as for `KMeans.fit`.
         y : ignored
         sample_weight : array_like of shape (n_samples,), optional
-            Points are drawn with their weights; all alike by default.
+            Points are drawn with probability proportional to their weight; 1 by default.
 
         Returns
         -------
         MiniBatchKMeans
-            Itself.
+            The fitted estimator.
 
         Raises
         ------
         ValueError, TypeError
-            Where a parameter or an argument is not as described; the message says which.
+            If a parameter or an argument is invalid; the message says which.
         """
-        points, weights, total = self._take_in(X, sample_weight)
+        points, weights, total = self._validate_input(X, sample_weight)
         random_state = _validate.random_state(self.random_state)
         max_iter = _validate.integer("max_iter", self.max_iter, 1)
         tol = _validate.tolerance(self.tol)
-        self._begin(points, weights, random_state)
-        watch = _Watch(self, len(points), least_shift(points, tol, self.n_threads))
-        steps = max(max_iter * len(points) // self._batch_size, 1)
-        upto = None if weights is None else np.cumsum(weights)
+        self._initialize(points, weights, random_state)
+        monitor = _ConvergenceMonitor(self, len(points), shift_tolerance(points, tol, self.n_threads))
+        n_steps = max(max_iter * len(points) // self._batch_size, 1)
+        cum_weights = None if weights is None else np.cumsum(weights)
         self.n_steps_ = 0
-        while self.n_steps_ < steps:
-            batch = _rows(points, _draw(len(points), upto, self._batch_size, random_state))
-            before = self.cluster_centers_
-            inertia = self._step(batch, None, random_state)
+        while self.n_steps_ < n_steps:
+            rows = _sample_rows(len(points), cum_weights, self._batch_size, random_state)
+            previous = self.cluster_centers_
+            inertia = self._step(select_rows(points, rows), None, random_state)
             self.n_steps_ += 1
-            if watch.wants_to_stop(inertia, ((self.cluster_centers_ - before) ** 2).sum()):
+            if monitor.should_stop(inertia, ((self.cluster_centers_ - previous) ** 2).sum()):
                 break
         self.n_iter_ = math.ceil(self.n_steps_ * self._batch_size / len(points))
-        self.inertia_ = watch.smoothed * total
+        self.inertia_ = monitor.smoothed * total
         if self.compute_labels:
-            self._label(points, weights, total)
+            self._set_labels(points, weights)
         return self
 
     def partial_fit(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> MiniBatchKMeans:
-        """Learn from one batch; the first one also gives the start.
+        """Learn from one batch; the first batch also initializes the centroids.
 
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
-            The batch; the first one has at least n_clusters points.
+            The batch; the first one must have at least n_clusters points.
         y : ignored
         sample_weight : array_like of shape (n_samples,), optional
             Weight of each point; 1 by default.
@@ -175,159 +184,170 @@ class MiniBatchKMeans(CentroidModel):
         Returns
         -------
         MiniBatchKMeans
-            Itself.
+            The fitted estimator.
 
         Raises
         ------
         ValueError, TypeError
-            Where a parameter or an argument is not as described; the message says which.
+            If a parameter or an argument is invalid; the message says which.
         """
         first = not hasattr(self, "cluster_centers_")
-        points, weights, total = self._take_in(X, sample_weight, first)
+        points, weights, total = self._validate_input(X, sample_weight, reset=first)
         if first or not hasattr(self, "_random_state"):
             self._random_state = _validate.random_state(self.random_state)
         if first:
-            self._begin(points, weights, self._random_state)
+            self._initialize(points, weights, self._random_state)
             self.n_steps_ = 0
-        each = total / len(points)  # where all weigh alike
-        self._step(points, weights, self._random_state, each)
+        self._step(points, weights, self._random_state, unit_weight=total / len(points))
         self.n_steps_ += 1
         if self.compute_labels:
-            self._label(points, weights, total)
+            self._set_labels(points, weights, unit_weight=total / len(points))
         return self
 
-    # ---- the parts ---------------------------------------------------------------------------
+    # ---- initialization and steps --------------------------------------------------------------
 
-    def _begin(self, X: np.ndarray, weights: np.ndarray | None, random_state: np.random.RandomState) -> None:
-        """The start, and nothing seen yet."""
+    def _initialize(
+        self, X: np.ndarray, weights: np.ndarray | None, random_state: np.random.RandomState
+    ) -> None:
+        """Check the parameters, choose the initial centroids and reset the counts."""
         m, n = X.shape
         K = _validate.n_clusters(self.n_clusters, m)
         self._ratio = _validate.ratio("reassignment_ratio", self.reassignment_ratio)
         if self.max_no_improvement is not None:
             _validate.integer("max_no_improvement", self.max_no_improvement, 0)
         self._batch_size = min(_validate.integer("batch_size", self.batch_size, 1), m)
-        self._init_size = min(self._wanted_init_size(K), m)
-        self._n_init = self._restarts(3)
-        start = self._start(n, random_state)
-        judges = _draw(m, None if weights is None else np.cumsum(weights), self._init_size, random_state)
-        best = math.inf
+        self._init_size = min(self._check_init_size(K), m)
+        self._n_init = self._check_n_init(3)
+        init = self._check_init(n, random_state)
+        cum_weights = None if weights is None else np.cumsum(weights)
+        validation_rows = _sample_rows(m, cum_weights, self._init_size, random_state)
+        best_loss = math.inf
         for _ in range(self._n_init):
             rows = np.arange(m) if self._init_size == m else random_state.randint(0, m, self._init_size)
-            some = None if weights is None else weights[rows]
             centers = init_centroids(
-                _rows(X, rows),
+                select_rows(X, rows),
                 K,
-                start,
+                init,
                 seed=draw_seed(random_state),
-                sample_weight=some,
+                sample_weight=None if weights is None else weights[rows],
                 n_threads=self.n_threads,
             )
-            loss = distortion(_rows(X, judges), centers, n_threads=self.n_threads)
-            if loss < best:
-                best, self.cluster_centers_ = loss, centers
-        self._seen = np.zeros(K)
+            loss = distortion(select_rows(X, validation_rows), centers, n_threads=self.n_threads)
+            if loss < best_loss:
+                best_loss, self.cluster_centers_ = loss, centers
+        self._counts = np.zeros(K)  # the sum of the weights each centroid has been assigned so far
         self._since_reassignment = 0
 
-    def _wanted_init_size(self, K: int) -> int:
+    def _check_init_size(self, K: int) -> int:
+        """Return the number of points to draw the initial centroids from."""
         if self.init_size is None:
-            batches = 3 * self._batch_size
-            return batches if batches >= K else 3 * K
-        wanted = _validate.integer("init_size", self.init_size, 1)
-        if wanted < K:
+            three_batches = 3 * self._batch_size
+            return three_batches if three_batches >= K else 3 * K
+        init_size = _validate.integer("init_size", self.init_size, 1)
+        if init_size < K:
             warnings.warn(
-                f"init_size={wanted} should be larger than n_clusters={K}. Setting it to "
+                f"init_size={init_size} should be larger than n_clusters={K}. Setting it to "
                 "min(3*n_clusters, n_samples)",
                 RuntimeWarning,
                 stacklevel=4,
             )
             return 3 * K
-        return wanted
+        return init_size
 
     def _step(
         self,
         X: np.ndarray,
         weights: np.ndarray | None,
         random_state: np.random.RandomState,
-        each: float = 1.0,
+        unit_weight: float = 1.0,
     ) -> float:
-        """Learn from a batch; the sum of squared distances before."""
+        """Update the centroids from a batch; return its inertia before the update.
+
+        `unit_weight` is the weight of every point if `weights` is None.
+        """
         centers = self.cluster_centers_
-        K = len(centers)
-        labels, squared = assign(X, centers, return_squared_distance=True, n_threads=self.n_threads)
-        means, _ = update(X, labels, K, sample_weight=weights, n_threads=self.n_threads)
-        given = np.bincount(labels, weights, K) * (each if weights is None else 1.0)
-        self._seen += given
-        got = given > 0
+        labels = np.empty(len(X), np.int32)
+        inertia, offsets, weight_sums = accumulate(
+            X, centers, labels, weights, n_threads=self.n_threads, assign_labels=True
+        )
+        scale = unit_weight if weights is None else 1.0
+        self._counts += weight_sums * scale
+        hit = weight_sums > 0
         moved = centers.astype(np.float64)
-        moved[got] += (means[got] - moved[got]) * (given[got] / self._seen[got])[:, None]
+        moved[hit] += offsets[hit] * (scale / self._counts[hit])[:, None]
         self._since_reassignment += len(X)
-        if (self._seen == 0).any() or self._since_reassignment >= 10 * K:
+        if (self._counts == 0).any() or self._since_reassignment >= 10 * len(centers):
             self._since_reassignment = 0
             self._reassign(moved, X, random_state)
         self.cluster_centers_ = moved.astype(centers.dtype)
-        return float(squared.sum() if weights is None else squared @ weights)
+        return inertia
 
     def _reassign(self, centers: np.ndarray, X: np.ndarray, random_state: np.random.RandomState) -> None:
-        """Put centroids that have seen little on points of the batch, at most half as many as it has."""
-        idle = np.flatnonzero(self._seen < self._ratio * self._seen.max())
-        idle = idle[np.argsort(self._seen[idle], kind="stable")][: len(X) // 2]
-        if len(idle):
-            rows = _sources.rows(X, random_state.choice(len(X), len(idle), replace=False))
-            centers[idle] = rows if isinstance(rows, np.ndarray) else rows.toarray()
-            # As much as the least busy of the others: not at once idle again, and quick to learn.
-            self._seen[idle] = np.delete(self._seen, idle).min()
+        """Move centroids with small counts to random points of the batch, at most half as many as it has."""
+        small = np.flatnonzero(self._counts < self._ratio * self._counts.max())
+        small = small[np.argsort(self._counts[small], kind="stable")][: len(X) // 2]
+        if len(small):
+            rows = _sources.rows(X, random_state.choice(len(X), len(small), replace=False))
+            centers[small] = rows if isinstance(rows, np.ndarray) else rows.toarray()
+            # The smallest count of the others: not reassigned again at once, and still quick to learn.
+            self._counts[small] = np.delete(self._counts, small).min()
 
-    def _label(self, X: np.ndarray, weights: np.ndarray | None, total: float) -> None:
-        self.labels_ = self._nearest(X)
-        J = distortion(
-            X, self.cluster_centers_, self.labels_, sample_weight=weights, n_threads=self.n_threads
+    def _set_labels(self, X: np.ndarray, weights: np.ndarray | None, unit_weight: float = 1.0) -> None:
+        """Set `labels_` and `inertia_` for the points X."""
+        self.labels_ = np.empty(len(X), np.int32)
+        inertia, *_ = accumulate(
+            X,
+            self.cluster_centers_,
+            self.labels_,
+            weights,
+            n_threads=self.n_threads,
+            assign_labels=True,
+            sums=False,
         )
-        self.inertia_ = J * total
+        self.inertia_ = inertia * (unit_weight if weights is None else 1.0)
 
 
-class _Watch:
-    """Whether the batches still get better."""
+class _ConvergenceMonitor:
+    """Decides when `MiniBatchKMeans.fit` stops, from the inertia of the batches and the centroid shifts."""
 
     def __init__(self, model: MiniBatchKMeans, m: int, tol_shift: float) -> None:
         self.model, self.tol_shift = model, tol_shift
-        self.share = min(2 * model._batch_size / (m + 1), 1.0)
+        self.alpha = min(2 * model._batch_size / (m + 1), 1.0)  # of the exponential moving average
         self.smoothed = math.nan
-        self.least = math.inf
-        self.in_vain = 0
+        self.best = math.inf
+        self.n_no_improvement = 0
 
-    def wants_to_stop(self, inertia: float, squared_shift: float) -> bool:
-        """Look at a step: the batch's sum of squared distances, and how far the centroids went."""
+    def should_stop(self, inertia: float, squared_shift: float) -> bool:
+        """Record a step: the inertia of its batch and the sum of the squared centroid shifts."""
         step, J = self.model.n_steps_, inertia / self.model._batch_size
         if self.model.verbose:
             print(f"Minibatch step {step}: mean batch inertia: {J}")
-        if step == 1:  # what the start was like
+        if step == 1:  # the inertia of the initial centroids, which says nothing about progress
             self.smoothed = J
             return False
-        self.smoothed = J if step == 2 else self.smoothed + self.share * (J - self.smoothed)
+        self.smoothed = J if step == 2 else self.smoothed + self.alpha * (J - self.smoothed)
         if self.tol_shift > 0 and squared_shift <= self.tol_shift:
-            return self._stop("small centers change")
-        self.in_vain = 0 if self.smoothed < self.least else self.in_vain + 1
-        self.least = min(self.least, self.smoothed)
-        patience = self.model.max_no_improvement
-        if patience is not None and self.in_vain >= patience:
-            return self._stop("lack of improvement in inertia")
+            return self._report("small centers change")
+        self.n_no_improvement = 0 if self.smoothed < self.best else self.n_no_improvement + 1
+        self.best = min(self.best, self.smoothed)
+        max_no_improvement = self.model.max_no_improvement
+        if max_no_improvement is not None and self.n_no_improvement >= max_no_improvement:
+            return self._report("lack of improvement in inertia")
         return False
 
-    def _stop(self, why: str) -> bool:
+    def _report(self, reason: str) -> bool:
         if self.model.verbose:
-            print(f"Converged ({why}) at step {self.model.n_steps_}")
+            print(f"Converged ({reason}) at step {self.model.n_steps_}")
         return True
 
 
-def _rows(X: Any, rows: np.ndarray) -> Any:
-    """Some of the points; sparse ones stay sparse."""
-    return table(_sources.rows(X, rows))
-
-
-def _draw(m: int, upto: np.ndarray | None, count: int, random_state: np.random.RandomState) -> np.ndarray:
-    """Rows, each drawn with its weight; upto: the sums of the weights up to each row."""
-    if upto is None:
-        return random_state.randint(0, m, count)
-    rows = np.searchsorted(upto, random_state.random_sample(count) * upto[-1], side="right")
-    # Rounding may reach the sum of all: then the last row that weighs something.
-    return np.minimum(rows, np.searchsorted(upto, upto[-1]))
+def _sample_rows(
+    m: int, cum_weights: np.ndarray | None, size: int, random_state: np.random.RandomState
+) -> np.ndarray:
+    """Draw rows with probability proportional to their weight; `cum_weights` None: uniformly."""
+    if cum_weights is None:
+        return random_state.randint(0, m, size)
+    total = cum_weights[-1]
+    rows = np.searchsorted(cum_weights, random_state.random_sample(size) * total, side="right")
+    # Rounding may give the total itself: then take the last row with a positive weight.
+    return np.minimum(rows, np.searchsorted(cum_weights, total))
