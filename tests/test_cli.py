@@ -59,11 +59,11 @@ def test_quantize_prints_a_report(folder):
     process = run("quantize", "photo.png", "-k", 5, "-o", "out.png", cwd=folder)
     assert (process.returncode, process.stderr) == (0, "")
     lines = dict(line.split(maxsplit=1) for line in process.stdout.splitlines())
-    assert lines["picture"] == "photo.png, 64 x 48 pixels"
+    assert lines["image"] == "photo.png, 64 x 48 pixels"
     assert lines["colours"].endswith("-> 5")
     assert lines["bits"] == "73,728 -> 9,336 = 5 x 24 + 3072 x 3"
     assert lines["PSNR"].endswith(" dB")
-    assert f"-> {(folder / 'out.png').stat().st_size:,} (PNG, 4 bits a pixel)" in lines["bytes"]
+    assert f"-> {(folder / 'out.png').stat().st_size:,} (PNG, 4 bits per pixel)" in lines["bytes"]
     columns = {line.index(line.split(maxsplit=1)[1]) for line in process.stdout.splitlines()}
     assert len(columns) == 1
 
@@ -107,8 +107,8 @@ def test_several_sizes_side_by_side(folder):
     process = run("quantize", "photo.png", "--sizes", "4,16, 4", "-o", "out.v2.png", cwd=folder)
     assert (process.returncode, process.stderr) == (0, "")
     assert sorted(os.listdir(folder)) == ["out.v2-16.png", "out.v2-4.png", "photo.png", "text.jpg"]
-    picture, header, *sizes = process.stdout.splitlines()
-    assert picture.startswith("picture  photo.png, 64 x 48 pixels")
+    image, header, *sizes = process.stdout.splitlines()
+    assert image.startswith("image    photo.png, 64 x 48 pixels")
     assert len({len(line.rsplit("  ", 1)[0]) for line in (header, *sizes)}) == 1
     for line, K in zip(sizes, (4, 16), strict=True):
         name = f"out.v2-{K}.png"
@@ -153,7 +153,7 @@ def test_a_picture_without_loss(folder):
     ("arguments", "words"),
     [
         ("quantize missing.jpg -o out.png", ["missing.jpg", "No such file"]),
-        ("quantize text.jpg -o out.png", ["text.jpg is not a picture"]),
+        ("quantize text.jpg -o out.png", ["text.jpg is not an image"]),
         ("quantize . -o out.png", [".: "]),
         ("quantize photo.png -k 0 -o out.png", ["K must be at least 1", "found 0"]),
         ("quantize photo.png -k 257 -o out.png", ["K must be at most 256", "found 257"]),

@@ -22,8 +22,9 @@ Image = pytest.importorskip("PIL.Image")
 from PIL import ImageCms, ImageOps, features  # noqa: E402
 
 import ckmeans  # noqa: E402
-from ckmeans.image import _oklab, _pixels, before_after, quantize, quantize_sizes  # noqa: E402  # noqa: E402
-from ckmeans.image._quantize import check_output, read_pixels  # noqa: E402
+from ckmeans.image import _colors, _oklab, before_after, quantize, quantize_sizes  # noqa: E402
+from ckmeans.image._png import check_output  # noqa: E402
+from ckmeans.image._read import read  # noqa: E402
 
 PHOTOS = Path(__file__).parents[1] / ".." / "shared" / "data" / "photos"
 
@@ -336,9 +337,9 @@ def test_large_pictures_take_another_way_to_the_same_result(monkeypatch):
     """A table of colours and many strips must count and paint as sorting and one strip do."""
     array = make_rgb(50, 70)
     expected = quantize(array, 16, seed=0)
-    monkeypatch.setattr(_pixels, "STRIP", 3 * 70 + 1)
+    monkeypatch.setattr(_colors, "STRIP_PIXELS", 3 * 70 + 1)
     strips = quantize(array, 16, seed=0)
-    monkeypatch.setattr(_pixels, "TABLE_FROM", 1)
+    monkeypatch.setattr(_colors, "TABLE_PIXELS", 1)
     table = quantize(array, 16, seed=0)
     for result in (strips, table):
         np.testing.assert_array_equal(result.indices, expected.indices)
@@ -495,7 +496,7 @@ def test_dithering_refuses_transparency_by_name(tmp_path):
 
 
 def test_grey_and_strided_pictures_are_dithered(monkeypatch, tmp_path):
-    monkeypatch.setattr(_pixels, "STRIP", 100)
+    monkeypatch.setattr(_colors, "STRIP_PIXELS", 100)
     grey = make_rgb()[::-1, ::2, 0]
     result = quantize(grey, 3, seed=0, dither=True)
     check_written(result, np.repeat(grey[..., None], 3, axis=2), tmp_path / "out.png")
@@ -553,9 +554,9 @@ def test_before_after_shows_both_and_the_palette():
     assert {tuple(c) for c in strip.tolist()} == {tuple(c) for c in opaque.palette.tolist()}
 
 
-def test_read_pixels_is_what_quantize_sees():
+def test_grey_is_read_as_rgb():
     grey = make_rgb()[..., 0]
-    np.testing.assert_array_equal(read_pixels(grey), np.repeat(grey[..., None], 3, axis=2))
+    np.testing.assert_array_equal(read(grey).pixels, np.repeat(grey[..., None], 3, axis=2))
 
 
 def test_pillow_is_imported_by_the_first_picture_only(tmp_path):
@@ -675,10 +676,10 @@ def test_animations_and_pages_are_refused_but_a_copied_frame_is_not(suffix, tmp_
 def test_unreadable_files(tmp_path):
     text = tmp_path / "notes.jpg"
     text.write_text("not a picture\n")
-    with pytest.raises(ValueError, match=r"notes\.jpg is not a picture"):
+    with pytest.raises(ValueError, match=r"notes\.jpg is not an image"):
         quantize(text, 4)
     (tmp_path / "empty.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"empty\.png is not a picture"):
+    with pytest.raises(ValueError, match=r"empty\.png is not an image"):
         quantize(tmp_path / "empty.png", 4)
     with pytest.raises(FileNotFoundError, match=r"missing\.png"):
         quantize(tmp_path / "missing.png", 4)
