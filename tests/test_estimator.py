@@ -273,6 +273,17 @@ def test_minibatch_centroids_are_running_means():
     np.testing.assert_array_equal(model.labels_, model.predict(batch))
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_equal_weights_scale_minibatch_inertia(blobs, method):
+    fit = lambda weight: getattr(ckmeans.MiniBatchKMeans(5, random_state=0), method)(  # noqa: E731
+        blobs, sample_weight=np.full(len(blobs), weight)
+    )
+    once, twice = fit(1.0), fit(2.0)
+    np.testing.assert_allclose(twice.cluster_centers_, once.cluster_centers_)
+    assert twice.inertia_ == pytest.approx(2 * once.inertia_)
+    assert once.inertia_ == pytest.approx(-once.score(blobs))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 def test_batches_come_close_to_all_points(dtype):
     rng = np.random.default_rng(1)

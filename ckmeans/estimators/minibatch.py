@@ -165,7 +165,7 @@ class MiniBatchKMeans(CentroidEstimator):
         self.n_iter_ = math.ceil(self.n_steps_ * self._batch_size / len(points))
         self.inertia_ = monitor.smoothed * total
         if self.compute_labels:
-            self._set_labels(points, weights)
+            self._set_labels(points, weights, total / len(points))
         return self
 
     def partial_fit(
@@ -198,10 +198,11 @@ class MiniBatchKMeans(CentroidEstimator):
         if first:
             self._initialize(points, weights, self._random_state)
             self.n_steps_ = 0
-        self._step(points, weights, self._random_state, unit_weight=total / len(points))
+        unit_weight = total / len(points)
+        self._step(points, weights, self._random_state, unit_weight)
         self.n_steps_ += 1
         if self.compute_labels:
-            self._set_labels(points, weights, unit_weight=total / len(points))
+            self._set_labels(points, weights, unit_weight)
         return self
 
     # ---- initialization and steps --------------------------------------------------------------
@@ -292,8 +293,8 @@ class MiniBatchKMeans(CentroidEstimator):
             # The smallest count of the others: not reassigned again at once, and still quick to learn.
             self._counts[small] = np.delete(self._counts, small).min()
 
-    def _set_labels(self, X: np.ndarray, weights: np.ndarray | None, unit_weight: float = 1.0) -> None:
-        """Set `labels_` and `inertia_` for the points X."""
+    def _set_labels(self, X: np.ndarray, weights: np.ndarray | None, unit_weight: float) -> None:
+        """Set `labels_` and `inertia_` for the points X; `unit_weight` as for `_step`."""
         self.labels_ = np.empty(len(X), np.int32)
         inertia, *_ = accumulate(
             X,
