@@ -11,11 +11,11 @@ from ckmeans._version import __version__
 from ckmeans.api import assign, distortion, init_centroids, kmeans, kmeans_chunks, prepare, update
 
 if TYPE_CHECKING:
+    from ckmeans import image as image
     from ckmeans import plot
     from ckmeans.choose import compare, elbow
-    from ckmeans.estimator import KMeans
+    from ckmeans.estimators import KMeans, MiniBatchKMeans
     from ckmeans.image import quantize
-    from ckmeans.minibatch import MiniBatchKMeans
 
 __all__ = [
     "KMeans",
@@ -40,10 +40,11 @@ __all__ = [
 
 # Names whose modules need an extra, or are not worth importing every time; "": a module itself.
 _LAZY = {
-    "KMeans": "ckmeans.estimator",
-    "MiniBatchKMeans": "ckmeans.minibatch",
+    "KMeans": "ckmeans.estimators",
+    "MiniBatchKMeans": "ckmeans.estimators",
     "compare": "ckmeans.choose",
     "elbow": "ckmeans.choose",
+    "image": "",
     "plot": "",
     "quantize": "ckmeans.image",
 }

@@ -1,6 +1,6 @@
-"""What an estimator takes from scikit-learn where that is installed; else the little that it needs.
+"""scikit-learn's base classes and exceptions if it is installed, else minimal replacements.
 
-Imported with the estimators only: `import ckmeans` must not import scikit-learn.
+Only the estimators import this module: `import ckmeans` must not import scikit-learn.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ except ImportError:
 if INSTALLED:
 
     class Base(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
-        """Parameters, tags, routing and set_output."""
+        """Provide parameters, tags, metadata routing and set_output."""
 
     def check_features(estimator: Any, X: Any, reset: bool) -> None:
-        """Remember the number and names of the features, or compare them with those remembered."""
+        """Store the number and names of the features if `reset`, else compare them with those stored."""
         validate_data(estimator, X, reset=reset, skip_check_array=True)
 
 else:
 
     class ConvergenceWarning(UserWarning):  # type: ignore[no-redef]
-        """The clusters found are fewer than those asked for."""
+        """Fewer clusters were found than asked for."""
 
     class NotFittedError(ValueError, AttributeError):  # type: ignore[no-redef]
         """The estimator was used before it was fitted."""
 
     class Base:  # type: ignore[no-redef]
-        """Parameters by the names that __init__ gives them."""
+        """Provide the parameters of __init__ by name."""
 
         def get_params(self, deep: bool = True) -> dict[str, Any]:
-            """Parameters by name."""
+            """Return the parameters by name."""
             names = list(inspect.signature(type(self).__init__).parameters)[1:]
             return {name: getattr(self, name) for name in names}
 
         def set_params(self, **params: Any) -> Any:
-            """Set parameters by name."""
+            """Set parameters by name; return the estimator."""
             valid = self.get_params()
             for name, value in params.items():
                 if name not in valid:
@@ -59,7 +59,7 @@ else:
             return self
 
         def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-            """Names of the columns of `transform`."""
+            """Return the names of the columns of `transform`."""
             count = self._n_features_out  # type: ignore[attr-defined]
             return np.asarray([f"{type(self).__name__.lower()}{i}" for i in range(count)], dtype=object)
 
@@ -69,7 +69,7 @@ else:
             return f"{type(self).__name__}({', '.join(changed)})"
 
     def check_features(estimator: Any, X: Any, reset: bool) -> None:
-        """Remember the number and names of the features, or compare the number with that remembered."""
+        """Store the number and names of the features if `reset`, else compare the number."""
         count = np.shape(X)[1]
         if reset:
             estimator.n_features_in_ = count

@@ -1,27 +1,28 @@
-"""`KMeans`, which stands in for scikit-learn's: its names, defaults and stop, over our engines."""
+"""`KMeans` with the parameters, defaults and stopping rule of scikit-learn's."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _sklearn, _validate
-from ckmeans._model import CentroidModel, draw_seed, least_shift
+from ckmeans import _validate
 from ckmeans._result import Result
 from ckmeans.api import run
+from ckmeans.estimators import _compat
+from ckmeans.estimators._base import CentroidEstimator, InitMethod, draw_seed, shift_tolerance
 
-_LLOYD = ("lloyd", "elkan")  # exact both, as all of ours are: "auto"
+_LLOYD = ("lloyd", "elkan")  # scikit-learn's names for exact algorithms, as every engine is: "auto"
 
 
-class KMeans(CentroidModel):
+class KMeans(CentroidEstimator):
     """Exact k-means with scikit-learn's parameters and attributes.
 
-    Works without scikit-learn. With it (1.6 or newer) it is one of its estimators: pipelines, grid
-    search, ``set_output``, metadata routing and ``clone``.
+    scikit-learn need not be installed. If it is (1.6 or newer), `KMeans` is a scikit-learn estimator and
+    supports pipelines, grid search, ``set_output``, metadata routing and ``clone``.
 
     Parameters
     ----------
@@ -32,21 +33,21 @@ class KMeans(CentroidModel):
     n_init : int or "auto"
         Number of restarts; "auto": 10 for random starts and callables, 1 for the others.
     max_iter : int
-        Most updates of one restart.
+        Maximum number of updates of one restart.
     tol : float
-        A restart stops when the squared moves of the centroids add up to at most tol times the
+        A restart stops when the sum of the squared shifts of the centroids is at most tol times the
         mean variance of the features.
     verbose : int
         Print the inertia of each iteration.
     random_state : int, numpy.random.RandomState or None
-        None draws from NumPy's global generator.
+        Source of randomness; None: NumPy's global generator.
     copy_x : bool
-        Without effect: X is never changed.
+        Ignored: X is never changed.
     algorithm : {"lloyd", "elkan", "auto", ...}
         The engine, as `algorithm` for `kmeans`; "lloyd" and "elkan" mean "auto".
     empty : {"farthest", "drop", "reinit", "error"}
-        What becomes of a cluster without points, as for `kmeans`; a point that "farthest" puts a
-        cluster on no longer counts for the cluster it leaves.
+        What to do with a cluster without points, as for `kmeans`; a point that "farthest" moves a
+        cluster to no longer counts for the mean of the cluster it leaves.
     n_threads : int, optional
         As for `kmeans`.
 
@@ -55,7 +56,7 @@ class KMeans(CentroidModel):
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
         float32 for float32, float16, uint8 and uint16 data, else float64.
     labels_ : ndarray of shape (n_samples,), int32
-        Index of each point's centroid: ``predict(X)``.
+        Index of the centroid of each point, equal to ``predict(X)``.
     inertia_ : float
         The (weighted) sum of the squared distances to the centroids.
     n_iter_ : int
@@ -63,7 +64,7 @@ class KMeans(CentroidModel):
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, where X had some.
+        Names of the features, if X has any.
 
     Examples
     --------
@@ -77,7 +78,7 @@ class KMeans(CentroidModel):
         self,
         n_clusters: int = 8,
         *,
-        init: Any = "k-means++",
+        init: InitMethod = "k-means++",
         n_init: int | Literal["auto"] = "auto",
         max_iter: int = 300,
         tol: float = 1e-4,
@@ -100,13 +101,13 @@ class KMeans(CentroidModel):
         self.empty = empty
         self.n_threads = n_threads
 
-    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> KMeans:
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> KMeans:
         """Find the centroids.
 
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
-            Points: arrays of any kind, memory maps, data frames and sparse rows (CSR).
+            Points: an array, a memory map, a data frame or a sparse matrix (CSR).
         y : ignored
         sample_weight : array_like of shape (n_samples,), optional
             Weight of each point; 1 by default.
@@ -114,41 +115,42 @@ class KMeans(CentroidModel):
         Returns
         -------
         KMeans
-            Itself.
+            The fitted estimator.
 
         Raises
         ------
         ValueError, TypeError
-            Where a parameter or an argument is not as described; the message says which.
-            With ``empty="error"`` also where a cluster becomes empty.
+            If a parameter or an argument is invalid; the message says which.
+            With ``empty="error"`` also if a cluster becomes empty.
         """
-        points, weights, total = self._take_in(X, sample_weight)
+        points, weights, total = self._validate_input(X, sample_weight)
         m, n = points.shape
         n_clusters = _validate.n_clusters(self.n_clusters, m)
         max_iter = _validate.integer("max_iter", self.max_iter, 1)
         tol = _validate.tolerance(self.tol)
         empty = _validate.choice("empty", self.empty, _validate.EMPTY)
-        algorithm = self._engine()
+        algorithm = self._check_algorithm()
         random_state = _validate.random_state(self.random_state)
-        self._n_init = self._restarts(10)
+        self._n_init = self._check_n_init(10)
         result = run(
             points,
             n_clusters,
-            init=self._start(n, random_state),
+            init=self._check_init(n, random_state),
             n_init=self._n_init,
             max_iter=max_iter,
-            tol_shift=least_shift(points, tol, self.n_threads),
+            tol_shift=shift_tolerance(points, tol, self.n_threads),
             empty=empty,
             sample_weight=weights,
             algorithm=algorithm,
             seed=draw_seed(random_state),
             n_threads=self.n_threads,
-            callback=_printer(total) if self.verbose else None,
+            callback=_print_inertia(total) if self.verbose else None,
         )
-        self._take(result, total)
+        self._set_results(result, total)
         return self
 
-    def _engine(self) -> str:
+    def _check_algorithm(self) -> str:
+        """Return the engine's name for `kmeans`."""
         algorithm = _validate.choice("algorithm", self.algorithm, (*_LLOYD, *_validate.ALGORITHMS))
         if algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
@@ -158,25 +160,27 @@ class KMeans(CentroidModel):
             )
         return "auto" if algorithm in _LLOYD else algorithm
 
-    def _take(self, result: Result, weight: float) -> None:
-        """Set the attributes, and warn where there are fewer clusters than asked for."""
+    def _set_results(self, result: Result, total_weight: float) -> None:
+        """Set the fitted attributes; warn if there are fewer clusters than asked for."""
         self.cluster_centers_ = result.centroids
         self.labels_ = result.labels
-        self.inertia_ = result.distortion * weight
-        # scikit-learn counts the update in which nothing changed any more.
+        self.inertia_ = result.distortion * total_weight
+        # scikit-learn also counts the last iteration, which changes no label.
         self.n_iter_ = min(result.n_iter + (result.stop_reason == "stable"), self.max_iter)
-        distinct = np.count_nonzero(result.counts)
-        if distinct < self.n_clusters:
+        n_distinct = np.count_nonzero(result.counts)
+        if n_distinct < self.n_clusters:
             warnings.warn(
-                f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
+                f"Number of distinct clusters ({n_distinct}) found smaller than n_clusters "
                 f"({self.n_clusters}). Possibly due to duplicate points in X.",
-                _sklearn.ConvergenceWarning,
+                _compat.ConvergenceWarning,
                 stacklevel=3,
             )
 
 
-def _printer(weight: float) -> Callable[[int, float, np.ndarray], None]:
+def _print_inertia(total_weight: float) -> Callable[[int, float, np.ndarray], None]:
+    """Return a callback for `kmeans` that prints the inertia of each iteration."""
+
     def callback(iteration: int, distortion: float, centroids: np.ndarray) -> None:
-        print(f"Iteration {iteration}, inertia {distortion * weight}.")
+        print(f"Iteration {iteration}, inertia {distortion * total_weight}.")
 
     return callback

@@ -1,0 +1,297 @@
+"""The base class of the estimators: all that needs only the fitted centroids, and checks they share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ckmeans import _run, _sources, _validate
+from ckmeans.api import all_distances, assign, distortion
+from ckmeans.estimators import _compat
+
+InitMethod: TypeAlias = ArrayLike | Callable[..., ArrayLike]
+
+_SAMPLE_ROWS = 1024  # rows whose mean the variance is summed about: enough that nothing cancels
+
+
+class CentroidEstimator(_compat.Base):
+    """Predict, transform and score with ``cluster_centers_``."""
+
+    # Set by the subclasses.
+    n_clusters: int
+    init: InitMethod
+    n_init: int | Literal["auto"]
+    n_threads: int | None
+    cluster_centers_: np.ndarray
+    labels_: np.ndarray
+    inertia_: float
+    _n_init: int
+    fit: Callable[..., CentroidEstimator]
+
+    def fit_predict(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Find the centroids and return the label of each point.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+            Points, as for `fit`.
+        y : ignored
+        sample_weight : array_like of shape (n_samples,), optional
+            Weight of each point; 1 by default.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int32
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or an argument is invalid; the message says which.
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Find the centroids and return the distance of each point to each of them.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+            Points, as for `fit`.
+        y : ignored
+        sample_weight : array_like of shape (n_samples,), optional
+            Weight of each point; 1 by default.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters), float32 or float64
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or an argument is invalid; the message says which.
+        """
+        centers = self.fit(X, sample_weight=sample_weight).cluster_centers_
+        return _distances(as_points(X), centers, self.n_threads)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return the index of the closest centroid of each point.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+            Points, as for `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int32
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called before.
+        ValueError, TypeError
+            If an argument is invalid, or the features of X differ from those seen in `fit`.
+        """
+        return self._nearest_labels(self._check_test_data(X))
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Return the distance of each point to each centroid.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+            Points, as for `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters), float32 or float64
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called before.
+        ValueError, TypeError
+            If an argument is invalid, or the features of X differ from those seen in `fit`.
+        """
+        return _distances(self._check_test_data(X), self.cluster_centers_, self.n_threads)
+
+    def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
+        """Return the negative (weighted) sum of squared distances to the closest centroids.
+
+        Parameters
+        ----------
+        X : array_like of shape (n_samples, n_features)
+            Points, as for `fit`.
+        y : ignored
+        sample_weight : array_like of shape (n_samples,), optional
+            Weight of each point; 1 by default.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called before.
+        ValueError, TypeError
+            If an argument is invalid, or the features of X differ from those seen in `fit`.
+        """
+        points = self._check_test_data(X)
+        weights, total = _validate.estimator_weights(sample_weight, len(points))
+        J = distortion(points, self.cluster_centers_, sample_weight=weights, n_threads=self.n_threads)
+        return -J * total
+
+    # ---- checks and defaults that the subclasses share -----------------------------------------
+
+    def _validate_input(
+        self, X: ArrayLike, sample_weight: ArrayLike | None, reset: bool = True
+    ) -> tuple[np.ndarray, np.ndarray | None, float]:
+        """Return the points to fit, their weights (None: equal) and the sum of the weights.
+
+        Unless `reset`, the features must be those of the earlier calls.
+        """
+        points = as_points(X)
+        _compat.check_features(self, X, reset=reset)
+        weights, total = _validate.estimator_weights(sample_weight, len(points))
+        return points, weights, total
+
+    def _check_test_data(self, X: ArrayLike) -> np.ndarray:
+        """Return the points of X; raise unless the estimator is fitted and the features match."""
+        if not hasattr(self, "cluster_centers_"):
+            raise _compat.NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate "
+                "arguments before using this estimator."
+            )
+        points = as_points(X)
+        _compat.check_features(self, X, reset=False)
+        return points
+
+    def _nearest_labels(self, X: np.ndarray) -> np.ndarray:
+        labels = assign(X, self.cluster_centers_, n_threads=self.n_threads)
+        assert isinstance(labels, np.ndarray)
+        return labels
+
+    def _check_n_init(self, default: int) -> int:
+        """Return the number of restarts; `default` if n_init is "auto" and the start is random."""
+        init_is_array = not isinstance(self.init, str) and not callable(self.init)
+        if isinstance(self.n_init, str):
+            _validate.choice("n_init", self.n_init, ("auto",))
+            return 1 if init_is_array or self.init == "k-means++" else default
+        n_init = _validate.integer("n_init", self.n_init, 1)
+        if init_is_array and n_init > 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={n_init}.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return 1
+        return n_init
+
+    def _check_init(self, n_features: int, random_state: np.random.RandomState) -> Any:
+        """Return `init` in the form that `kmeans` accepts."""
+        if isinstance(self.init, str):
+            return str(_validate.choice("init", self.init, _validate.INITS))
+        if not callable(self.init):
+            return _validate.initial_centers(self.init, self.n_clusters, n_features)
+        user_init: Callable[..., ArrayLike] = self.init
+
+        def init(X: np.ndarray, K: int, rng: np.random.Generator) -> np.ndarray:
+            return _validate.initial_centers(user_init(X, K, random_state=random_state), K, n_features)
+
+        return init
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.sparse = True
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.cluster_centers_)
+
+
+def as_points(X: Any) -> np.ndarray:
+    """Return X checked as scikit-learn's users expect; sparse rows stay sparse."""
+    return _sources.points(X) if _validate.is_sparse(X) else _validate.table(X)
+
+
+def computing_dtype(X: np.ndarray) -> type[np.floating[Any]]:
+    """Return the dtype in which X is computed, and which its centroids have."""
+    return np.float32 if _validate.itemsize(X) == 4 else np.float64
+
+
+def select_rows(X: Any, rows: np.ndarray | slice) -> np.ndarray:
+    """Return some of the points; sparse rows stay sparse."""
+    return as_points(_sources.rows(X, rows))
+
+
+def accumulate(
+    X: np.ndarray,
+    centroids: np.ndarray,  # of the computing dtype of X
+    labels: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    n_threads: int | None,
+    assign_labels: bool = False,
+    sums: bool = True,
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Measure X against centroids in one pass, after filling `labels` if `assign_labels`.
+
+    Returns
+    -------
+    inertia : float
+        The (weighted) sum of squared distances of the points to their centroids.
+    offsets : ndarray of shape (K, n), float64
+        The (weighted) sum of x - centroid over the points of each cluster; only if `sums`.
+    weight_sums : ndarray of shape (K,), float64
+        The sum of the weights of each cluster; only if `sums`.
+    """
+    threads = _run.threads(n_threads, X.size * (len(centroids) if assign_labels else 1))
+    inertia, offsets, weight_sums, _ = _run.one_step(
+        X, weights, centroids, labels, threads, score=assign_labels, add_up=sums, measure=True
+    )
+    if sums and not isinstance(X, np.ndarray):  # of sparse rows the engine returns the sums of x itself
+        offsets -= weight_sums[:, None] * centroids
+    return inertia, offsets, weight_sums
+
+
+def _distances(X: np.ndarray, centers: np.ndarray, n_threads: int | None) -> np.ndarray:
+    if isinstance(X, np.ndarray):
+        return all_distances(X, centers, n_threads)
+    out = np.empty((len(X), len(centers)), computing_dtype(X))
+    for k in range(len(centers)):
+        _, squared = assign(X, centers[k : k + 1], return_squared_distance=True, n_threads=n_threads)
+        np.sqrt(squared, out=out[:, k], casting="same_kind")
+    return out
+
+
+def shift_tolerance(X: np.ndarray, tol: float, n_threads: int | None) -> float:
+    """Return the sum of squared centroid shifts that ends a run: `tol` times the mean variance of
+    the features."""
+    if tol == 0:
+        return 0.0
+    m, n_features = X.shape
+    # The variance in one pass, about a point near the mean: about 0 its digits would cancel.
+    sample = _sources.rows(X, slice(None, None, max(m // _SAMPLE_ROWS, 1)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        center = np.asarray(sample.mean(axis=0, dtype=np.float64)).reshape(1, n_features)
+        center = center.astype(computing_dtype(X))
+    center[~np.isfinite(center)] = 0  # then the pass itself finds and reports the faulty value of X
+    square, offset, _ = accumulate(X, center, np.zeros(m, np.int32), n_threads=n_threads)
+    variance = max(square / m - ((offset / m) ** 2).sum(), 0.0)
+    return float(tol * variance / n_features)
+
+
+def draw_seed(random_state: np.random.RandomState) -> int:
+    """Draw a seed for this package's functions from scikit-learn's kind of generator."""
+    return int(random_state.randint(1 << 62, dtype=np.int64))
