@@ -129,7 +129,7 @@ def _prefer_what_is_installed() -> None:
 
 
 def _limit_threads(threads: int) -> None:
-    """For the processes to come: each is started afresh and reads these when it loads."""
+    """Limit the threads of the worker processes, which read these variables when they start."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
 
@@ -137,7 +137,7 @@ def _limit_threads(threads: int) -> None:
 def _earlier(
     file: str | None, described: dict[str, Any], settings: measure.Settings
 ) -> dict[str, report.Report]:
-    """What the JSON file has already, by the name of the workload."""
+    """Return the reports in the JSON file by the name of the workload."""
     if not file or file == "-" or not Path(file).exists():
         return {}
     found = report.from_json(Path(file).read_text(), described, settings)
@@ -145,7 +145,7 @@ def _earlier(
 
 
 def _save(file: str | None, results: str) -> None:
-    """Keep what has been measured so far, in case a long run breaks off."""
+    """Write the results so far, in case a long run is interrupted."""
     if file and file != "-":
         Path(file).write_text(results + "\n")
 

@@ -1,4 +1,4 @@
-"""The near end of a worker: starts it, asks for rounds, and notices when it dies."""
+"""The parent's side of a worker process: starts it, requests rounds, detects when it dies."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from benchmarks import memory
 from benchmarks.data import Mapped
 from benchmarks.worker import Measured, Task, serve
 
-PATIENCE = 1800  # seconds that a contender may take for one answer
-GLANCE = 0.002  # seconds between two looks at a worker's memory
+ANSWER_TIMEOUT = 1800  # seconds: a contender that takes longer for one answer is killed
+MEMORY_INTERVAL = 0.002  # seconds between two samples of a worker's memory
 
 
 class Worker:
-    """A process that works for one contender or several."""
+    """A process that runs the calls of one or several contenders."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -25,7 +25,7 @@ class Worker:
         far.close()
 
     def end(self) -> None:
-        """End the process, which should be waiting for an order."""
+        """Stop the process, which should be waiting for a message."""
         if self.process.is_alive():
             self.pipe.send(None)
             self.process.join(5)
@@ -35,7 +35,7 @@ class Worker:
 
 
 class Crew:
-    """The workers by name: kept for their next task until they are dismissed."""
+    """The worker processes by name, reused for further tasks until `dismiss`."""
 
     def __init__(self) -> None:
         self._workers: dict[str, Worker] = {}
@@ -47,25 +47,25 @@ class Crew:
         self.dismiss()
 
     def worker(self, name: str) -> Worker:
-        """The worker of that name, a new one where there is none or the last one died."""
+        """Return the worker of that name; start one if there is none or it died."""
         if name not in self._workers or not self._workers[name].process.is_alive():
             self._workers[name] = Worker()
         return self._workers[name]
 
     def dismiss(self) -> None:
-        """End them all."""
+        """Stop all workers."""
         while self._workers:
             self._workers.popitem()[1].end()
 
 
 class Contender:
-    """A contender at work on one workload; ``trouble`` says what stopped it, if anything."""
+    """A contender running one workload; ``trouble`` is the error that stopped it, if any."""
 
     def __init__(self, task: Task, worker: Worker) -> None:
         self.task = task
         self.name = task.contender
         self.trouble = ""
-        self.left_out = ""  # why, where further rounds do without it
+        self.left_out = ""  # the reason, if it is dropped from further rounds
         self.first: Measured | None = None
         self.rounds: list[Measured] = []
         self.growth: int | None = None
@@ -76,11 +76,11 @@ class Contender:
 
     @property
     def calls(self) -> list[Measured]:
-        """What counts: the rounds, or the first call where it was not let into any."""
+        """The timed calls: the rounds, or the first call if it was dropped before the first round."""
         return self.rounds or ([self.first] if self.first and self.left_out else [])
 
     def run(self, number: int) -> None:
-        """One more round."""
+        """Run one more round."""
         if self.trouble or self.left_out:
             return
         self._ask(number)
@@ -89,21 +89,21 @@ class Contender:
             self.rounds.append(answer)
 
     def close(self) -> None:
-        """End the task; the worker goes on with others, or waits for the next one."""
+        """End the task; the worker remains available for others."""
         self._ask(None)
 
     def _ask(self, order: object) -> None:
-        """Send an order; that the worker is dead is seen when it is to answer."""
+        """Send a message; a dead worker is detected when its answer is read."""
         with contextlib.suppress(OSError):
             self._pipe.send((self.name, order))
 
     def _measure(self) -> None:
-        """The first call, with an eye on the memory that no file stands behind."""
+        """Make the first call and sample the anonymous memory of the worker meanwhile."""
         before = self._answer()
         if self.trouble:
             return
         process, peak = self._worker.process, 0
-        while not self._pipe.poll(GLANCE) and process.is_alive():
+        while not self._pipe.poll(MEMORY_INTERVAL) and process.is_alive():
             peak = max(peak, memory.resident("RssAnon", process.pid or 0) or 0)
         answer = self._answer()
         if isinstance(answer, Measured):
@@ -113,23 +113,23 @@ class Contender:
                 self.growth = max(0, peak - before)
 
     def _answer(self) -> object:
-        """The worker's next message; a text, silence or death becomes ``trouble``."""
+        """Return the worker's next message; an error text, a timeout or a crash is stored in ``trouble``."""
         try:
-            if not self._pipe.poll(PATIENCE):
-                self.trouble = f"no answer in {PATIENCE} s"
+            if not self._pipe.poll(ANSWER_TIMEOUT):
+                self.trouble = f"no answer in {ANSWER_TIMEOUT} s"
                 self._worker.process.kill()
                 return None
             message = self._pipe.recv()
         except (EOFError, OSError):
             self._worker.process.join(5)
-            self.trouble = _manner_of_death(self._worker.process.exitcode)
+            self.trouble = _crash_text(self._worker.process.exitcode)
             return None
         if isinstance(message, str):
             self.trouble = message
         return message
 
 
-def _manner_of_death(code: int | None) -> str:
+def _crash_text(code: int | None) -> str:
     if code is not None and code < 0:
         return f"crashed: {signal.Signals(-code).name}"
     return f"crashed: exit status {code}"

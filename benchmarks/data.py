@@ -1,4 +1,4 @@
-"""The data of the workloads: generated with fixed seeds, or read from the data folder."""
+"""Data of the workloads: generated from fixed seeds, or read from the data folder."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 SEED = 20240607
-CHUNK = 1 << 16  # rows generated at a time, so that generating needs no second copy of X
+CHUNK = 1 << 16  # rows generated at a time: generating in chunks needs no second copy of X
 
 
 class Source(Protocol):
-    """Where the array of a workload comes from; equal sources give equal arrays everywhere."""
+    """A source of the array X of a workload; equal sources give equal arrays in every process."""
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Files that must be in the data folder."""
+        """The files that must be in the data folder."""
 
     def load(self, folder: Path, scale: float) -> Array:
-        """The array X; ``scale`` below 1 asks for that share of its rows."""
+        """Return X, or a fraction ``scale`` of its rows."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Uniform:
 class Blobs:
     """A mixture of unit Gaussians around centres drawn from a cube of side 10.
 
-    As uint8 the same picture is stretched to the range of a byte, rounded and clipped.
+    With dtype uint8 the same values are scaled to the range of a byte, rounded and clipped.
     """
 
     m: int
@@ -72,7 +72,7 @@ class Blobs:
 
 @dataclass(frozen=True)
 class Mapped:
-    """Another source, opened as a read-only ``numpy.memmap`` of a temporary file."""
+    """Another source, saved to a temporary file and opened as a read-only ``numpy.memmap``."""
 
     inner: Source
 
@@ -81,7 +81,7 @@ class Mapped:
         return self.inner.needs
 
     def load(self, folder: Path, scale: float) -> Array:
-        with tempfile.TemporaryDirectory() as place:  # an open map outlives its file's name
+        with tempfile.TemporaryDirectory() as place:  # the open map remains valid after the file is unlinked
             path = Path(place) / "X.npy"
             np.save(path, self.inner.load(folder, scale))
             mapped: Array = np.load(path, mmap_mode="r")
@@ -105,7 +105,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Photo:
-    """The pixels of one photo, a row each: uint8 RGB."""
+    """The pixels of one photo as rows: uint8 RGB."""
 
     file: str
 
@@ -119,7 +119,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Patches:
-    """Square RGB patches cut from several photos at random places, as float32."""
+    """Square RGB patches at random positions of several photos, as float32."""
 
     m: int
     side: int
@@ -146,7 +146,7 @@ class Patches:
 
 @dataclass(frozen=True)
 class Tiled:
-    """Stored rows repeated to ``m`` rows, with noise of 0.1 standard deviations a feature."""
+    """Stored rows repeated to ``m`` rows, plus noise of 0.1 standard deviations per feature."""
 
     m: int
     file: str
@@ -186,16 +186,16 @@ class Text:
 
 
 def missing_files(source: Source, folder: Path) -> list[str]:
-    """The needed files that the data folder lacks."""
+    """Return the files of a source that are not in the data folder."""
     return [name for name in source.needs if not (folder / name).is_file()]
 
 
 def distinct_rows(X: Array, K: int, seed: int) -> Array:
-    """The numbers of K random rows of X that differ in value, in random order."""
+    """Return the indices of K random rows of X with distinct values, in random order."""
     rng = np.random.default_rng((SEED, seed))
     drawn = rng.choice(X.shape[0], min(X.shape[0], 16 * K), replace=False)
     values = X[drawn]
-    if not isinstance(values, np.ndarray):  # sparse: what tells rows apart as well
+    if not isinstance(values, np.ndarray):  # sparse: random projections distinguish rows as well
         values = (values @ rng.random((X.shape[1], 2))).round(6)
     first = np.sort(np.unique(values, axis=0, return_index=True)[1])[:K]
     if len(first) < K:
@@ -205,12 +205,12 @@ def distinct_rows(X: Array, K: int, seed: int) -> Array:
 
 
 def _scaled(m: int, scale: float) -> int:
-    """A share of m rows, but not of small data."""
+    """Return a fraction of m rows; small data are not scaled below 300 rows."""
     return max(min(m, 300), round(m * scale))
 
 
 def _thinned(X: Array, scale: float) -> Array:
-    """Every so-many-th row of X, contiguous."""
+    """Return a contiguous, evenly spaced subset of the rows of X."""
     return np.ascontiguousarray(X[:: len(X) // _scaled(len(X), scale)])
 
 

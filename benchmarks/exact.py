@@ -1,4 +1,4 @@
-"""The judge: nearest centroids and J in float64, with plain NumPy and nobody's k-means."""
+"""Reference: nearest centroids and J in float64 with plain NumPy, independent of every contender."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SCORES = 1 << 22  # scores held at a time
 
 
 def distortion(X: Array, centroids: Array) -> float:
-    """J: the mean squared distance of the rows to their nearest centroid."""
+    """Compute J, the mean squared distance of the rows to their nearest centroids."""
     return sum(float(squared.sum()) for _, squared in _nearest(X, centroids)) / X.shape[0]
 
 
 def labels(X: Array, centroids: Array) -> NDArray[np.int32]:
-    """The nearest centroid of each row."""
+    """Return the nearest centroid of each row."""
     parts = [label for label, _ in _nearest(X, centroids)]
     return np.concatenate(parts).astype(np.int32)
 
 
 def lloyd_step(X: Array, centroids: Array) -> Array:
-    """The means of the rows nearest to each centroid; one without rows stays."""
+    """Return the mean of the rows assigned to each centroid; a centroid without rows is kept."""
     sums, counts = np.zeros(centroids.shape), np.zeros(len(centroids))
     assigned = labels(X, centroids)
     counts += np.bincount(assigned, minlength=len(centroids))
@@ -36,12 +36,12 @@ def lloyd_step(X: Array, centroids: Array) -> Array:
 
 
 def _nearest(X: Array, centroids: Array) -> Iterator[tuple[Array, Array]]:
-    """Chunk by chunk, the label of each row and its squared distance, taken from differences."""
+    """Yield labels and squared distances per chunk; the distances are computed from differences."""
     C = np.asarray(centroids, np.float64)
     if not isinstance(X, np.ndarray):
         yield from _nearest_of_sparse(X, C)
         return
-    shift = C.mean(axis=0)  # the expanded distance is worthless far from the origin
+    shift = C.mean(axis=0)  # the expanded distance cancels far from the origin
     C = C - shift
     halves = 0.5 * np.einsum("kj,kj->k", C, C)
     size = max(1, SCORES // len(C))
@@ -53,7 +53,7 @@ def _nearest(X: Array, centroids: Array) -> Iterator[tuple[Array, Array]]:
 
 
 def _nearest_of_sparse(X: Any, C: Array) -> Iterator[tuple[Array, Array]]:
-    """The same from expanded distances: rows of zeros that stay sparse cannot be shifted."""
+    """Like `_nearest`, from expanded distances, as shifting would make sparse rows dense."""
     halves = 0.5 * np.einsum("kj,kj->k", C, C)
     size = max(1, SCORES // len(C))
     for start in range(0, X.shape[0], size):

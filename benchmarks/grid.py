@@ -1,4 +1,4 @@
-"""The grid cell by cell: which engine "auto" took, and how it stands against engines and peers."""
+"""Cells of the grid: the engine that "auto" used, and its ratios to the other engines and to the peers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GROUP = "grid"
 
 @dataclass(frozen=True)
 class Side:
-    """The hardest rival that a goal names, the ratio to it, and what must be reached."""
+    """The fastest contender that a goal names, the ratio to it, and the bound of the goal."""
 
     rival: str
     ratio: Spread
@@ -22,8 +22,8 @@ class Side:
 
     @property
     def mark(self) -> str:
-        """Empty where the whole interval is beyond the bound, "?" where it holds it, "!" where it
-        lies below."""
+        """Empty if the whole interval is above the bound, "?" if the interval contains it, "!" if
+        all of it is below."""
         low, high = self.ratio.low, self.ratio.high
         if low is not None and low >= self.bound:
             return ""
@@ -32,7 +32,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Cell:
-    """A place of the grid."""
+    """The results for one shape."""
 
     n: int
     K: int
@@ -43,12 +43,12 @@ class Cell:
 
 
 def cells(reports: Sequence[Report]) -> list[Cell]:
-    """What was measured of the grid."""
+    """Return the cells of the grid that were measured."""
     return [_cell(report) for report in reports if report.workload.group == GROUP]
 
 
 def rows(found: Sequence[Cell]) -> dict[tuple[int, bool], dict[int, Cell]]:
-    """{(n, whether m is the large one): {K: cell}}, in order."""
+    """Return {(n, whether m is the large one): {K: cell}}, sorted."""
     least = min((cell.m for cell in found), default=0)
     table: dict[tuple[int, bool], dict[int, Cell]] = {}
     for cell in sorted(found, key=lambda cell: (cell.n, cell.m > least, cell.K)):

@@ -1,4 +1,4 @@
-"""What a contender is asked to do, and what it hands back."""
+"""The interface of a contender: its task and its result."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from benchmarks.data import Array
 
 @dataclass
 class Job:
-    """The task of every contender of a workload."""
+    """The task that every contender of a workload gets."""
 
     X: Array
-    starts: list[Array]  # row numbers of X, one array for each given start
+    starts: list[Array]  # row indices of X, one array for each given start
     iterations: int
     restarts: int
     threads: int
     algorithm: str
-    sizes: tuple[int, ...] = ()  # numbers of rows or clusters, where one call goes through several
-    prepared_bytes: int = 0  # what a contender's own form of X takes beside X
+    sizes: tuple[int, ...] = ()  # numbers of rows or clusters, if one call runs several
+    prepared_bytes: int = 0  # memory of a contender's own copy of X
 
     @property
     def K(self) -> int:
@@ -30,20 +30,20 @@ class Job:
         return len(self.starts[0])
 
     def start(self, number: int) -> Array:
-        """A copy of the centroids to start from, as floats."""
+        """Return a copy of the initial centroids, as floats."""
         rows = self.X[self.starts[number]]
         if not isinstance(rows, np.ndarray):  # sparse
             rows = rows.toarray()
         return rows if rows.dtype.kind == "f" else rows.astype(np.float32)
 
     def floats(self) -> Array:
-        """X as a C-contiguous array of float32 or float64: X itself where it is one, or sparse."""
+        """Return X as a C-contiguous float32 or float64 array; X itself if it is one, or sparse."""
         if not isinstance(self.X, np.ndarray):
             return self.X
         return self._in_form(self.X.dtype if self.X.dtype == np.float64 else np.float32)
 
     def float32(self) -> Array:
-        """X as a C-contiguous float32 array: X itself where it is one."""
+        """Return X as a C-contiguous float32 array; X itself if it is one."""
         return self._in_form(np.float32)
 
     def _in_form(self, dtype: Any) -> Array:
@@ -55,15 +55,15 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What a contender came to."""
+    """The result of one call of a contender."""
 
     centroids: Array | None = None
-    n_iter: int | None = None  # updates done, where it tells
-    objective: float | None = None  # by its own account; compares its own fits only
-    seconds: float | None = None  # where the time is not simply that of the call
+    n_iter: int | None = None  # updates made, if the contender reports it
+    objective: float | None = None  # as the contender reports it; compares only its own fits
+    seconds: float | None = None  # if the time is not that of the whole call
     note: str = ""
-    engine: str = ""  # which one ran, where it has several
-    curve: tuple[tuple[int, float], ...] = ()  # what came of each size, where there are several
+    engine: str = ""  # the engine that ran, if the contender has several
+    curve: tuple[tuple[int, float], ...] = ()  # (size, result), if the call ran several sizes
 
 
 Run = Callable[[int], Outcome]
@@ -72,11 +72,11 @@ Adapter = Callable[[Job], Run]
 
 @dataclass(frozen=True)
 class Peer:
-    """A contender: its package, and an adapter for each kind of work it can do.
+    """A contender: its package, and an adapter for each kind of workload it supports.
 
     An adapter imports its library, prepares everything that must not be timed (threads, dtype,
-    start) and returns the function to be timed. That function gets the number of the round, for
-    those who draw random numbers, or of the start, where several are given.
+    start) and returns the function to be timed. That function gets the number of the round, as a
+    seed, or of the start, if several are given.
     """
 
     package: str

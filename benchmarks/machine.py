@@ -1,4 +1,4 @@
-"""The machine and the versions that a result belongs to."""
+"""Description of the machine and of the package versions, stored with every result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FLAGS = ("avx2", "fma", "avx512f", "asimd")
 
 
 def describe(threads: int) -> dict[str, Any]:
-    """CPU, memory, system, what else it was doing, and the version of every package."""
+    """Return CPU, memory, system, load average and the version of every package."""
     cpu = _cpuinfo()
     flags = cpu.get("flags", cpu.get("Features", "")).split()
     return {
@@ -34,14 +34,14 @@ def describe(threads: int) -> dict[str, Any]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Return the number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _cpuinfo() -> dict[str, str]:
-    """The first processor of /proc/cpuinfo."""
+    """Return the entry of the first processor in /proc/cpuinfo."""
     try:
         first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     except OSError:
@@ -70,5 +70,5 @@ def _config() -> dict[str, Any] | None:
         import ckmeans
 
         return dict(ckmeans.show_config())
-    except (ImportError, AttributeError):  # not built, or only its folder found
+    except (ImportError, AttributeError):  # not built, or only the source folder was found
         return None

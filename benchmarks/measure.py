@@ -1,4 +1,4 @@
-"""Runs a workload: interleaved rounds, paired ratios, J of every result."""
+"""Measurement of a workload: interleaved rounds, paired ratios, J of every result."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from benchmarks.peers import BASELINE, can
 from benchmarks.worker import SHORTEST, Measured, Task, build
 from benchmarks.workloads import Goal, Workload
 
-REST = 0.05  # seconds between contenders, until the idle threads of the last one sleep
+PAUSE = 0.05  # seconds between contenders, so that idle threads of the previous one stop spinning
 CONFIDENCE = 0.95
 Curve = Sequence[tuple[int, float]]
 
-FAR_AT_ONCE, FAR = 4.0, 2.5  # times as slow as the fastest rival: after the first call, after a round
-SETTLED_BY, SETTLED = 6, 1.5  # rounds, and how far beyond the goal the worst of them lies
-CHEAP, MORE = 1.0, 3  # seconds that rounds of an economical workload may take, up to so many times as many
-JUDGED = 1 << 24  # distances that the judge computes for a contender of an economical workload
+# Economical workloads drop contenders that can no longer decide a goal:
+MAX_SLOWDOWN_FIRST, MAX_SLOWDOWN = 4.0, 2.5  # against the fastest rival: after the first call, after a round
+SETTLED_ROUNDS, SETTLED_FACTOR = 6, 1.5  # dropped if the worst of so many rounds is so far beyond the goal
+EXTRA_SECONDS, MAX_EXTRA = 1.0, 3  # short calls get more rounds: within this time, at most 3 times as many
+MAX_REFERENCE_DISTANCES = 1 << 24  # computed for J of a contender of an economical workload
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says of every workload."""
+    """Command-line options that apply to every workload."""
 
     folder: Path
     rounds: int
@@ -41,18 +42,18 @@ class Settings:
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of paired ratios, their range, and an interval that holds the true median."""
+    """Median of paired ratios, their range, and a confidence interval of the true median."""
 
     median: float
     least: float
     most: float
-    low: float | None  # None where there are too few rounds for the confidence wanted
+    low: float | None  # None if there are too few rounds for the confidence level
     high: float | None
 
 
 @dataclass
 class Line:
-    """What is reported of one contender."""
+    """The reported results of one contender."""
 
     name: str
     trouble: str = ""
@@ -67,7 +68,7 @@ class Line:
 
 
 def run(workload: Workload, names: Sequence[str], settings: Settings, crew: Crew) -> list[Line]:
-    """All contenders on one workload, the baseline first."""
+    """Run all contenders on one workload; the baseline comes first."""
     if not workload.economical:
         crew.dismiss()
     contenders: list[Contender] = []
@@ -84,12 +85,12 @@ def run(workload: Workload, names: Sequence[str], settings: Settings, crew: Crew
             contender.close()
     X = build(workload, settings.folder, settings.scale)[0]
     if workload.economical:
-        X = X[:: max(1, X.shape[0] * workload.K // JUDGED)]
+        X = X[:: max(1, X.shape[0] * workload.K // MAX_REFERENCE_DISTANCES)]
     return [_line(workload, X, contender, contenders[0]) for contender in contenders]
 
 
 def spread(ratios: Sequence[float]) -> Spread:
-    """Median, range, and the interval between two order statistics."""
+    """Compute median, range, and the interval between two order statistics."""
     ordered = sorted(ratios)
     rank = _rank(len(ordered))
     low, high = (ordered[rank - 1], ordered[-rank]) if rank else (None, None)
@@ -97,16 +98,16 @@ def spread(ratios: Sequence[float]) -> Spread:
 
 
 def fastest(goal: Goal, workload: Workload, lines: Sequence[Line]) -> Line | None:
-    """Of the contenders that a goal names, the one that is hardest to meet it against."""
+    """Return the contender, of those a goal names, whose ratio is the worst for the goal."""
     rivals = [line for line in lines if line.name in goal.against and line.ratio]
     sign = -1 if workload.at_most else 1
     return min(rivals, key=lambda line: sign * line.ratio.median if line.ratio else 0.0, default=None)
 
 
 def verdict(goal: Goal, workload: Workload, lines: Sequence[Line]) -> str:
-    """Whether a goal is met, judged by the fastest contender that it names.
+    """Say whether a goal is met, judged by the fastest contender that it names.
 
-    "met" and "MISSED" are what the whole interval says; between them the median alone speaks.
+    "met" and "MISSED" hold for the whole interval; if it contains the bound, the median alone decides.
     """
     rival = fastest(goal, workload, lines)
     if rival is None or rival.ratio is None:
@@ -126,10 +127,10 @@ def verdict(goal: Goal, workload: Workload, lines: Sequence[Line]) -> str:
 
 
 def _interleave(workload: Workload, contenders: Sequence[Contender], rounds: int) -> None:
-    """Rounds of one call each; who begins changes from round to round."""
+    """Run rounds of one call per contender, in an order that rotates from round to round."""
     first = contenders[0].first
     if workload.economical and first is not None:
-        rounds = max(rounds, min(MORE * rounds, int(CHEAP / max(first.seconds, SHORTEST))))
+        rounds = max(rounds, min(MAX_EXTRA * rounds, int(EXTRA_SECONDS / max(first.seconds, SHORTEST))))
     for number in range(1, rounds + 1):
         if workload.economical:
             _leave_out(workload, contenders)
@@ -138,31 +139,31 @@ def _interleave(workload: Workload, contenders: Sequence[Contender], rounds: int
             return
         begin = number % len(those)
         for contender in (*those[begin:], *those[:begin]):
-            time.sleep(REST)
+            time.sleep(PAUSE)
             contender.run(number)
 
 
 def _leave_out(workload: Workload, contenders: Sequence[Contender]) -> None:
-    """Further rounds are for those who may yet decide whether a goal is met."""
+    """Drop contenders whose further rounds cannot change whether a goal is met."""
     for goal in workload.goals:
         rivals = [c for c in contenders if c.name in goal.against and c.first and not c.trouble]
         pace = {rival.name: _pace(rival, contenders[0]) for rival in rivals}
         for rival in rivals:
-            far = FAR if rival.rounds else FAR_AT_ONCE
-            if pace[rival.name] > far * min(pace.values()) and (rival.rounds or _lasts(rival)):
+            limit = MAX_SLOWDOWN if rival.rounds else MAX_SLOWDOWN_FIRST
+            if pace[rival.name] > limit * min(pace.values()) and (rival.rounds or _lasts(rival)):
                 rival.left_out = rival.left_out or "far behind"
-            elif len(rival.rounds) == SETTLED_BY:
-                clear = _ratio(workload, rival, contenders[0])[0].least > SETTLED * goal.bound
+            elif len(rival.rounds) == SETTLED_ROUNDS:
+                clear = _ratio(workload, rival, contenders[0])[0].least > SETTLED_FACTOR * goal.bound
                 rival.left_out = rival.left_out or ("settled" if clear else "")
 
 
 def _lasts(contender: Contender) -> bool:
-    """Whether its first call was long enough to be timed."""
+    """Return whether the first call was long enough to be timed."""
     return contender.first is not None and contender.first.seconds > SHORTEST
 
 
 def _pace(contender: Contender, baseline: Contender) -> float:
-    """Seconds an iteration, in its best call."""
+    """Return the seconds per iteration of the fastest call."""
     assert contender.first is not None
     counts = [c.first.outcome.n_iter for c in (contender, baseline) if c.first]
     calls = contender.rounds or [contender.first]
@@ -195,7 +196,7 @@ def _line(workload: Workload, X: Array, contender: Contender, baseline: Contende
 
 
 def _ratio(workload: Workload, contender: Contender, baseline: Contender) -> tuple[Spread, str]:
-    """The paired ratios; for each iteration where only one did all that were asked."""
+    """Compute the paired ratios, per iteration if only one contender did all requested iterations."""
     pairs = list(zip(contender.calls, baseline.calls, strict=False))
     ratios = [peer.seconds / own.seconds for peer, own in pairs]
     if workload.has_yardstick:
@@ -213,7 +214,7 @@ def _ratio(workload: Workload, contender: Contender, baseline: Contender) -> tup
 
 
 def _mean_distortion(workload: Workload, X: Array, contender: Contender) -> float | None:
-    """J of the first call; of seeds, which are luck, the mean over the rounds."""
+    """Compute J of the first call; for seeding, which is random, the mean over the rounds."""
     results: list[Measured | None] = [contender.first]
     if workload.kind == "seed" and contender.rounds:
         results = list(contender.rounds)
@@ -224,12 +225,12 @@ def _mean_distortion(workload: Workload, X: Array, contender: Contender) -> floa
 
 
 def _times_as_long(curve: Curve) -> float:
-    """The time of the largest size against that of the smallest."""
+    """Return the time of the largest size divided by that of the smallest."""
     return curve[-1][1] / curve[0][1]
 
 
 def _power(curve: Curve) -> float:
-    """The power of the size that the time grows with, by least squares."""
+    """Fit the exponent with which the time grows with the size, by least squares."""
     sizes, seconds = np.log(np.array(curve).T)
     return float(np.polyfit(sizes, seconds, 1)[0])
 
@@ -238,14 +239,14 @@ GROWTH = {"rows": _times_as_long, "clusters": _power}
 
 
 def _medians(curves: Sequence[Curve]) -> list[tuple[int, float]]:
-    """The curve through the medians of several over the same sizes."""
+    """Return the pointwise median of several curves over the same sizes."""
     sizes = [size for size, _ in curves[0]]
     values = zip(*([value for _, value in curve] for curve in curves), strict=True)
     return list(zip(sizes, map(statistics.median, values), strict=True))
 
 
 def _higher(theirs: Sequence[Curve], ours: Sequence[Curve]) -> str:
-    """How far our distortions lie above theirs at worst, size by size, and whether they ever rise."""
+    """Describe the largest excess of our distortions over theirs, and whether ours increase with K."""
     pairs = zip(_medians(ours), _medians(theirs), strict=True)
     excess, K = max((mine / other - 1, K) for (K, mine), (_, other) in pairs)
     rises = any(after[1] > before[1] for curve in ours for before, after in pairwise(curve))
@@ -253,10 +254,10 @@ def _higher(theirs: Sequence[Curve], ours: Sequence[Curve]) -> str:
 
 
 def _rank(rounds: int) -> int:
-    """The largest k such that the k-th least and the k-th largest enclose the median.
+    """Return the largest k such that the k-th smallest and k-th largest sample enclose the median.
 
-    A distribution-free interval: each sample lies below the median with probability 1/2. Zero
-    where even the range of all rounds does not reach the confidence.
+    The interval is distribution-free: each sample is below the median with probability 1/2. Zero
+    if even the range of all rounds does not reach the confidence level.
     """
     outside, rank = 0.0, 0
     for k in range((rounds + 1) // 2):

@@ -1,4 +1,4 @@
-"""Memory of a process as Linux counts it; None where it does not tell."""
+"""Memory of a process as reported by Linux; None on other systems."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def restart_peak() -> int | None:
-    """Make the peak of this process start from now; its resident bytes now."""
+    """Reset the peak memory of this process and return its resident bytes."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -15,7 +15,7 @@ def restart_peak() -> int | None:
 
 
 def resident(field: str, pid: int | str = "self") -> int | None:
-    """A line of /proc/PID/status in bytes, such as VmRSS, VmHWM (its peak) or RssAnon."""
+    """Return a field of /proc/PID/status in bytes, such as VmRSS, VmHWM (the peak) or RssAnon."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The results as a picture: the grid as a heat map, growth as curves, other ratios as bars."""
+"""Plots of the results: a heat map of the grid, curves for scaling, bars for other ratios."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.grid import Cell, Side
 from benchmarks.measure import GROWTH, Line
 from benchmarks.report import Report
 
-PANELS = {"rows": ("m", 1.0), "clusters": ("K", 0.8)}  # what grows, and a power to compare with
+PANELS = {"rows": ("m", 1.0), "clusters": ("K", 0.8)}  # the x axis, and a power to compare with
 
 
 def save(reports: Sequence[Report], path: Path) -> None:
-    """Write the picture that suits the workloads."""
+    """Save the plot that fits the kind of the workloads."""
     from matplotlib.figure import Figure
 
     figure = Figure(layout="constrained")
@@ -40,7 +40,7 @@ def _heat_maps(figure: Any, found: Sequence[Cell]) -> None:
 
 
 def _heat_map(axes: Any, found: Sequence[Cell], sides: Sequence[Side | None], most: float, text: str) -> None:
-    """Blue where auto is faster, red where it is slower, on a logarithmic scale."""
+    """Draw auto in blue where it is faster and in red where it is slower, on a log scale."""
     table, Ks = grid.rows(found), sorted({cell.K for cell in found})
     places = {cell: (row, Ks.index(K)) for row, line in enumerate(table.values()) for K, cell in line.items()}
     values = [[math.nan] * len(Ks) for _ in table]
@@ -75,7 +75,7 @@ def _curves(figure: Any, reports: Sequence[Report]) -> None:
 
 
 def _bars(figure: Any, reports: Sequence[Report]) -> None:
-    """A bar for each contender, with its 95 % interval."""
+    """Draw a bar for each contender, with its 95 % interval."""
     shown = [report for report in reports if any(line.ratio for line in report.lines)]
     names = list(dict.fromkeys(line.name for report in shown for line in report.lines))
     bars = sum(len(_measured(report)) for report in shown)

@@ -1,4 +1,4 @@
-"""The results as a text table and as JSON."""
+"""Output of the results as a text table and as JSON."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from benchmarks.peers import BASELINE
 from benchmarks.workloads import RATIO, TIMED, WORKLOADS, Workload
 
 HEADINGS = ("contender", "time", "ratio", "95 % interval", "range", "J", "iter", "memory", "notes")
-NOTHING = "-"  # in a cell that has nothing to say
+EMPTY_CELL = "-"
 GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Report:
-    """A workload and what came of it."""
+    """A workload and its results."""
 
     workload: Workload
     lines: list[Line]
@@ -27,8 +27,8 @@ class Report:
 
 
 def machine_text(machine: dict[str, Any]) -> str:
-    """The machine in a few lines."""
-    versions = ", ".join(f"{name} {number or NOTHING}" for name, number in machine["versions"].items())
+    """Describe the machine in a few lines."""
+    versions = ", ".join(f"{name} {number or EMPTY_CELL}" for name, number in machine["versions"].items())
     return (
         f"{machine['cpu']} ({' '.join(machine['flags'])}), {machine['cores']} cores, "
         f"{machine['threads']} threads, {machine['memory_gib']} GiB, {machine['system']}, "
@@ -37,7 +37,7 @@ def machine_text(machine: dict[str, Any]) -> str:
 
 
 def text(report: Report) -> str:
-    """One workload: what is timed, the table, the goals."""
+    """Format one workload: what is timed, the table, the goals."""
     parts = [f"\n{report.workload.name}", f"  {report.definition}"]
     parts += _table([HEADINGS, *(_cells(line, report.lines[0]) for line in report.lines)])
     parts += [f"  {goal}" for goal in goals(report)]
@@ -45,7 +45,7 @@ def text(report: Report) -> str:
 
 
 def definition(workload: Workload, settings: Settings, rounds: int) -> str:
-    """What is timed, and in which units the ratios are."""
+    """Describe what is timed and how the ratios are defined."""
     asked = f"at most {workload.iterations} iterations"
     if workload.asks_iterations:
         asked = f"{workload.iterations} iterations"
@@ -65,7 +65,7 @@ def definition(workload: Workload, settings: Settings, rounds: int) -> str:
 
 
 def goals(report: Report) -> list[str]:
-    """One sentence for each goal of the workload."""
+    """Return one sentence for each goal of the workload."""
     workload = report.workload
     side = "at most" if workload.at_most else "at least"
     found = []
@@ -94,7 +94,7 @@ def _worse(report: Report) -> str:
 
 
 def as_json(machine: dict[str, Any], reports: Iterable[Report], settings: Settings) -> str:
-    """Everything, machine readable."""
+    """Return all results as JSON."""
     workloads = [
         {
             "name": report.workload.name,
@@ -110,7 +110,7 @@ def as_json(machine: dict[str, Any], reports: Iterable[Report], settings: Settin
 
 
 def from_json(results: str, machine: dict[str, Any], settings: Settings) -> list[Report]:
-    """The reports of an earlier run, which must be of this machine and these versions."""
+    """Read the reports of an earlier run, which must be from the same machine and versions."""
     found = json.loads(results)
     if found["scale"] != settings.scale:
         raise ValueError(f"was scaled by {found['scale']}")
@@ -132,41 +132,41 @@ def _line(entry: dict[str, Any]) -> Line:
 
 def _cells(line: Line, baseline: Line) -> tuple[str, ...]:
     if line.trouble and not line.seconds:
-        return (line.name, *[NOTHING] * (len(HEADINGS) - 2), line.trouble)
+        return (line.name, *[EMPTY_CELL] * (len(HEADINGS) - 2), line.trouble)
     notes = [*line.notes, line.trouble] if line.trouble else line.notes
     return (
         line.name,
         seconds_text(line),
-        f"{line.ratio.median:.3g}" if line.ratio else NOTHING,
+        f"{line.ratio.median:.3g}" if line.ratio else EMPTY_CELL,
         interval(line.ratio),
-        f"{line.ratio.least:.3g} to {line.ratio.most:.3g}" if line.ratio else NOTHING,
+        f"{line.ratio.least:.3g} to {line.ratio.most:.3g}" if line.ratio else EMPTY_CELL,
         _distortion(line, baseline),
-        NOTHING if line.n_iter is None else str(line.n_iter),
-        NOTHING if line.memory is None else f"{line.memory / 2**20:,.1f} MiB",
+        EMPTY_CELL if line.n_iter is None else str(line.n_iter),
+        EMPTY_CELL if line.memory is None else f"{line.memory / 2**20:,.1f} MiB",
         "; ".join(notes),
     )
 
 
 def interval(ratio: Spread | None) -> str:
-    """The interval as text."""
+    """Format the interval."""
     if ratio is None or ratio.low is None or ratio.high is None:
-        return NOTHING
+        return EMPTY_CELL
     return f"{ratio.low:.3g} to {ratio.high:.3g}"
 
 
 def _distortion(line: Line, baseline: Line) -> str:
-    """J, and how far it is from that of the baseline."""
+    """Format J and its difference from the baseline's."""
     if line.J is None:
-        return NOTHING
+        return EMPTY_CELL
     if line is baseline or not baseline.J:
         return f"{line.J:.8g}"
     return f"{line.J:.8g} ({(line.J / baseline.J - 1) * 100:+.4f} %)"
 
 
 def seconds_text(line: Line) -> str:
-    """The median time with its unit."""
+    """Format the median time with its unit."""
     if not line.seconds:
-        return NOTHING
+        return EMPTY_CELL
     seconds = statistics.median(line.seconds)
     units = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
     unit, size = next((pair for pair in units if seconds >= pair[1]), units[-1])
@@ -174,7 +174,7 @@ def seconds_text(line: Line) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns padded to their widest cell; the last one as it is."""
+    """Pad all columns but the last to their widest cell."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     padded = ([*map(str.ljust, row[:-1], widths), row[-1]] for row in rows)
     return [f"  {'  '.join(cells)}".rstrip() for cells in padded]

@@ -1,4 +1,4 @@
-"""The results as Markdown, to be committed or quoted."""
+"""Output of the results as Markdown tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ scikit-learn-intelex, faiss, OpenCV), and best engine asked for by name / auto. 
 
 
 def markdown(machine: dict[str, Any], reports: Sequence[Report]) -> str:
-    """The machine, and a table for each kind of result."""
+    """Describe the machine and make a table for each kind of result."""
     versions = (f"{name} {number}" for name, number in machine["versions"].items() if number)
     parts = [
         f"{machine['cpu']} ({' '.join(machine['flags'])}), {machine['threads']} threads, "
@@ -91,7 +91,7 @@ def _growth(reports: Sequence[Report]) -> str:
 
 
 def _ratios(reports: Iterable[Report]) -> str:
-    """A line for each goal: the contender it is judged by, and how far."""
+    """Make a table with a row for each goal: the contender that decides it, and the ratio."""
     lines = [["workload", "ckmeans", "fastest of the rivals", "ratio", "95 %", "goal"]]
     for report in reports:
         for goal, sentence in zip(report.workload.goals, goals(report), strict=False):
@@ -108,7 +108,7 @@ def _judged(report: Report) -> str:
 
 
 def _short(sentence: str) -> str:
-    """Of "goal: at least 8 against ...: met: 9.1 against ..." the bound and the word."""
+    """Shorten "goal: at least 8 against ...: met: 9.1 against ..." to "at least 8: met"."""
     _, wanted, word, *_ = (part.strip() for part in sentence.split(":"))
     return f"{wanted.split(' against')[0]}: {word}"
 

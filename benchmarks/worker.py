@@ -1,8 +1,9 @@
-"""A contender in its process: builds the data, measures memory, runs on demand.
+"""The worker process of a contender: builds the data, measures memory, runs rounds on request.
 
-A process a library, so that a crash stays its own and no two OpenMP or BLAS runtimes meet; and a process
-a contender where memory is measured. The engines of ckmeans are compared within one process, on the same
-array: where the system puts memory and threads makes two processes that do the same differ.
+Each library has its own process, so that a crash affects only itself and no two OpenMP or BLAS runtimes are
+loaded together; where memory is measured, each contender has its own. The engines of ckmeans are compared
+within one process, on the same array, because the placement of memory and threads makes even two processes
+that run the same code differ.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Measured:
-    """The seconds of one call, what came out, and for the first call its memory."""
+    """The time and the result of one call; for the first call also its memory."""
 
     seconds: float
     outcome: Outcome
@@ -52,15 +53,18 @@ class Measured:
 
 @lru_cache(maxsize=1)
 def build(workload: Workload, folder: Path, scale: float) -> tuple[Array, list[Array]]:
-    """X and the row numbers of each given start, the same in every process."""
+    """Return X and the row indices of each given start, the same in every process."""
     X = workload.data.load(folder, scale)
     given = workload.starts if workload.kind == "refits" else 1
     return X, [distinct_rows(X, workload.K, seed) for seed in range(given)]
 
 
 def serve(pipe: Connection) -> None:
-    """Do what each message asks of a contender: a task, a round, None to end; until None comes alone."""
-    os.dup2(2, 1)  # what a library prints must not get into the report
+    """Process messages (contender, order) until None.
+
+    An order is a task, a round number, or None to end the task.
+    """
+    os.dup2(2, 1)  # keeps output of the libraries out of the report
     at_work: dict[str, Generator[None, int, None]] = {}
     warm = False
     while (message := pipe.recv()) is not None:
@@ -78,10 +82,10 @@ def serve(pipe: Connection) -> None:
 
 
 def _work(pipe: Connection, task: Task, warm: bool) -> Generator[None, int, None]:
-    """Do a first call, then one for each round number that is sent in.
+    """Make a first call, then one for each round number that is sent in.
 
-    Sends through the pipe the anonymous memory before the first call (for whoever watches it from
-    outside), then a ``Measured`` for every call, or a text that says what went wrong, which ends the task.
+    Sends through the pipe the anonymous memory before the first call (the parent samples it during
+    the call), then a ``Measured`` for every call, or an error text, which ends the task.
     """
     try:
         run, prepared = _prepare(task, warm)
@@ -102,7 +106,7 @@ def _work(pipe: Connection, task: Task, warm: bool) -> Generator[None, int, None
 
 
 def _prepare(task: Task, warm: bool) -> tuple[Run, int]:
-    """The function to be timed, and the bytes of the contender's own form of X."""
+    """Return the function to be timed and the bytes of the contender's own copy of X."""
     workload = task.workload
     adapter = peers.adapter(task.contender, workload.kind)
     X, starts = build(workload, task.folder, task.scale)
@@ -123,7 +127,7 @@ def _prepare(task: Task, warm: bool) -> tuple[Run, int]:
 
 
 def _warm_up(adapter: Adapter, job: Job) -> None:
-    """Load the libraries and start their threads; what fails here fails again, and is told then."""
+    """Load the libraries and start their threads; the first call raises and reports any error again."""
     with warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
         adapter(_sample(job))(0)
     with contextlib.suppress(ModuleNotFoundError):
@@ -133,7 +137,7 @@ def _warm_up(adapter: Adapter, job: Job) -> None:
 
 
 def _sample(job: Job) -> Job:
-    """The same task on a few rows: those of the first start and some more."""
+    """Return the same task on a few rows: those of the first start and some more."""
     first = job.starts[0]
     rows = np.concatenate([first, np.arange(min(job.X.shape[0], 3 * len(first)))])
     starts = [np.arange(len(first))] * len(job.starts)
@@ -143,7 +147,7 @@ def _sample(job: Job) -> Job:
 
 
 def _loops(run: Run, first: Measured) -> int:
-    """How many calls make a round long enough to be timed."""
+    """Return how many calls make a round long enough to be timed."""
     if first.seconds >= SHORTEST:
         return 1
     begin = perf_counter()
@@ -152,9 +156,9 @@ def _loops(run: Run, first: Measured) -> int:
 
 
 def _timed(run: Run, number: int, loops: int) -> Measured:
-    """A call; where one is short the median of several."""
+    """Time a call; if it is short, take the median of several."""
     if loops > 1:
-        run(number)  # wakes what has gone to sleep since the last round
+        run(number)  # wakes the threads that went to sleep since the last round
     seconds = []
     for _ in range(loops):
         begin = perf_counter()

@@ -1,4 +1,4 @@
-"""The workloads: what is run, on what, against whom, and how fast it has to be."""
+"""Definitions of the workloads: the task, the data, the peers and the goals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.data import Blobs, Mapped, Patches, Photo, Source, Table, Text, Tiled, Uniform
 
-STABLE = 300  # iterations allowed where a fit runs until nothing changes
+STABLE = 300  # iteration limit of fits that run until no label changes
 
 TIMED = {
     "fit": "one fit from given rows as start",
@@ -25,7 +25,7 @@ TIMED = {
     "import": "importing ckmeans on top of numpy in a fresh interpreter; against importing numpy",
 }
 
-RATIO = {  # what is reported where it is not the time of a contender by that of ckmeans
+RATIO = {  # what is reported, if not the time of the contender divided by that of ckmeans
     "step": "ckmeans / yardstick",
     "assign": "ckmeans / yardstick",
     "import": "ckmeans / yardstick",
@@ -55,8 +55,8 @@ FASHION = "images_highdim/fashion_sample4000.npz"
 class Goal:
     """A bound on the ratio to the fastest of some contenders.
 
-    The ratio is peer / ckmeans and must be at least the bound; what `RATIO` lists must be at most
-    the bound.
+    The ratio peer / ckmeans must be at least the bound; for the kinds listed in `RATIO` the ratio must
+    be at most the bound.
     """
 
     bound: float
@@ -65,7 +65,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Workload:
-    """One line of the table."""
+    """A named workload."""
 
     name: str
     group: str
@@ -78,35 +78,35 @@ class Workload:
     algorithm: str = "auto"
     goals: tuple[Goal, ...] = ()
     memory_goal: float | None = None  # GiB on top of the array
-    J_goal: float | None = None  # J at most so many times that of the first peer
-    sizes: tuple[int, ...] = ()  # numbers of rows or clusters that one call goes through
-    economical: bool = False  # one of many: workers stay, rounds only for those who may decide a goal
+    J_goal: float | None = None  # J / J of the first peer, at most
+    sizes: tuple[int, ...] = ()  # numbers of rows or clusters that one call runs
+    economical: bool = False  # reuse workers, drop contenders that can no longer decide a goal
     measures_memory_only: bool = False
     by_default: bool = True
 
     @property
     def has_yardstick(self) -> bool:
-        """Whether ratios are ckmeans / yardstick instead of peer / ckmeans."""
+        """Return whether ratios are ckmeans / yardstick instead of peer / ckmeans."""
         return self.kind in ("step", "assign", "import")
 
     @property
     def at_most(self) -> bool:
-        """Whether goals are upper bounds."""
+        """Return whether goals are upper bounds."""
         return self.kind in RATIO
 
     @property
     def sizes_are_clusters(self) -> bool:
-        """Whether what one call goes through is numbers of clusters."""
+        """Return whether `sizes` are numbers of clusters."""
         return bool(self.sizes) and self.kind != "rows"
 
     @property
     def asks_iterations(self) -> bool:
-        """Whether every contender has to do the same number of iterations."""
+        """Return whether every contender has to make the same number of iterations."""
         return self.kind in ("fit", "refits") and self.iterations < STABLE
 
 
 def select(names: list[str]) -> list[Workload]:
-    """The workloads of these names, groups or beginnings of names; without names the default."""
+    """Return the workloads with these names, groups or name prefixes; the default ones without names."""
     if not names:
         return [workload for workload in WORKLOADS if workload.by_default]
     for name in names:
@@ -120,13 +120,13 @@ def _is_called(workload: Workload, name: str) -> bool:
 
 
 def _both(m: int, n: int, components: int, dtype: str = "float32") -> Iterator[tuple[str, Source]]:
-    """The two kinds of generated data, with the ending of the workload's name."""
+    """Yield the two kinds of generated data, each with its name."""
     yield "blobs", Blobs(m, n, components, dtype)
     yield "uniform", Uniform(m, n, dtype)
 
 
 def _short(m: int) -> str:
-    """100000 → 100k, 1000000 → 1M."""
+    """Abbreviate: 100000 → 100k, 1000000 → 1M."""
     for size, letter in ((10**6, "M"), (10**3, "k")):
         if m >= size:
             return f"{m / size:g}{letter}"
@@ -186,7 +186,7 @@ def _small() -> Iterator[Workload]:
             data=data,
             K=3,
             peers=("cv2", "sklearn"),
-            iterations=100,  # OpenCV never does more
+            iterations=100,  # OpenCV's limit
             starts=1000,
             goals=(Goal(4.0, ("cv2",)),),
         )
@@ -316,7 +316,7 @@ def _scaling() -> Iterator[Workload]:
         Uniform(sizes[-1], 2),
         Blobs(sizes[-1], 3, 256),
         Blobs(sizes[-1], 16, 32),
-        Blobs(sizes[-1], 128, 32),  # fewer than K, or it is stable too early
+        Blobs(sizes[-1], 128, 32),  # fewer blobs than K: otherwise it converges too early
     ]
     for data, n in zip(sources, (2, 3, 16, 128), strict=True):
         yield Workload(
@@ -385,7 +385,7 @@ def _whole_job() -> Iterator[Workload]:
         K=20,
         peers=("sklearn",),
         iterations=3,
-        memory_goal=0.107,  # 20 % of X and 6 K n 8 bytes
+        memory_goal=0.107,  # 20 % of X plus 6 K n values of 8 bytes
         measures_memory_only=True,
     )
 
@@ -397,7 +397,7 @@ def _grid() -> Iterator[Workload]:
         for column, K in enumerate((2, 8, 64, 256, 1000)):
             for size, m in enumerate((2_000, _many(n, K))):
                 both = dict(_both(m, n, 32))
-                kind = "blobs" if (row + column + size) % 2 else "uniform"  # as on a chessboard
+                kind = "blobs" if (row + column + size) % 2 else "uniform"  # alternating
                 yield Workload(
                     name=f"grid-{_short(m)}-{n}-{K}-{kind}",
                     group="grid",
@@ -413,7 +413,7 @@ def _grid() -> Iterator[Workload]:
 
 
 def _many(n: int, K: int) -> int:
-    """Rows for about 7e8 multiplications an iteration; 10,000 to a million, and at most 8M values."""
+    """Return rows for about 7e8 multiplications per iteration: 10,000 to a million, at most 8M values."""
     rows = min(7e8 / ((n + 4) * K), 1e6, 8e6 / n)
     return max(10_000, round(rows / 10_000) * 10_000)
 

@@ -1,9 +1,9 @@
-"""Builds the documentation: python docs/build.py
+"""Build the documentation: python docs/build.py
 
-First every snippet of README.md and docs/*.md runs. Python blocks of a page share one namespace, lines
-after ``>>>`` are compared with what they print, blocks of the ``ckmeans`` command go to a shell, and
-the snippets draw the figures. Then Sphinx renders the pages and the reference to build/docs; its
-warnings are errors.
+First, every snippet of README.md and docs/*.md is run. The Python blocks of a page share one namespace,
+the output of lines after ``>>>`` is compared with the page, blocks of the ``ckmeans`` command are run in
+a shell, and the snippets draw the figures. Then Sphinx renders the pages and the reference to
+build/docs; its warnings are errors.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from ckmeans import quantize
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
-FIGURE = r"\]\((?:docs/)?figures/(.+?)\)"  # as Markdown shows it
-LARGEST = 60_000  # bytes of a figure
-COLORS = 64  # of a figure, which makes it three times smaller
+FIGURE = r"\]\((?:docs/)?figures/(.+?)\)"  # an image link in Markdown
+MAX_BYTES = 60_000  # of a figure file
+COLORS = 64  # of the palette of a figure, which makes its file three times smaller
 
 
 def command(example: Example) -> None:
-    """Run a shell block if it is one of ours; .ci/run runs the others, which install."""
+    """Run a shell block of the ``ckmeans`` command; .ci/run runs the others, which install the package."""
     if example.parsed.startswith("ckmeans "):
         subprocess.run(["bash", "-euc", example.parsed], check=True, stdout=subprocess.DEVNULL)
 
 
 def run(page: Path) -> None:
-    """Run a page's snippets, in order, in the current folder."""
+    """Run the snippets of a page, in order, in the current folder."""
     started = time.perf_counter()
     for example in Sybil([PythonCodeBlockParser(), CodeBlockParser("sh", command)]).parse(page).examples():
         example.evaluate()
@@ -50,7 +50,7 @@ def run(page: Path) -> None:
 
 
 def draw(folder: Path) -> None:
-    """Run all pages in a folder with the files that they name; take from it the figures that they show."""
+    """Run all pages in a folder with the files they use, and copy the figures they draw to docs/figures."""
     shutil.copytree(DOCS / "data", folder / "data")
     shutil.copy(ROOT / "ckmeans" / "data" / "demo.jpg", folder / "photo.jpg")
     np.savetxt(folder / "data.csv", np.random.default_rng(0).random((100, 3)), delimiter=",")
@@ -59,9 +59,7 @@ def draw(folder: Path) -> None:
     with contextlib.chdir(folder):
         for page in PAGES:
             run(page)
-    shown = {
-        name for page in PAGES for name in re.findall(r"\]\((?:docs/)?figures/(.+?)\)", page.read_text())
-    }
+    shown = {name for page in PAGES for name in re.findall(FIGURE, page.read_text())}
     drawn = {path.name for path in figures.iterdir()}
     if shown != drawn:
         sys.exit(
@@ -69,8 +67,8 @@ def draw(folder: Path) -> None:
         )
     for path in figures.glob("*.png"):
         quantize(path, COLORS, seed=0).save(path)
-    if large := [path.name for path in figures.iterdir() if path.stat().st_size > LARGEST]:
-        sys.exit(f"figures of more than {LARGEST:,} bytes: {', '.join(large)}")
+    if large := [path.name for path in figures.iterdir() if path.stat().st_size > MAX_BYTES]:
+        sys.exit(f"figures of more than {MAX_BYTES:,} bytes: {', '.join(large)}")
     shutil.rmtree(DOCS / "figures", ignore_errors=True)
     shutil.copytree(figures, DOCS / "figures")
 

@@ -1,4 +1,4 @@
-"""Sphinx: the pages of this folder, and the reference from the docstrings."""
+"""Sphinx configuration: the pages of this folder, and the reference from the docstrings."""
 
 from ckmeans import __version__
 
@@ -11,7 +11,7 @@ exclude_patterns = ["data", "figures"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
-# The docstrings are NumPy's: types stand in them, and `name` is a name of ours where there is one.
+# The docstrings are in NumPy style: they contain the types, and `name` links to a name of this package.
 numpydoc_show_class_members = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

@@ -1,4 +1,4 @@
-"""The contenders, one file a library."""
+"""The contenders, one file for each library."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PEERS: dict[str, Peer] = {
 
 
 def can(name: str, kind: str) -> bool:
-    """Whether a contender has an adapter for this kind of work."""
+    """Return whether a contender has an adapter for this kind of workload."""
     adapters = PEERS[name].adapters
     return kind in adapters or (kind == "refits" and "fit" in adapters)
 
 
 def adapter(name: str, kind: str) -> Adapter:
-    """A contender's adapter for this kind of work; refits are made of single fits."""
+    """Return a contender's adapter for this kind of workload; refits are made of single fits."""
     adapters = PEERS[name].adapters
     if kind == "refits" and kind not in adapters:
         return lambda job: _refits(adapters["fit"], job)

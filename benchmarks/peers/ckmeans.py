@@ -1,4 +1,4 @@
-"""ckmeans itself, with the workload's engine or with one engine by name."""
+"""Adapters of ckmeans, with the workload's engine or with a given one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from benchmarks.job import Adapter, Job, Outcome, Peer, Run
 from benchmarks.peers.interpreter import timed_import
 
-LONG, SHORT = 6, 1  # iterations of the two fits whose difference tells the time of a step
-LONGER, SHORTER = 22, 2  # the same, where a step is short against what comes before it
-ENOUGH = 0.05  # seconds that make a call long enough to be timed
+LONG, SHORT = 6, 1  # iterations of the two fits whose difference in time gives that of a step
+LONGER, SHORTER = 22, 2  # the same, where a step is short compared with the preprocessing
+MIN_TIMED = 0.05  # seconds: shorter calls are repeated
 
 
 def peer(engine: str | None = None) -> Peer:
-    """The contender; ``engine`` overrides the algorithm of the workload."""
+    """Return the contender; ``engine`` overrides the algorithm of the workload."""
     adapters: dict[str, Adapter] = {
         "fit": partial(_fit, engine),
         "refits": partial(_refits, engine),
@@ -37,14 +37,14 @@ def peer(engine: str | None = None) -> Peer:
 
 
 def plain() -> Peer:
-    """The contender that calls `kmeans` on the array itself, K by K."""
+    """Return the contender that calls `kmeans` on the array for each K, without `prepare`."""
     return Peer("ckmeans-simd", {"calls": partial(_calls, False), "elbow": _separate})
 
 
 def _options(engine: str | None, job: Job) -> dict[str, Any]:
     return {
         "tol": 0.0,
-        "empty": "farthest",  # as scikit-learn does: K clusters stay K clusters
+        "empty": "farthest",  # as scikit-learn does: the number of clusters stays K
         "algorithm": engine or job.algorithm,
         "n_threads": job.threads,
     }
@@ -94,7 +94,7 @@ def _random(engine: str | None, job: Job) -> Run:
 
 
 def _step(engine: str | None, job: Job) -> Run:
-    """One full step: a long fit less a short one, by the number of iterations between them."""
+    """Time one full step: the difference of a long and a short fit, per iteration."""
     import ckmeans
 
     options = _options(engine, job)
@@ -141,7 +141,7 @@ def _import(job: Job) -> Run:
 
 
 def _rows(job: Job) -> Run:
-    """Fits of the first so many rows, all from the same start."""
+    """Fit the first m rows for several m, all from the same start."""
     import ckmeans
 
     options = _options(None, job) | {"init": job.start(0), "max_iter": job.iterations}
@@ -162,14 +162,14 @@ def _rows(job: Job) -> Run:
 
 
 def _clusters(job: Job) -> Run:
-    """One step for each number of clusters: a long fit less a short one, as for a step."""
+    """Time one step for several K: the difference of a long and a short fit, per iteration."""
     import ckmeans
 
     options, start = _options("cells", job), job.start(0)
 
     def fit(K: int, iterations: int) -> tuple[float, int]:
         call = partial(ckmeans.kmeans, job.X, K, init=start[:K], max_iter=iterations, **options)
-        tries = [_timed(call) for _ in range(3)]  # the fits are long, their difference is short
+        tries = [_timed(call) for _ in range(3)]  # the minimum, as the difference of the fits is small
         return min(seconds for seconds, _ in tries), tries[0][1].n_iter
 
     def step(K: int) -> float:
@@ -183,7 +183,7 @@ def _clusters(job: Job) -> Run:
 
 
 def _calls(prepared: bool, job: Job) -> Run:
-    """A fit for each K as a caller writes it, of points prepared once or of the array itself."""
+    """Fit each K with default options, on prepared points or on the array itself."""
     import ckmeans
 
     def run(number: int) -> Outcome:
@@ -208,7 +208,7 @@ def _elbow(job: Job) -> Run:
 
 
 def _separate(job: Job) -> Run:
-    """What `elbow` tells, from a call of `kmeans` for each K."""
+    """Compute the curve of `elbow` by a call of `kmeans` for each K."""
     import ckmeans
 
     options: dict[str, Any] = {"n_init": job.restarts, "n_threads": job.threads}
@@ -221,9 +221,9 @@ def _separate(job: Job) -> Run:
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """The mean time of calls that take long enough together, and what the last one gave."""
+    """Return the mean time of calls that together take long enough, and the last result."""
     begin, calls = perf_counter(), 0
-    while calls == 0 or perf_counter() - begin < ENOUGH:
+    while calls == 0 or perf_counter() - begin < MIN_TIMED:
         result = call()
         calls += 1
     return (perf_counter() - begin) / calls, result

@@ -1,4 +1,4 @@
-"""faiss: Kmeans over IndexFlatL2, on all points, for the full number of iterations."""
+"""Adapter of faiss: Kmeans with IndexFlatL2, on all points, for the full number of iterations."""
 
 from __future__ import annotations
 

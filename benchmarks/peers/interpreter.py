@@ -1,4 +1,4 @@
-"""The time of an import, taken in a fresh interpreter."""
+"""Timing of an import in a new interpreter."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from benchmarks.job import Outcome, Run
 
 
 def timed_import(statement: str, after: str) -> Run:
-    """The time of one statement once another has been executed."""
+    """Time one statement after another one has been executed."""
     clock = "from time import perf_counter as t; begin = t(); {}; print(t() - begin)"
-    # -P: what lies in the current folder must not shadow what is installed
+    # -P: the current folder must not shadow the installed packages
     command = [sys.executable, "-P", "-c", f"{after}; {clock.format(statement)}"]
 
     def run(number: int) -> Outcome:

@@ -1,4 +1,4 @@
-"""The yardsticks: what plain NumPy takes for the part that no k-means can do without."""
+"""Yardsticks in plain NumPy: the part of the work that every k-means has to do."""
 
 from __future__ import annotations
 

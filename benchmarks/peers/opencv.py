@@ -1,4 +1,4 @@
-"""cv2.kmeans, which takes labels as a start, and never does more than 100 iterations."""
+"""Adapter of cv2.kmeans, which starts from labels and makes at most 100 iterations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _fit(job: Job) -> Run:
 def _random(job: Job) -> Run:
     import cv2
 
-    kmeans: Any = cv2.kmeans  # its stubs do not know that the labels may be None
+    kmeans: Any = cv2.kmeans  # its stubs do not allow None as labels
     cv2.setNumThreads(job.threads)
     X = job.float32()
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, job.iterations, 0.0)

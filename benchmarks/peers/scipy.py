@@ -1,4 +1,4 @@
-"""scipy.cluster.vq.kmeans2."""
+"""Adapter of scipy.cluster.vq.kmeans2."""
 
 from __future__ import annotations
 

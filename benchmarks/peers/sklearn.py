@@ -1,4 +1,4 @@
-"""scikit-learn's Lloyd."""
+"""Adapter of scikit-learn's Lloyd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.job import Job, Outcome, Peer, Run
 
 
 def lloyd(estimator: Callable[..., Any], X: Array, job: Job, note: str = "") -> Run:
-    """Fits of an estimator with scikit-learn's parameters; tol = 0 leaves only stability."""
+    """Fit an estimator with scikit-learn's parameters; tol = 0 stops early only if no label changes."""
     starts = [job.start(number).astype(X.dtype) for number in range(len(job.starts))]
     options = {
         "n_init": 1,

@@ -1,4 +1,4 @@
-"""scikit-learn-intelex: its own estimator, which may hand the work back to scikit-learn."""
+"""Adapter of scikit-learn-intelex, whose estimator may fall back to scikit-learn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.peers.sklearn import lloyd
 
 
 class _Listener(logging.Handler):
-    """Keeps what is logged."""
+    """A log handler that stores the messages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,10 +37,10 @@ def _fit(job: Job) -> Run:
 
 
 def _accelerates(estimator: Callable[..., Any], X: Array, K: int) -> bool:
-    """Whether calls of this kind are accelerated, by the word of the package's log."""
+    """Return whether calls of this kind are accelerated, according to the package's log."""
     log, listener = logging.getLogger("sklearnex"), _Listener()
     level, handlers = log.level, log.handlers
-    log.handlers = [listener]  # instead of those that print
+    log.handlers = [listener]  # replaces the handlers that print
     log.setLevel(logging.INFO)
     estimator(K, init=X[:K], n_init=1, max_iter=1, tol=0.0, algorithm="lloyd").fit(X)
     log.setLevel(level)

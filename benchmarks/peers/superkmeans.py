@@ -1,7 +1,7 @@
-"""SuperKMeans, without its sampling, its hierarchy and its early stop.
+"""Adapter of SuperKMeans, without its sampling, its hierarchy and its early termination.
 
-It takes no start centroids and begins with rows that it draws by itself. Which ones follows from
-the number of rows and its seed alone, so the wanted rows are moved to those places.
+It accepts no initial centroids and draws its start from the rows. Which ones depends only on the
+number of rows and its seed, so the wanted rows are moved to those positions.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _fit(job: Job) -> Run:
 
 
 def _drawn_rows(model: Any, m: int, K: int) -> Array:
-    """The rows it starts from: when it samples, it shuffles them alike, and tells the order."""
+    """Return the rows it starts from: sampling uses the same shuffle, and reports its order."""
     sampling = {"sampling_fraction": 0.9, "max_points_per_cluster": m}
     probe = model(2, 2, hierarchical=False, iters=1, n_threads=1, **sampling)
     probe.train(np.random.default_rng(0).random((m, 2), dtype=np.float32))
@@ -52,14 +52,14 @@ def _drawn_rows(model: Any, m: int, K: int) -> Array:
 
 
 def _move(X: Array, rows: Array, places: Array) -> None:
-    """Permute X in place so that X[places] becomes what X[rows] was."""
+    """Permute X in place so that the new X[places] equals the old X[rows]."""
     targets = np.concatenate([places, np.setdiff1d(rows, places)])
     sources = np.concatenate([rows, np.setdiff1d(places, rows)])
     X[targets] = X[sources]
 
 
 def _agree(one: Array, other: Array, spread: float) -> bool:
-    """Whether two sets of centroids are the same but for rounding and a few near-ties."""
+    """Return whether two sets of centroids are equal up to rounding and a few near-ties."""
     near = np.isclose(one, other, rtol=1e-3, atol=1e-3 * spread).all(axis=1)
     return bool(near.mean() > 0.9)
 
