@@ -1,6 +1,9 @@
 import numpy as np
 
+from ckmeans._engine import EngineEntry
 from ckmeans._points import Points
 
-def distances(points: Points, centroids: np.ndarray, out: np.ndarray, n_threads: int) -> int: ...
+ENGINE: EngineEntry
+
+def distances(points: Points, centroids: np.ndarray, out: np.ndarray, n_threads: int) -> None: ...
 def set_few_bytes(cached: int, fetched: int) -> tuple[int, int]: ...

@@ -4,39 +4,22 @@ from typing import Any
 import numpy as np
 from typing_extensions import disjoint_base
 
-from ckmeans._store import Store
+from ckmeans._engine import EngineEntry
+from ckmeans._fit_options import FitOptions
+from ckmeans._points import PreparedPoints
 
 STOP_REASONS: tuple[str, ...]
-ALGORITHMS: tuple[str, ...]
-EMPTY_POLICIES: dict[str, int]
 
 @disjoint_base
 class Fits: ...
 
 class EmptyCluster(Exception): ...
 
+def init(points: PreparedPoints, K: int, trials: int, seed: int, n_threads: int) -> np.ndarray: ...
 def fit(
-    points: Store,
-    *,
-    algorithm: int,
-    watchful: bool,
-    late: bool,
-    K: int,
-    trials: int,
-    given: np.ndarray | None,
-    start: Callable[[int], np.ndarray] | None,
-    n_init: int,
-    max_iter: int,
-    tol: float,
-    tol_shift: float,
-    relax: float,
-    noise: float,
-    cooling: int,
-    empty: int,
-    seed: int,
-    n_threads: int,
-    callback: Callable[[int, float, np.ndarray], Any] | None,
-    beat: Callable[[int], Any] | None,
-    keep_path: bool,
-    keep_ends: bool,
-) -> dict[str, Any]: ...
+    points: PreparedPoints,
+    engine: EngineEntry,
+    starts: np.ndarray | Callable[[int], np.ndarray] | None,
+    options: FitOptions,
+    on_progress: Callable[[int], Any] | None,
+) -> tuple[dict[str, Any], np.ndarray]: ...

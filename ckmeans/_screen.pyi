@@ -1,1 +1,4 @@
-# Nothing for Python: a provable lower bound first.
+from ckmeans._engine import EngineEntry
+
+ENGINE: EngineEntry
+ADAPTIVE_ENGINE: EngineEntry

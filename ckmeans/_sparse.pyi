@@ -1,1 +1,3 @@
-# Nothing for Python: sparse rows against dense centroids.
+from ckmeans._engine import EngineEntry
+
+ENGINE: EngineEntry

@@ -14,72 +14,126 @@ import cases
 import pytest
 
 import ckmeans
-from ckmeans import _lloyd
+from ckmeans._engines import ENGINES
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted([*ROOT.glob("ckmeans/*.py"), *ROOT.glob("ckmeans/*.pxd"), *ROOT.glob("src/*.pyx")])
+PYTHON = sorted(ROOT.glob("ckmeans/**/*.py"))
+CYTHON = sorted(path for path in ROOT.glob("src/ckmeans/*.p*") if path.suffix in (".pyx", ".pxd", ".pxi"))
+SOURCES = [*PYTHON, *CYTHON]
+BODIES = sorted(ROOT.glob("src/simd/*_body.h"))
 VECTORS = sorted(ROOT.glob("src/simd/vec_*.h"))
 
 pytestmark = pytest.mark.skipif(not (ROOT / "src").exists(), reason="needs the source tree")
 
 
-# ---- floors ------------------------------------------------------------------------------------------
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+# ---- the tree ----------------------------------------------------------------------------------------
 
 
 def tree():
-    """{module: its place in CONTRIBUTING's tree, from the bottom}, {module: its floor}."""
+    """{file: its place in CONTRIBUTING's tree, from the bottom}."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    listing = text[text.index("## The tree") :].split("```")[1]
-    modules, floors, floor = [], {}, None
-    for line in listing.strip().splitlines():
-        floor = int(line[0]) if line[0].isdigit() else floor
-        for module in re.findall(r"\b(?:ckmeans|src)/(\w+)\.pyx?\b", line):
-            modules.append(module)
-            floors[module] = floor
-    return {module: place for place, module in enumerate(reversed(modules))}, floors
+    files, folder = [], ""
+    for line in text[text.index("## The tree") :].split("```")[1].strip().splitlines():
+        word = line.split()[0]
+        folder = word if not line.startswith(" ") else folder
+        if word != folder:
+            files.append(folder + word)
+    return {file: place for place, file in enumerate(reversed(files))}
+
+
+TREE = tree() if (ROOT / "CONTRIBUTING.md").exists() else {}
+UNLISTED = {"__init__.py", "__main__.py", "_version.py"}
+
+
+def place_of(path):
+    """Its own; that of a declaration file is its module's."""
+    name = name_of(path)
+    return TREE.get(name, TREE.get(name.replace(".pxd", ".pyx")))
+
+
+def module_places():
+    """{module, as it is imported: its place}; of a package the highest of its files'."""
+    places = {}
+    for file, place in TREE.items():
+        if file.startswith("src/simd"):
+            continue
+        module = re.sub(r"^(src/)?ckmeans/|\.p\w+$", "", file).replace("/", ".")
+        places[module] = max(place, places.get(module, 0))
+        package = module.rpartition(".")[0]
+        if package:
+            places[package] = max(place, places.get(package, 0))
+    return places
 
 
 def imported(path):
     """Modules of the package that a file imports or cimports, wherever in it."""
-    text = path.read_text()
-    found = re.findall(r"^\s*from ckmeans\.(\w+) c?import", text, re.M)
-    for line in re.findall(r"^\s*from ckmeans c?import (.+)$", text, re.M):
-        found += [name for name in re.findall(r"\w+", line) if name in tree()[0]]
-    return set(found)
+    text, places = path.read_text(), module_places()
+    found = set(re.findall(r"^\s*from ckmeans\.([\w.]+) c?import", text, re.M))
+    lists = re.findall(r"^\s*from ckmeans((?:\.\w+)*) c?import (\([^)]*\)|.+)$", text, re.M)
+    for package, names in lists:
+        for name in re.findall(r"\w+", names):
+            module = f"{package[1:]}.{name}" if package else name
+            if module in places:
+                found.add(module)
+    return {module for module in found if module in places}
 
 
-def test_every_file_is_in_the_tree():
-    listed = set(tree()[0])
-    modules = {path.stem for path in SOURCES if path.suffix in (".py", ".pyx")}
-    assert listed <= modules
-    assert modules - listed <= {"__init__", "__main__", "_version"}
+def test_the_tree_is_the_tree():
+    listed = {file for file in TREE if not file.startswith("src/simd")}
+    there = {name_of(path) for path in SOURCES if path.name not in UNLISTED}
+    compiled = {name[:-4] for name in listed if name.endswith(".pyx")}
+    assert listed == {name for name in there if not (name.endswith(".pxd") and name[:-4] in compiled)}
+    for pattern in (file for file in TREE if file.startswith("src/simd")):
+        assert list(ROOT.glob(pattern)), pattern
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in SOURCES if path.stem not in ("__init__", "__main__")],
-    ids=lambda path: path.name,
-)
-def test_a_file_imports_only_from_below_itself(path):
-    places, floors = tree()
-    # Declarations without a module of their own lie between the floors 1 and 0.
-    lowest_of_1 = min(place for module, place in places.items() if floors[module] == 1)
-    own = places.get(path.stem, lowest_of_1 - 0.5)
-    for module in imported(path) - {path.stem, "_version"}:
-        assert places.get(module, lowest_of_1 - 0.5) < own, f"{path.name} imports {module}"
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.name not in UNLISTED], ids=name_of)
+def test_imports_come_from_lines_below(path):
+    places, own = module_places(), place_of(path)
+    for module in imported(path):
+        same = f"ckmeans/{module.replace('.', '/')}." in name_of(path)
+        assert same or places[module] < own, f"{name_of(path)} imports {module}"
+
+
+def defined(text):
+    """C functions and structs that a Cython file defines."""
+    functions = re.findall(r"^cdef (?:inline )?(?:[\w *]+?[ *])(\w+)\(", text, re.M)
+    return {*functions, *re.findall(r"^cdef (?:struct|class) (\w+)", text, re.M)}
+
+
+@pytest.mark.parametrize("module", [p for p in CYTHON if p.suffix == ".pyx"], ids=name_of)
+def test_parts_of_a_module_call_lines_below(module):
+    names = re.findall(r'^include "(\w+\.pxi)"', module.read_text(), re.M)
+    parts = [module, *(module.with_name(name) for name in names)]
+    for path in parts:
+        words = set(re.findall(r"\w+", re.sub(r'""".*?"""|#.*', "", path.read_text(), flags=re.S)))
+        for other in parts:
+            if place_of(other) > place_of(path):
+                used = words & defined(other.read_text()) - defined(path.read_text())
+                assert not used, f"{path.name} uses {used} of {other.name}"
 
 
 def test_engines_do_not_know_each_other():
-    engines = {f"_{name}" for name in _lloyd.ALGORITHMS}
-    assert engines <= set(tree()[0])
-    for path in SOURCES:
+    engines = {f"_{name}" for name, entry in ENGINES.items() if not entry.chooses}
+    for path in CYTHON:
         if path.stem in engines:
-            assert imported(path) & engines <= {path.stem}, path.name
+            assert not imported(path) & engines - {path.stem}, path.name
+
+
+def test_the_loop_names_no_engine():
+    for path in (ROOT / "src/ckmeans").glob("_lloyd.pyx"):
+        text = path.read_text()
+        assert len(text.splitlines()) < 400
+        assert not re.search(rf"\b({'|'.join(ENGINES)})\b", text)
 
 
 def test_compiled_code_does_not_validate():
     """Kernels and loops never check and never raise on what users pass in."""
-    for path in ROOT.glob("src/*.pyx"):
+    for path in CYTHON:
         assert not re.search(r"raise (ValueError|TypeError)", path.read_text()), path.name
 
 
@@ -162,29 +216,49 @@ def test_the_import_brings_no_extra():
 
 # ---- how the code looks ------------------------------------------------------------------------------
 
-LONGEST = 60
+MAX_LINES = 60
+MAX_PARAMETERS = 8
+MAX_FIELDS = 20
+# What users call has options of its own; a class is called by its scikit-learn parameters.
+PUBLIC = {"kmeans", "elbow", "compare", "quantize", "quantize_sizes", "__init__"}
 
 
-@pytest.mark.parametrize(
-    "path", [*SOURCES, *sorted(ROOT.glob("benchmarks/**/*.py"))], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", [*SOURCES, *sorted(ROOT.glob("benchmarks/**/*.py"))], ids=name_of)
 def test_functions_fit_on_a_screen(path):
-    for name, lines in functions(path):
-        assert lines <= LONGEST, f"{path.name}: {name} has {lines} lines"
+    for name, lines, _ in functions(path):
+        assert lines <= MAX_LINES, f"{path.name}: {name} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_functions_have_few_parameters(path):
+    for name, _, parameters in functions(path):
+        public = name in PUBLIC and path.suffix == ".py"
+        assert public or parameters <= MAX_PARAMETERS, f"{path.name}: {name} has {parameters}"
 
 
 def functions(path):
-    """(Name, lines without the docstring) of each function."""
+    """(Name, lines without the docstring, parameters) of each function."""
     text = path.read_text()
     if path.suffix == ".py":
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
-                yield node.name, node.end_lineno - first.lineno + 1
+                a = node.args
+                names = [p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs)]
+                yield node.name, node.end_lineno - first.lineno + 1, len([n for n in names if n != "self"])
         return
-    for block in re.split(r"\n(?=\S)", text):
-        if re.match(r"(cdef|cpdef|def)\b.*\(", block) and not block.startswith("cdef class"):
-            yield block.split("(")[0], len(block.rstrip().splitlines())
+    for block in re.split(r"\n(?=\S)|\n(?=    (?:cdef|def) )", text):
+        found = re.match(r"\s*(?:cdef|cpdef|def)\b[^=\n(]*?(\w+)\(([^)]*)\)", block)
+        if found and not block.startswith("cdef class"):
+            parameters = [p for p in found[2].split(",") if p.strip() not in ("", "self")]
+            yield found[1], len(block.rstrip().splitlines()), len(parameters)
+
+
+@pytest.mark.parametrize("path", CYTHON, ids=name_of)
+def test_structs_are_small(path):
+    for name, body in re.findall(r"^cdef struct (\w+):\n((?:    .*\n|\n(?=    ))*)", path.read_text(), re.M):
+        fields = [line for line in body.splitlines() if re.sub("#.*", "", line).strip()]
+        assert len(fields) <= MAX_FIELDS, f"{path.name}: {name} has {len(fields)} fields"
 
 
 def test_nothing_is_left_for_later():

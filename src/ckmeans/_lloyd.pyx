@@ -18,6 +18,7 @@ from ckmeans._values cimport get, put
 
 import numpy as np
 
+include "_arrays.pxi"
 include "_seed.pxi"
 include "_stop.pxi"
 include "_empty.pxi"

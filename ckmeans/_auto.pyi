@@ -1,0 +1,3 @@
+from ckmeans._engine import EngineEntry
+
+ENGINE: EngineEntry

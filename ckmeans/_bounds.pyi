@@ -1,1 +1,0 @@
-# Nothing for Python: bounds of distances, carried from step to step.

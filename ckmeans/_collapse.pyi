@@ -1,1 +1,0 @@
-# Nothing for Python: equal points made one.

@@ -1,1 +1,0 @@
-# Nothing for Python: directions for a projection.

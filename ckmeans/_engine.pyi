@@ -1,0 +1,38 @@
+from typing import Self
+
+import numpy as np
+from typing_extensions import disjoint_base
+
+from ckmeans._points import Points, PreparedPoints
+
+ASSIGN: int
+SUM: int
+MEASURE: int
+ENGINES: dict[str, EngineEntry]
+
+@disjoint_base
+class EngineEntry:
+    @property
+    def name(self) -> str: ...
+    @property
+    def max_features(self) -> int | None: ...
+    @property
+    def max_points(self) -> int | None: ...
+    @property
+    def sparse_rows(self) -> bool: ...
+    @property
+    def chunks(self) -> bool: ...
+    @property
+    def chooses(self) -> bool: ...
+    def renamed(self, name: str) -> Self: ...
+
+def register(entry: EngineEntry) -> None: ...
+def step(
+    points: PreparedPoints,
+    engine: EngineEntry,
+    centroids: Points,
+    labels: np.ndarray,
+    squared: np.ndarray | None,
+    outputs: int,
+    n_threads: int,
+) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]: ...

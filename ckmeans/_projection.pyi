@@ -1,1 +1,0 @@
-# Nothing for Python: points and centroids on few directions.
