@@ -73,7 +73,8 @@ cdef int64_t random_row(Fit *f, void *values, Poll *p) noexcept nogil:
     return -1
 
 
-cdef void insert_farthest(EmptyWorkspace *e, int64_t row, double squared, int64_t *found, int64_t wanted) noexcept nogil:
+cdef void insert_farthest(EmptyWorkspace *e, int64_t row, double squared, int64_t *found,
+                          int64_t wanted) noexcept nogil:
     """Insert a row into the farthest ones; of equally far ones the first come first."""
     cdef int64_t j = found[0]
     if j == wanted:

@@ -1,5 +1,5 @@
-"""Lloyd's algorithm: assign, look whether to stop, update (S. P. Lloyd, "Least squares quantization in PCM", IEEE Trans.
-Information Theory 28, 1982).
+"""Lloyd's algorithm: assign, check whether to stop, update (S. P. Lloyd, "Least squares quantization in PCM", IEEE
+Trans. Information Theory 28, 1982).
 
 The loop of one restart is here; it knows an engine by its contract alone (_engine.pxd). The rest of a fit: starts in
 _seed.pxi, the rules of stopping in _stop.pxi, empty clusters in _empty.pxi, annealing in _anneal.pxi, all restarts in

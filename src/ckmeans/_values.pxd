@@ -13,7 +13,8 @@ cdef inline void put(void *values, int64_t i, int itemsize, double value) noexce
         (<double *>values)[i] = value
 
 
-cdef inline void squared_norms(const double *wide, int64_t stride, int64_t n, int64_t count, double *norms) noexcept nogil:
+cdef inline void squared_norms(const double *wide, int64_t stride, int64_t n, int64_t count,
+                               double *norms) noexcept nogil:
     """Squared norms of up to 8 float64 rows; each is one sum in rising order of the features."""
     cdef double[8] sums
     cdef int64_t l, i

@@ -1,0 +1,45 @@
+"""Engines are rows of a table, asked for what they can do; a new one needs no other place."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ckmeans
+from ckmeans._engines import ENGINES
+
+HERE = Path(__file__).parent
+
+
+def test_entries():
+    assert [name for name, entry in ENGINES.items() if entry.name != name] == []
+    assert [name for name, entry in ENGINES.items() if entry.sparse_rows] == ["sparse"]
+    assert [name for name, entry in ENGINES.items() if entry.chooses] == ["auto"]
+    assert ENGINES["cells"].max_features == 8
+    assert ENGINES["dense"].max_features is None
+    assert {name for name, entry in ENGINES.items() if entry.chunks} == {"dense", "auto"}
+
+
+def test_unregistered_engines_are_refused():
+    with pytest.raises(ValueError, match="algorithm must be one of"):
+        ckmeans.kmeans(np.eye(4), 2, algorithm="dummy")
+
+
+def test_a_registered_engine_passes_the_suite():
+    """One line registers it; the tests of all engines then take it from the table."""
+    suite = ["test_empty.py", "test_kmeans.py", "test_prepare.py", "test_threads.py", "test_input.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "dummy_engine", "-p", "no:cacheprovider", "-k", "dummy"]
+    done = subprocess.run(
+        [*command, *(str(HERE / name) for name in suite)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])},
+        cwd=HERE.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
