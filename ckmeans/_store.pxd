@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 
 from ckmeans._engine cimport Prepared, Preparer, Units
 from ckmeans._points cimport Points, Rows
-from ckmeans._runtime cimport Watch
+from ckmeans._runtime cimport CallContext
 
 
 cdef class Store(Points):
@@ -16,6 +16,6 @@ cdef class Store(Points):
     cdef int count               # of them
 
     # One call that asks for more than one of these asks with one `trace`.
-    cdef const Units *units(self, bint trace, int n_threads, Watch watch) except NULL
-    cdef const Rows *to_seed_from(self, int64_t trials, bint trace, int n_threads, Watch watch) except NULL
-    cdef Prepared *prepared(self, Preparer prepare, int n_threads, Watch watch) except? NULL
+    cdef const Units *units(self, bint trace, int n_threads, CallContext watch) except NULL
+    cdef const Rows *to_seed_from(self, int64_t trials, bint trace, int n_threads, CallContext watch) except NULL
+    cdef Prepared *prepared(self, Preparer prepare, int n_threads, CallContext watch) except? NULL

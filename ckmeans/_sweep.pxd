@@ -4,7 +4,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from ckmeans._engine cimport Step
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport Poll, sums
-from ckmeans._team cimport Team
 
 
 cdef enum:
@@ -22,7 +21,6 @@ cdef struct Part:
     sums taken               # what moved rows take out: the same arrays, squares of its own
     uint8_t *touched         # (K,) clusters with something in their sums, where these are of moved rows
     bint clean               # offsets and counts are zero but for those
-    int processor            # on which it was done
 
 
 # Finds the labels of `count` rows from `first` on; thread `thread` runs it.
@@ -47,7 +45,6 @@ cdef struct Sweep:
     const Rows *rows
     int64_t K
     int n_threads
-    Team team
     int64_t chunk
     int64_t block            # rows that a scorer gets at most: a multiple of a tile
     int64_t partials

@@ -21,7 +21,7 @@ from ckmeans._arena cimport take
 from ckmeans._engine cimport Prepared, Units
 from ckmeans._points cimport Rows, read_rows
 from ckmeans._random cimport splitmix
-from ckmeans._runtime cimport LEAF, Poll, Watch, allocate, poll, release, threads_for
+from ckmeans._runtime cimport LEAF, CallContext, Poll, allocate, is_stopped, poll, release, request_threads, threads_for
 from ckmeans._store cimport Store
 
 import numpy as np
@@ -442,25 +442,25 @@ cdef bint fill_buckets(Making *w, Poll *p) noexcept nogil:
     if memory == NULL:
         return False
     desks_layout(w, memory)
-    for stripe in prange(STRIPES, schedule="dynamic", chunksize=1, num_threads=w.n_threads):
+    for stripe in prange(STRIPES, schedule="dynamic", chunksize=1, num_threads=request_threads(w.n_threads)):
         count_stripe(w, stripe, threadid(), p)
     lay_out_buckets(w)
     w.order = <int32_t *>allocate(w.boxes.leaves * LEAF * sizeof(int32_t))
-    if p.stopped or not allocate_boxes(w) or w.order == NULL:
+    if is_stopped(p) or not allocate_boxes(w) or w.order == NULL:
         release(memory)
         return False
-    for stripe in prange(STRIPES, schedule="dynamic", chunksize=1, num_threads=w.n_threads):
+    for stripe in prange(STRIPES, schedule="dynamic", chunksize=1, num_threads=request_threads(w.n_threads)):
         scatter_stripe(w, stripe, threadid(), p)
     release(memory)
     memory = <char *>allocate(desks_layout(w, NULL))
     if memory == NULL:
         return False
     desks_layout(w, memory)
-    for bucket in prange(w.buckets, schedule="dynamic", chunksize=1, num_threads=w.n_threads):
+    for bucket in prange(w.buckets, schedule="dynamic", chunksize=1, num_threads=request_threads(w.n_threads)):
         if not poll(p):
             build_bucket(w, bucket, threadid())
     release(memory)
-    return not p.stopped
+    return not is_stopped(p)
 
 
 cdef bint make(Boxes *b, const Rows *items, const double *numbers, int n_threads, Poll *p) noexcept nogil:
@@ -540,7 +540,7 @@ cdef int64_t gather(const Boxes *b, int64_t node, int64_t most, int64_t at, doub
 
 def box_means(Store points, int64_t most, int n_threads):
     """(means, weights) of boxes of up to `most` rows, or of leaves where those hold more."""
-    cdef Watch watch = Watch()
+    cdef CallContext watch = CallContext()
     cdef Boxes *b = <Boxes *>points.prepared(boxes_prepare, n_threads, watch)
     cdef int64_t count = gather(b, 0, most, 0, NULL, NULL)
     means_array, weights_array = np.empty((count, b.n)), np.empty(count)

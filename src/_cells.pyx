@@ -23,9 +23,8 @@ from ckmeans._arena cimport take
 from ckmeans._boxes cimport Boxes, Node
 from ckmeans._engine cimport Engine, Prepared, Step, add_cluster, empty_cluster
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport LEAF, Poll, allocate, leaf, poll, processor, release, sums, threads_for
+from ckmeans._runtime cimport LEAF, Poll, allocate, is_stopped, leaf, poll, release, request_threads, sums, threads_for
 from ckmeans._shift cimport find_shift
-from ckmeans._team cimport Team, note_step, team_for_step, team_of
 
 cdef int MIXED = -1
 cdef int64_t CHUNKS = 32               # subtrees shared out, at least, where there are so many
@@ -44,7 +43,6 @@ cdef struct Part:
     sums sums
     int64_t changed
     int64_t computed
-    int processor            # on which it was done
 
 # One thread's scratch: the list that each level of the tree was handed.
 cdef struct Desk:
@@ -58,7 +56,6 @@ cdef struct Cells:
     Boxes *boxes
     int64_t K
     int n_threads
-    Team team
     int64_t partials
     int64_t chunk_level
     int64_t depth            # levels of lists
@@ -120,7 +117,6 @@ cdef Engine *cells_open(const Rows *rows, Prepared *prepared, int64_t K, int n_t
         draft.partials //= 2
     draft.partials = min(draft.partials, b.level_size[draft.chunk_level])
     draft.n_threads = min(threads_for(n_threads, <double>rows.m * 8), <int>draft.partials)
-    draft.team = team_of(draft.n_threads)
     draft.depth = depth_below(b, 0)
     draft.list_size = (K + block) // block * block * (rows.n + 2) * rows.kernels.itemsize
     draft.list_size = (draft.list_size + 63) // 64 * 64
@@ -196,15 +192,15 @@ cdef void cells_finish(Engine *engine, int32_t *own, int32_t *labels) noexcept n
     cdef Boxes *b = c.boxes
     cdef int64_t i, first = b.level_first[c.chunk_level], last = first + b.level_size[c.chunk_level]
     cdef int n_threads = c.n_threads
-    for i in prange(first, last, schedule="dynamic", num_threads=n_threads):
+    for i in prange(first, last, schedule="dynamic", num_threads=request_threads(n_threads)):
         finish_node(c, own, marks_of(c, own), i)
     if b.unit_of == NULL:
-        for i in prange(c.rows.m, schedule="static", num_threads=n_threads):
+        for i in prange(c.rows.m, schedule="static", num_threads=request_threads(n_threads)):
             labels[i] = own[b.slot_of[i]]
     else:
-        for i in prange(b.items, schedule="static", num_threads=n_threads):
+        for i in prange(b.items, schedule="static", num_threads=request_threads(n_threads)):
             c.unit_labels[i] = own[b.slot_of[i]]
-        for i in prange(c.rows.m, schedule="static", num_threads=n_threads):
+        for i in prange(c.rows.m, schedule="static", num_threads=request_threads(n_threads)):
             labels[i] = c.unit_labels[b.unit_of[i]]
 
 
@@ -306,7 +302,6 @@ cdef void work_part(Cells *c, const Step *s, Poll *p, int64_t i, int64_t thread)
     cdef Part *part = &c.parts[i]
     cdef int64_t chunk = i
     part.changed = part.computed = 0
-    part.processor = processor()
     memset(part.sums.square, 0, sizeof(part.sums.square))
     memset(part.sums.offsets, 0, s.K * STRIDE * sizeof(double))
     memset(part.sums.weights, 0, s.K * sizeof(double))
@@ -346,21 +341,16 @@ cdef int cells_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     was interrupted."""
     cdef Cells *c = <Cells *>engine
     cdef int64_t i
-    cdef int threads = team_for_step(&c.team)
-    cdef bint shared = False
     find_shift(c.boxes.itemsize, s.K, c.boxes.n, s.wide, c.shift)
-    for i in range(threads):
+    for i in range(c.n_threads):
         hand_out(c, s, &c.desks[i])
-    if threads == 1:
+    if c.n_threads == 1:
         for i in range(c.partials):
             work_part(c, s, p, i, 0)
     else:
-        for i in prange(c.partials, schedule="dynamic", chunksize=1, num_threads=threads):
+        for i in prange(c.partials, schedule="dynamic", chunksize=1, num_threads=request_threads(c.n_threads)):
             work_part(c, s, p, i, threadid())
-        for i in range(c.partials):
-            shared = shared or c.parts[i].processor != processor()
-        note_step(&c.team, shared)
-    if p.stopped:
+    if is_stopped(p):
         return 1
     reduce_parts(c, s)
     return 0

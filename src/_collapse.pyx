@@ -13,7 +13,7 @@ from libc.string cimport memset
 
 from ckmeans._arena cimport take
 from ckmeans._points cimport Rows, hold, read_rows
-from ckmeans._runtime cimport Poll, allocate, poll, release, threads_for
+from ckmeans._runtime cimport Poll, allocate, is_stopped, poll, release, request_threads, threads_for
 
 cdef extern from "simd/source.h":
     int SOURCE_FLOAT32, SOURCE_UINT8
@@ -172,7 +172,7 @@ cdef bint look_at_all(Collapsing *c, Poll *p) noexcept nogil:
         if hold(c.rows, first, count, p):
             break
         for block in prange(first // BLOCK, (first + count + BLOCK - 1) // BLOCK, schedule="static",
-                            num_threads=c.n_threads):
+                            num_threads=request_threads(c.n_threads)):
             if not poll(p):
                 look_at_block(c, &c.desks[threadid()], block)
         first += count
@@ -231,7 +231,7 @@ cdef void weigh_all(Collapsing *c, Poll *p) noexcept nogil:
         end = min(first + window, c.rows.m)
         if hold(c.rows, first, end - first, p):
             return
-        for part in prange(c.parts, schedule="dynamic", chunksize=1, num_threads=c.n_threads):
+        for part in prange(c.parts, schedule="dynamic", chunksize=1, num_threads=request_threads(c.n_threads)):
             weigh_part(c, part, threadid(), first, end, p)
         first = end
 
@@ -310,7 +310,7 @@ cdef bint make_units(Collapsing *c, Units *u, bint trace, Poll *p) noexcept nogi
     fill_sums(c, u.numbers, <double *>u.rows.weights, <double *>u.rows.cumulative)
     fill_values(c, <float *>u.rows.source.data)
     u.rows.total_weight = u.rows.cumulative[c.units - 1]
-    return not p.stopped
+    return not is_stopped(p)
 
 
 cdef size_t collapsing_layout(Collapsing *c, char *memory) noexcept nogil:
@@ -350,7 +350,7 @@ cdef bint collapse(const Rows *rows, bint trace, int n_threads, Units *units, Po
         return False
     collapsing_layout(&c, memory)
     c.seen = c.desks[0].seen
-    if look_at_all(&c, p) and not p.stopped:
+    if look_at_all(&c, p) and not is_stopped(p):
         rank_all(&c)
         if c.units * LEAST_SHARED <= rows.m:
             done = make_units(&c, units, trace, p)
@@ -358,7 +358,7 @@ cdef bint collapse(const Rows *rows, bint trace, int n_threads, Units *units, Po
     release(c.numbers)
     release(c.weights)
     release(memory)
-    return done and not p.stopped
+    return done and not is_stopped(p)
 
 
 cdef void release_units(Units *units) noexcept nogil:

@@ -15,7 +15,7 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._engine cimport Engine, Prepared, Step
 from ckmeans._points cimport Points, Rows, read_rows
-from ckmeans._runtime cimport Poll, Watch, allocate, panel, poll, release, threads_for
+from ckmeans._runtime cimport CallContext, Poll, allocate, panel, poll, release, request_threads, threads_for
 from ckmeans._shift cimport find_shift
 from ckmeans._sweep cimport Part, Sweep, store_labels, sweep_bytes, sweep_close, sweep_open, sweep_step
 
@@ -263,7 +263,7 @@ cdef void pairs_block(Pairs *p, int64_t block, int64_t thread) noexcept nogil:
 
 cdef void pairs_all(Pairs *p, int n_threads, Poll *poll_) noexcept nogil:
     cdef int64_t block, blocks = (p.rows.m + PAIRS_ROWS - 1) // PAIRS_ROWS
-    for block in prange(blocks, schedule="dynamic", num_threads=n_threads):
+    for block in prange(blocks, schedule="dynamic", num_threads=request_threads(n_threads)):
         if not poll(poll_):
             pairs_block(p, block, threadid())
 
@@ -273,7 +273,7 @@ def distances(Points points, centroids, out, int n_threads):
     largest magnitude that was read. `centroids` and `out`: C-contiguous, of the computing dtype."""
     cdef const uint8_t[::1] centres = centroids.reshape(-1).view(np.uint8)
     cdef uint8_t[::1] filled = out.reshape(-1).view(np.uint8)
-    cdef Watch watch = Watch()
+    cdef CallContext watch = CallContext()
     cdef Pairs p
     cdef uint64_t most = 0
     cdef int i, threads = threads_for(n_threads, <double>points.rows.m * points.rows.n * len(centroids))

@@ -18,8 +18,8 @@ from ckmeans._engine cimport Engine, Kind, Prepared, Step
 from ckmeans._points cimport Rows, out_of_range, reach_row
 from ckmeans._random cimport Stream, next_below, next_unit, stream_of
 from ckmeans._runtime cimport (
-    Poll, Watch, allocate, let_others_in, poll, processor, release, step_aside, take_next, team_size, thread_num,
-    threads_for, wait_a_little, wide_stride,
+    CallContext, Poll, allocate, fetch_add, is_stopped, load_counter, poll, release, request_threads,
+    sleep_and_poll, stop_work, team_size, thread_num, threads_for, wide_stride, yield_cpu,
 )
 from ckmeans._screen cimport screen_open, watchful_open
 from ckmeans._seed cimport (
@@ -277,7 +277,7 @@ cdef int assign(Fit *f, Poll *p) noexcept nogil:
     f.step.counts = f.run.counts
     f.step.exact = f.exactly or f.options.shareable or f.run.n_iter + 1 >= f.options.max_iter
     if f.engine.step(f.engine, &f.step, p):
-        return INTERRUPTED if p.stopped else NO_MEMORY
+        return INTERRUPTED if is_stopped(p) else NO_MEMORY
     if f.step.fresh:
         f.step.changed = f.rows.m  # whatever lay there before
     f.step.fresh = False
@@ -490,20 +490,20 @@ cdef int update(Fit *f, Poll *p) noexcept nogil:
 cdef int call_start(Fit *f, Poll *p) noexcept with gil:
     """Take the start of this restart from Python."""
     cdef Py_buffer view
-    watch = <Watch>p.watch
+    watch = <CallContext>p.context
     try:
         PyObject_GetBuffer((<object>f.options.start)(f.run.restart), &view, PyBUF_ANY_CONTIGUOUS)
         memcpy(f.run.centroids, view.buf, view.len)
         PyBuffer_Release(&view)
     except BaseException as error:
         watch.error = error
-        p.stopped = 1
-    return p.stopped
+        stop_work(p)
+    return is_stopped(p)
 
 
 cdef bint call_back(Fit *f, Poll *p) noexcept with gil:
     """Whether the callback wants to stop (an exception does)."""
-    watch = <Watch>p.watch
+    watch = <CallContext>p.context
     cdef bint stop = False
     try:
         said = (<object>f.options.callback)(
@@ -511,7 +511,7 @@ cdef bint call_back(Fit *f, Poll *p) noexcept with gil:
         stop = type(said) in (bool, np.bool_) and said
     except BaseException as error:
         watch.error = error
-        p.stopped = 1
+        stop_work(p)
     return stop
 
 
@@ -538,7 +538,7 @@ cdef int begin(Fit *f, int64_t restart, Poll *p) noexcept nogil:
     else:
         most = plus_plus(f.seeding, &f.random, f.run.centroids, p)
     f.most = most
-    if p.stopped:
+    if is_stopped(p):
         return INTERRUPTED
     return OUT_OF_RANGE if out_of_range(f.rows, most) else GOES_ON
 
@@ -563,7 +563,7 @@ cdef int judge(Fit *f, double distortion_before, Poll *p) noexcept nogil:
     if f.options.callback != NULL:
         if call_back(f, p):
             return CALLBACK
-        if p.stopped:
+        if is_stopped(p):
             return INTERRUPTED
     if f.run.n_iter > f.options.cooling:
         if f.options.tol_shift >= 0 and squared_shift(f) <= f.options.tol_shift:
@@ -629,7 +629,7 @@ cdef int iterate(Fit *f, bint keep_path, Poll *p) noexcept nogil:
         distortion_before = f.run.distortion
         if update(f, p):
             return NO_MEMORY
-        ending = INTERRUPTED if p.stopped else step_forward(f, distortion_before, p)
+        ending = INTERRUPTED if is_stopped(p) else step_forward(f, distortion_before, p)
         if ending == GOES_ON and f.run.distortion > distortion_before and f.run.n_iter >= f.options.cooling:
             return step_back(f, p)
         f.run.n_iter += 1
@@ -667,7 +667,7 @@ cdef void run_and_keep_best(Fit *f, int64_t restart, bint keep_path, double *dis
     cdef int64_t size = f.options.K * f.rows.n * f.rows.kernels.itemsize
     run_restart(f, restart, keep_path, p)
     if f.run.ending > CALLBACK:
-        p.stopped = 1
+        stop_work(p)
         return
     distortions[restart] = f.run.distortion
     if f.options.ends != NULL:
@@ -712,7 +712,7 @@ cdef int64_t run_in_order(Fit *f, int64_t n_init, bint keep_path, double *distor
     for restart in range(n_init):
         last = f.run
         run_and_keep_best(f, restart, keep_path, distortions, p)
-        if p.stopped:
+        if is_stopped(p):
             break
         if last.ending == CALLBACK:
             f.best.ending = CALLBACK
@@ -729,7 +729,6 @@ cdef struct Line:
     int64_t n_init
     int64_t at_work          # threads that have come,
     int64_t at_rest          # and those that found no more to do
-    int processor            # of the first thread
     double *distortions
 
 
@@ -739,8 +738,8 @@ cdef void run_shared(Fits fits, int64_t n_init, double *distortions, Poll *p) no
     cdef int count = fits.count
     cdef Line line
     line.next = line.done = line.at_work = line.at_rest = 0
-    line.n_init, line.processor, line.distortions = n_init, processor(), distortions
-    with nogil, parallel(num_threads=count):
+    line.n_init, line.distortions = n_init, distortions
+    with nogil, parallel(num_threads=request_threads(count)):
         run_team(each, min(count, team_size()), &line, p)
 
 
@@ -748,30 +747,28 @@ cdef void run_team(Fit **each, int team, Line *line, Poll *p) noexcept nogil:
     """What one thread does: the restarts that no other one took."""
     cdef int i = thread_num(), looks = 0
     cdef int64_t restart
-    take_next(&line.at_work)
-    if i > 0:
-        step_aside(line.processor)
-    elif line.at_work < team:  # one may wait for this processor
-        let_others_in()
-    restart = take_next(&line.next)
+    fetch_add(&line.at_work, 1)
+    if i == 0 and load_counter(&line.at_work) < team:  # one may wait for this processor
+        yield_cpu()
+    restart = fetch_add(&line.next, 1)
     while restart < line.n_init and not poll(p):
         run_and_keep_best(each[i], restart, False, line.distortions, p)
-        take_next(&line.done)
+        fetch_add(&line.done, 1)
         if i == 0:
-            p.done = line.done
-            if line.at_work < team:
-                let_others_in()
-        restart = take_next(&line.next)
-    take_next(&line.at_rest)
+            p.done = load_counter(&line.done)
+            if load_counter(&line.at_work) < team:
+                yield_cpu()
+        restart = fetch_add(&line.next, 1)
+    fetch_add(&line.at_rest, 1)
     # Only the first thread can look at signals, so it stays until the others are through.
-    while i == 0 and line.at_rest < team:
+    while i == 0 and load_counter(&line.at_rest) < team:
         looks += 1
-        p.done = line.done
+        p.done = load_counter(&line.done)
         if looks < WAKEFUL_LOOKS:
-            let_others_in()
+            yield_cpu()
             poll(p)
         else:
-            wait_a_little(p)
+            sleep_and_poll(p)
 
 
 # ---- to Python -------------------------------------------------------------------------------
@@ -825,7 +822,7 @@ cdef int assigned_square(Fit *f, Run *r, int32_t *labels, int n_threads, double 
     return 0
 
 
-cdef int add_up_rows(Fit *f, dict result, int n_threads, Watch watch) except -1:
+cdef int add_up_rows(Fit *f, dict result, int n_threads, CallContext watch) except -1:
     """Give the distortion the bits that adding row by row has: sums of whole boxes agree with it to
     rounding only, and those of moves. What was measured like that must not lie below it."""
     cdef int32_t[::1] labels = result["labels"]
@@ -931,7 +928,7 @@ def fit(Store points, *, int algorithm, bint watchful, bint late, int64_t K, int
     options.start = NULL if start is None else <PyObject *>start
     options.callback = NULL if callback is None else <PyObject *>callback
     cdef Rows *rows = &points.rows
-    cdef Watch watch = Watch(beat)
+    cdef CallContext watch = CallContext(beat)
     cdef Fits fits = Fits()
     cdef int sharing = min(sharing_threads(rows, &options, n_threads), 1024)
     distortions_array = np.empty(n_init)

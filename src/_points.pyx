@@ -12,7 +12,7 @@ from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
 import numpy as np
 
-from ckmeans._runtime cimport Poll, Watch, allocate, kernels_for, release, source
+from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, kernels_for, release, source, stop_work
 
 cdef extern from "simd/source.h":
     int SOURCE_FLOAT16, SOURCE_FLOAT32, SOURCE_FLOAT64
@@ -56,7 +56,7 @@ cdef int hold(const Rows *rows, int64_t first, int64_t count, Poll *p) noexcept 
     if feed == NULL:
         return 0
     if feed.first <= first and min(first + count, rows.m) <= feed.first + feed.count:
-        return p.stopped
+        return is_stopped(p)
     return fetch(rows, first, count, p)
 
 
@@ -64,9 +64,9 @@ cdef int fetch(const Rows *rows, int64_t first, int64_t count, Poll *p) noexcept
     try:
         (<Points>rows.feed.owner).load(first, count)
     except BaseException as error:
-        (<Watch>p.watch).error = error
-        p.stopped = 1
-    return p.stopped
+        (<CallContext>p.context).error = error
+        stop_work(p)
+    return is_stopped(p)
 
 
 cdef const void *read_rows(const Rows *rows, int64_t first, int64_t count, void *scratch,
@@ -98,7 +98,7 @@ cdef void reach_row(const Rows *rows, int64_t row, void *values, Poll *p) noexce
 cdef void reach_rows(const Rows *rows, const int64_t *wanted, int64_t count, void *values, Poll *p) noexcept nogil:
     """From one window to the next that holds a wanted row; memory is one window."""
     cdef int64_t at = 0, end = rows.m, size = rows.n * rows.kernels.itemsize, i, following
-    while not p.stopped:
+    while not is_stopped(p):
         following = rows.m
         for i in range(count):
             if at <= wanted[i] < following:

@@ -14,7 +14,9 @@ from ckmeans._points cimport (
     Rows, hold, out_of_range, reach_row, reach_rows, read_row, read_rows,
 )
 from ckmeans._random cimport Stream, next_below, next_unit, stream_of
-from ckmeans._runtime cimport Poll, Watch, allocate, panel, poll, release, spread_out, threads_for
+from ckmeans._runtime cimport (
+    CallContext, Poll, allocate, is_stopped, panel, poll, release, request_threads, threads_for,
+)
 from ckmeans._store cimport Store
 
 import numpy as np
@@ -183,7 +185,7 @@ cdef int64_t draw_examples(Full *f, Stream *random, char *centroids, Poll *p) no
     drawn together, and read into the places of the centroids that are missing."""
     cdef const Rows *rows = f.base.rows
     cdef int64_t size = rows.n * rows.kernels.itemsize, K = f.base.K, draws = 16 * K + 64, k = 0, first, count, i
-    while k < K and draws > 0 and not p.stopped:
+    while k < K and draws > 0 and not is_stopped(p):
         first = k
         count = min(K - k, draws)
         draws -= count
@@ -218,9 +220,9 @@ cdef unsigned long long random_examples(Seeding *seeding, Stream *random, void *
     cdef int64_t k
     memset(f.table, 0, f.slots * sizeof(int64_t))
     k = draw_examples(f, random, centroids, p)
-    if k < seeding.K and not p.stopped:
+    if k < seeding.K and not is_stopped(p):
         k = scan_examples(f, random, k, centroids, p)
-    while k < seeding.K and not p.stopped:
+    while k < seeding.K and not is_stopped(p):
         reach_row(rows, draw_row(rows, random), centroids + k * rows.n * rows.kernels.itemsize, p)
         k += 1
     return 0
@@ -313,7 +315,8 @@ cdef void relax_all(Full *f, bint first, Poll *p) noexcept nogil:
                 if not poll(p):
                     relax_chunk(f, 0, chunk, first)
         else:
-            for chunk in prange(start, end, schedule="dynamic", chunksize=4, num_threads=f.base.n_threads):
+            for chunk in prange(start, end, schedule="dynamic", chunksize=4,
+                                num_threads=request_threads(f.base.n_threads)):
                 if not poll(p):
                     relax_chunk(f, threadid(), chunk, first)
         start = end
@@ -366,7 +369,7 @@ cdef void draw_candidates(Full *f, Stream *random, const double *sums, Poll *p) 
     cdef int64_t size = rows.n * rows.kernels.itemsize, trial, following, visited = -1
     cdef Draw *draw
     draw_chunks(f, random, sums)
-    while not p.stopped:
+    while not is_stopped(p):
         following = f.chunks
         for trial in range(f.base.trials):
             if visited < f.draws[trial].chunk < following:
@@ -382,7 +385,7 @@ cdef void draw_candidates(Full *f, Stream *random, const double *sums, Poll *p) 
                     read_row(rows, draw.row, f.candidates + trial * size)
         visited = following
     for trial in range(f.base.trials):
-        if f.draws[trial].row < 0 and not p.stopped:
+        if f.draws[trial].row < 0 and not is_stopped(p):
             reach_row(rows, draw_row(rows, random), f.candidates + trial * size, p)
 
 
@@ -413,7 +416,6 @@ cdef unsigned long long plus_plus(Seeding *seeding, Stream *random, void *centro
     cdef int64_t size = rows.n * rows.kernels.itemsize, k, best = 0
     cdef char *centroids = <char *>centroids_
     memset(f.most, 0, seeding.n_threads * sizeof(uint64_t))
-    spread_out(seeding.n_threads)
     reach_row(rows, draw_row(rows, random), centroids, p)
     set_centres(f, &f.newest, centroids, 1)
     set_centres(f, &f.others, NULL, 0)
@@ -421,7 +423,7 @@ cdef unsigned long long plus_plus(Seeding *seeding, Stream *random, void *centro
     if out_of_range(rows, most_read(f)):
         return most_read(f)
     for k in range(1, seeding.K):
-        if p.stopped:
+        if is_stopped(p):
             break
         set_centres(f, &f.newest, centroids + (k - 1) * size, 1)
         draw_candidates(f, random, f.sums + best * f.chunks, p)
@@ -436,7 +438,7 @@ cdef unsigned long long plus_plus(Seeding *seeding, Stream *random, void *centro
 
 def init(Store points, int64_t K, int64_t trials, uint64_t seed, int n_threads):
     """(centroids in the computing dtype, bits of the largest magnitude read); trials 0: random."""
-    cdef Watch watch = Watch()
+    cdef CallContext watch = CallContext()
     cdef const Rows *rows = points.to_seed_from(trials, False, n_threads, watch)
     cdef Stream random = stream_of(seed, 0)
     cdef uint64_t most = 0

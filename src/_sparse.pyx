@@ -23,7 +23,9 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._engine cimport Engine, Prepared, Step
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport Poll, allocate, panel, poll, release, spread_out, threads_for, wide_stride
+from ckmeans._runtime cimport (
+    Poll, allocate, is_stopped, panel, poll, release, request_threads, threads_for, wide_stride,
+)
 
 cdef int64_t CHUNK_ROWS = 512       # rows that a thread takes at a time
 cdef int64_t NORMS_TOGETHER = 8     # sums that fill the processor's pipeline
@@ -148,10 +150,10 @@ cdef void squared_norms(const double *wide, int64_t n, int64_t k, int64_t count,
 
 cdef void take_centroids(Sparse *e, const Step *s) noexcept nogil:
     cdef int64_t groups = e.rows.kernels.sparse.groups(s.K), norms = (s.K + NORMS_TOGETHER - 1) // NORMS_TOGETHER, i
-    for i in prange(norms, schedule="static", num_threads=e.n_threads):
+    for i in prange(norms, schedule="static", num_threads=request_threads(e.n_threads)):
         squared_norms(s.wide, e.rows.n, i * NORMS_TOGETHER, min(NORMS_TOGETHER, s.K - i * NORMS_TOGETHER), e.norms)
     if s.score:
-        for i in prange(groups, schedule="static", num_threads=e.n_threads):
+        for i in prange(groups, schedule="static", num_threads=request_threads(e.n_threads)):
             e.rows.kernels.sparse.pack(s.centroids, -2, e.norms, i, &e.panel)
 
 
@@ -274,7 +276,7 @@ cdef void add_up(Sparse *e, Step *s, Poll *p, double *table, bint moves) noexcep
     """Rows, or moves, to the sums of their clusters."""
     cdef int64_t i
     list_rows(e, s, moves)
-    for i in prange(e.count_pieces, schedule="dynamic", chunksize=1, num_threads=e.n_threads):
+    for i in prange(e.count_pieces, schedule="dynamic", chunksize=1, num_threads=request_threads(e.n_threads)):
         work_piece(e, s, p, i, table, moves)
     join_pieces(e, s, table)
 
@@ -288,7 +290,7 @@ cdef void add_up_rows(Sparse *e, Step *s, Poll *p) noexcept nogil:
         if s.counts[k] == 0:
             memset(<char *>s.offsets + k * size, 0, size)
     add_up(e, s, p, s.offsets, False)
-    if e.carries and s.sum and not p.stopped:
+    if e.carries and s.sum and not is_stopped(p):
         memcpy(e.carried, s.offsets, s.K * size)
         e.labels = s.labels
 
@@ -325,7 +327,7 @@ cdef bint add_up_moves(Sparse *e, Step *s, Poll *p) noexcept nogil:
         return False
     s.rough = True
     add_up(e, s, p, e.carried, True)
-    if p.stopped:
+    if is_stopped(p):
         e.labels = NULL
         return True
     memcpy(s.offsets, e.carried, s.K * wide_stride(e.rows.n) * sizeof(double))
@@ -343,17 +345,15 @@ cdef int sparse_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     s.rough = False
     s.changed = 0
     s.computed = e.rows.m * s.K
-    if s.fresh:
-        spread_out(e.n_threads)
     take_centroids(e, s)
     if s.score:
         for i in range(e.n_threads):
             e.desks[i].changed = 0
-        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=e.n_threads):
+        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=request_threads(e.n_threads)):
             score_chunk(e, s, p, threadid(), i)
         for i in range(e.n_threads):
             s.changed += e.desks[i].changed
-    if p.stopped:
+    if is_stopped(p):
         e.labels = NULL
         return 1
     if s.sum or s.measure:
@@ -361,6 +361,6 @@ cdef int sparse_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         if not (known and add_up_moves(e, s, p)):
             add_up_rows(e, s, p)
     elif s.squared != NULL:
-        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=e.n_threads):
+        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=request_threads(e.n_threads)):
             measure_chunk(e, s, p, i)
-    return p.stopped
+    return is_stopped(p)

@@ -8,7 +8,7 @@ from ckmeans._cells cimport cells_open
 from ckmeans._dense cimport dense_open
 from ckmeans._engine cimport Engine, Prepared, Step
 from ckmeans._points cimport Points, Rows, bits_of, read_row
-from ckmeans._runtime cimport Poll, Watch, allocate, release, wide_stride
+from ckmeans._runtime cimport CallContext, Poll, allocate, release, wide_stride
 from ckmeans._sparse cimport sparse_open
 from ckmeans._store cimport Store
 
@@ -91,7 +91,7 @@ def step(Points points, Points centroids, int32_t[::1] labels, double[::1] squar
     s.score, s.sum, s.measure = score, sum, measure
     s.labels = &labels[0]
     s.squared = NULL if squared is None else &squared[0]
-    cdef Watch watch = Watch()
+    cdef CallContext watch = CallContext()
     cdef bint failed
     with nogil:
         failed = step_once(&points.rows, &centroids.rows, &s, n_threads, &watch.poll)
@@ -144,7 +144,7 @@ cdef int assign_boxes(const Rows *rows, Prepared *boxes, const Rows *centroids, 
 def assign_in_boxes(Store points, Points centroids, int32_t[::1] labels, int n_threads):
     """Fill `labels`, whole boxes of points at once; the bits of the largest magnitude of the centroids
     (opened to be read in float64) where that is out of range, else 0."""
-    cdef Watch watch = Watch()
+    cdef CallContext watch = CallContext()
     cdef Prepared *boxes = points.prepared(boxes_prepare, n_threads, watch)
     cdef uint64_t most = 0
     cdef bint failed

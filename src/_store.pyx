@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t
 from ckmeans._collapse cimport collapse, may_collapse, release_units
 from ckmeans._engine cimport Prepared, Preparer, Units
 from ckmeans._points cimport Points, Rows, out_of_range
-from ckmeans._runtime cimport Watch
+from ckmeans._runtime cimport CallContext
 
 from ckmeans._points import OutOfRange
 
@@ -27,7 +27,7 @@ cdef class Store(Points):
             self.made[i].discard(self.made[i])
         release_units(&self.all_units)
 
-    cdef const Units *units(self, bint trace, int n_threads, Watch watch) except NULL:
+    cdef const Units *units(self, bint trace, int n_threads, CallContext watch) except NULL:
         """Equal points made one, where that pays."""
         cdef bint done = True
         trace = trace or self.lasting
@@ -45,14 +45,14 @@ cdef class Store(Points):
             raise OutOfRange(self.all_units.most)
         return &self.all_units
 
-    cdef const Rows *to_seed_from(self, int64_t trials, bint trace, int n_threads, Watch watch) except NULL:
+    cdef const Rows *to_seed_from(self, int64_t trials, bint trace, int n_threads, CallContext watch) except NULL:
         """Points to draw from with their weights: k-means++, which reads all of them again and again,
         draws from the distinct ones."""
         if trials == 0 or not may_collapse(&self.rows):
             return &self.rows
         return &self.units(trace, n_threads, watch).rows
 
-    cdef Prepared *prepared(self, Preparer prepare, int n_threads, Watch watch) except? NULL:
+    cdef Prepared *prepared(self, Preparer prepare, int n_threads, CallContext watch) except? NULL:
         """What an engine makes of the points; NULL where that is nothing."""
         cdef Prepared *made = NULL
         cdef const Units *units

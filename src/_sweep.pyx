@@ -20,8 +20,7 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._engine cimport Step, add_cluster, empty_cluster
 from ckmeans._points cimport Rows, block_at, hold, read_rows
-from ckmeans._runtime cimport Poll, allocate, poll, processor, release, threads_for, wide_stride
-from ckmeans._team cimport note_step, team_for_step, team_of
+from ckmeans._runtime cimport Poll, allocate, is_stopped, poll, release, request_threads, threads_for, wide_stride
 
 # ---- sizes: of n, K and the dtype alone ------------------------------------------------------
 
@@ -119,7 +118,6 @@ cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint c
     w.block = block_rows(rows, K, w.chunk, whole)
     w.partials = min(partial_count(rows.n, K), (rows.m + w.chunk - 1) // w.chunk)
     w.n_threads = min(threads_for(n_threads, <double>rows.m * rows.n * K / SHORT_STEPS), <int>w.partials)
-    w.team = team_of(w.n_threads)
     w.memory = allocate(sweep_layout(w, NULL))
     if w.memory == NULL:
         return 1
@@ -201,7 +199,6 @@ cdef void work_part(Sweep *w, void *engine, Scorer score, const Step *s, Poll *p
     """Partial sum i over those of the chunks first .. last - 1 that belong to it, in order."""
     cdef Part *part = &w.parts[i]
     cdef int64_t chunk = first + (i - first % w.partials + w.partials) % w.partials
-    part.processor = processor()
     if first == 0:
         if not w.again:
             part.changed = part.most = part.computed = part.waived = part.open = 0
@@ -273,7 +270,7 @@ cdef void reduce_parts(Sweep *w, Step *s) noexcept nogil:
     if threads == 1:
         reduce_clusters(w, s, 0, K)
         return
-    for t in prange(threads, schedule="static", num_threads=threads):
+    for t in prange(threads, schedule="static", num_threads=request_threads(threads)):
         reduce_clusters(w, s, t * K // threads, (t + 1) * K // threads)
 
 
@@ -312,35 +309,24 @@ cdef int64_t window_chunks(const Sweep *w, int64_t K) noexcept nogil:
     return min(rounds * w.partials, max(w.rows.feed.room // w.chunk, w.n_threads))
 
 
-cdef bint shared(const Sweep *w) noexcept nogil:
-    cdef int64_t i
-    for i in range(w.partials):
-        if w.parts[i].processor != processor():
-            return True
-    return False
-
-
 cdef int sweep_rows(Sweep *w, void *engine, Scorer score, Step *s, Poll *p) noexcept nogil:
     """Nonzero where it was interrupted."""
     cdef int64_t chunks = (w.rows.m + w.chunk - 1) // w.chunk, first = 0, last, i
     cdef int64_t window = window_chunks(w, s.K)
-    cdef int threads = team_for_step(&w.team)
-    while first < chunks and not p.stopped:
+    while first < chunks and not is_stopped(p):
         last = min(first + window, chunks)
         if hold(w.rows, first * w.chunk, (last - first) * w.chunk, p):
             break
-        if threads == 1:
+        if w.n_threads == 1:
             for i in range(w.partials):
                 work_part(w, engine, score, s, p, i, 0, first, last)
         else:
-            for i in prange(w.partials, schedule="dynamic", chunksize=1, num_threads=threads):
+            for i in prange(w.partials, schedule="dynamic", chunksize=1, num_threads=request_threads(w.n_threads)):
                 work_part(w, engine, score, s, p, i, threadid(), first, last)
         first = last
-    if p.stopped:
+    if is_stopped(p):
         w.carried.labels = NULL
         return 1
-    if threads > 1:
-        note_step(&w.team, shared(w))
     reduce_parts(w, s)
     return 0
 

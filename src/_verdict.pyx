@@ -12,7 +12,7 @@ from ckmeans._projection cimport (
     MOST_DIRECTIONS, Desk, Screen, guess, measure_own, prepare_projections, project_points, project_tile,
     set_bounds, use_directions,
 )
-from ckmeans._runtime cimport Poll, lowest_bit, poll, release, wide_stride
+from ckmeans._runtime cimport Poll, is_stopped, lowest_bit, poll, release, wide_stride
 from ckmeans._shift cimport find_shift
 
 cdef int64_t FEW_DIRECTIONS = 32   # are looked for first
@@ -161,7 +161,7 @@ cdef void choose_directions(Screen *e, const Step *s, int64_t d, Choice *best, P
     cdef double n = e.sweep.rows.n, projecting, price
     cdef Look look
     d = min(most, d)
-    while not p.stopped:
+    while not is_stopped(p):
         use_directions(e, d)
         if d / n > best.price:
             break
@@ -273,15 +273,15 @@ cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
     if s.fresh:
         e.patience = e.sweep.rows.m
         e.first_in_full = best.first > CERTAIN
-        if e.first_in_full or p.stopped:
-            return p.stopped
-    elif p.stopped or find_more(e, s, &best, p) or p.stopped:
+        if e.first_in_full or is_stopped(p):
+            return is_stopped(p)
+    elif is_stopped(p) or find_more(e, s, &best, p) or is_stopped(p):
         return 1
     elif e.watchful and best.price > 1 - LEAST_GAIN:
         wait(e, s, n > MOST_DIRECTIONS and best.survivors > UNLEARNED)
         return 0
     e.chosen_again = e.chosen_again or not s.fresh
-    e.ready = not project_points(e, p) and not p.stopped
+    e.ready = not project_points(e, p) and not is_stopped(p)
     e.engine.plain = e.engine.plain and not e.ready
     return not e.ready
 
