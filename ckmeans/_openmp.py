@@ -20,7 +20,10 @@ def private_runtime() -> str | None:
     """Name of the OpenMP runtime that this wheel brings; None if there is none, as in a build in place."""
     package = os.path.dirname(__file__)
     # Where auditwheel and delocate copy libraries to.
-    for folder in (os.path.join(os.path.dirname(package), "ckmeans_simd.libs"), os.path.join(package, ".dylibs")):
+    for folder in (
+        os.path.join(os.path.dirname(package), "ckmeans_simd.libs"),
+        os.path.join(package, ".dylibs"),
+    ):
         files = os.listdir(folder) if os.path.isdir(folder) else []
         for name in _SPIN:
             if any(file.startswith(name) for file in files):
