@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ckmeans._config import show_config
+from ckmeans._config import release_memory, show_config
 from ckmeans._result import Result, load
 from ckmeans._sources import Prepared
 from ckmeans._version import __version__
@@ -34,6 +34,7 @@ __all__ = [
     "plot",
     "prepare",
     "quantize",
+    "release_memory",
     "show_config",
     "update",
 ]

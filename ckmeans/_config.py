@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ckmeans._load import _runtime
+from ckmeans._openmp import _runtime
 from ckmeans._version import __version__
 
 _quota: float | None = None
@@ -41,6 +41,28 @@ def show_config() -> Config:
         openmp=_runtime.openmp_version() or False,
         threads=default_threads(),
     )
+
+
+def release_memory() -> int:
+    """Give the memory that ckmeans keeps for its next calls back to the system.
+
+    What a call worked in, up to 128 MiB in all, is kept for the next call, as new pages cost a short
+    fit as much time as its work. The environment variable CKMEANS_CACHE_BYTES, read at import, sets
+    another limit; 0 keeps nothing.
+
+    Returns
+    -------
+    int
+        The number of bytes that were given back.
+
+    Examples
+    --------
+    >>> import ckmeans
+    >>> freed = ckmeans.release_memory()
+    >>> ckmeans.release_memory()
+    0
+    """
+    return _runtime.clear_cache()
 
 
 def default_threads() -> int:

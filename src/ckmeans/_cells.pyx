@@ -24,7 +24,7 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._engine cimport Engine, EngineFactory, Problem, Step, add_partial_sum, clear_cluster, entry_of
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport LEAF, Poll, allocate, leaf, poll, release, sums, threads_for
+from ckmeans._runtime cimport LEAF, Poll, allocate, is_stopped, leaf, poll, release, request_threads, sums, threads_for
 from ckmeans._shift cimport find_shift
 from ckmeans._values cimport get
 
@@ -197,15 +197,15 @@ cdef void cells_store_labels(Engine *engine, int32_t *own, int32_t *labels) noex
     cdef Tree *b = c.tree
     cdef int64_t i, first = b.level_first[c.chunk_level], last = first + b.level_size[c.chunk_level]
     cdef int n_threads = c.n_threads
-    for i in prange(first, last, schedule="dynamic", num_threads=n_threads):
+    for i in prange(first, last, schedule="dynamic", num_threads=request_threads(n_threads)):
         push_all_down(c, own, node_marks(c, own), i)
     if b.inverse == NULL:
-        for i in prange(c.rows.m, schedule="static", num_threads=n_threads):
+        for i in prange(c.rows.m, schedule="static", num_threads=request_threads(n_threads)):
             labels[i] = own[b.slot_of[i]]
     else:
-        for i in prange(b.items, schedule="static", num_threads=n_threads):
+        for i in prange(b.items, schedule="static", num_threads=request_threads(n_threads)):
             c.unique_labels[i] = own[b.slot_of[i]]
-        for i in prange(c.rows.m, schedule="static", num_threads=n_threads):
+        for i in prange(c.rows.m, schedule="static", num_threads=request_threads(n_threads)):
             labels[i] = c.unique_labels[b.inverse[i]]
 
 
@@ -350,9 +350,9 @@ cdef int cells_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         for i in range(c.n_parts):
             work_part(c, s, p, i, 0)
     else:
-        for i in prange(c.n_parts, schedule="dynamic", chunksize=1, num_threads=threads):
+        for i in prange(c.n_parts, schedule="dynamic", chunksize=1, num_threads=request_threads(threads)):
             work_part(c, s, p, i, threadid())
-    if p.stopped:
+    if is_stopped(p):
         return 1
     reduce_parts(c, s)
     return 0

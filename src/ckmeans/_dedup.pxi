@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ckmeans._arena cimport take
-from ckmeans._runtime cimport Poll, allocate, poll, release, threads_for
+from ckmeans._runtime cimport Poll, allocate, is_stopped, poll, release, request_threads, threads_for
 
 cdef int64_t DEDUP_BLOCK = 4096       # rows read together
 cdef int64_t MAX_PARTS = 8            # partial sums of weights
@@ -151,7 +151,7 @@ cdef bint scan_all(Deduplication *c, Poll *p) noexcept nogil:
         if ensure_loaded(c.rows, first, count, p):
             break
         for block in prange(first // DEDUP_BLOCK, (first + count + DEDUP_BLOCK - 1) // DEDUP_BLOCK, schedule="static",
-                            num_threads=c.n_threads):
+                            num_threads=request_threads(c.n_threads)):
             if not poll(p):
                 scan_block(c, &c.workspaces[threadid()], block)
         first += count
@@ -210,7 +210,7 @@ cdef void count_all(Deduplication *c, Poll *p) noexcept nogil:
         end = min(first + window, c.rows.m)
         if ensure_loaded(c.rows, first, end - first, p):
             return
-        for part in prange(c.parts, schedule="dynamic", chunksize=1, num_threads=c.n_threads):
+        for part in prange(c.parts, schedule="dynamic", chunksize=1, num_threads=request_threads(c.n_threads)):
             count_part(c, part, threadid(), first, end, p)
         first = end
 
@@ -290,7 +290,7 @@ cdef bint make_unique(Deduplication *c, UniquePoints *u, bint want_inverse, Poll
     fill_sums(c, u.multiplicities, <double *>u.rows.weights, <double *>u.rows.cumulative)
     fill_values(c, <float *>u.rows.source.data)
     u.rows.total_weight = u.rows.cumulative[c.n_unique - 1]
-    return not p.stopped
+    return not is_stopped(p)
 
 
 cdef size_t dedup_layout(Deduplication *c, char *memory) noexcept nogil:
@@ -330,7 +330,7 @@ cdef bint deduplicate(const Rows *rows, bint want_inverse, int n_threads, Unique
         return False
     dedup_layout(&c, memory)
     c.seen = c.workspaces[0].seen
-    if scan_all(&c, p) and not p.stopped:
+    if scan_all(&c, p) and not is_stopped(p):
         rank_all(&c)
         if c.n_unique * MIN_MULTIPLICITY <= rows.m:
             done = make_unique(&c, unique, want_inverse, p)
@@ -338,7 +338,7 @@ cdef bint deduplicate(const Rows *rows, bint want_inverse, int n_threads, Unique
     release(c.multiplicities)
     release(c.weights)
     release(memory)
-    return done and not p.stopped
+    return done and not is_stopped(p)
 
 
 cdef void release_unique(UniquePoints *unique) noexcept nogil:

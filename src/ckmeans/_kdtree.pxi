@@ -20,7 +20,7 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._points cimport Index, PreparedPoints, Rows, UniquePoints, read_rows
 from ckmeans._random cimport splitmix
-from ckmeans._runtime cimport LEAF, CallContext, Poll, allocate, poll, release, threads_for
+from ckmeans._runtime cimport LEAF, CallContext, Poll, allocate, is_stopped, poll, release, request_threads, threads_for
 from ckmeans._values cimport get, put
 
 import numpy as np
@@ -459,25 +459,25 @@ cdef bint fill_buckets(TreeBuilder *w, Poll *p) noexcept nogil:
     if memory == NULL:
         return False
     workspaces_layout(w, memory)
-    for stripe in prange(STRIPES, schedule="dynamic", chunksize=1, num_threads=w.n_threads):
+    for stripe in prange(STRIPES, schedule="dynamic", chunksize=1, num_threads=request_threads(w.n_threads)):
         count_stripe(w, stripe, threadid(), p)
     lay_out_buckets(w)
     w.order = <int32_t *>allocate(w.tree.leaves * LEAF * sizeof(int32_t))
-    if p.stopped or not allocate_tree(w) or w.order == NULL:
+    if is_stopped(p) or not allocate_tree(w) or w.order == NULL:
         release(memory)
         return False
-    for stripe in prange(STRIPES, schedule="dynamic", chunksize=1, num_threads=w.n_threads):
+    for stripe in prange(STRIPES, schedule="dynamic", chunksize=1, num_threads=request_threads(w.n_threads)):
         scatter_stripe(w, stripe, threadid(), p)
     release(memory)
     memory = <char *>allocate(workspaces_layout(w, NULL))
     if memory == NULL:
         return False
     workspaces_layout(w, memory)
-    for bucket in prange(w.buckets, schedule="dynamic", chunksize=1, num_threads=w.n_threads):
+    for bucket in prange(w.buckets, schedule="dynamic", chunksize=1, num_threads=request_threads(w.n_threads)):
         if not poll(p):
             build_bucket(w, bucket, threadid())
     release(memory)
-    return not p.stopped
+    return not is_stopped(p)
 
 
 cdef bint build(Tree *b, const Rows *items, const double *multiplicities, int n_threads, Poll *p) noexcept nogil:

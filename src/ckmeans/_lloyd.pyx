@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._points cimport Rows, out_of_range
 from ckmeans._random cimport stream_of
-from ckmeans._runtime cimport CallContext, Poll, allocate, release, wide_stride
+from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, release, wide_stride
 from ckmeans._values cimport get, put
 
 import numpy as np
@@ -165,7 +165,7 @@ cdef int assign(Fit *f, int64_t updates, Poll *p) noexcept nogil:
     f.step.full_sums = f.full_sums or f.problem.same_sums or f.step.steps_left <= 0
     f.step.epoch = f.epoch + 1
     if f.engine.step(f.engine, &f.step, p):
-        return INTERRUPTED if p.stopped else NO_MEMORY
+        return INTERRUPTED if is_stopped(p) else NO_MEMORY
     if first:
         f.step.n_changed = f.rows.m
     f.epoch = f.step.labels_epoch = f.step.epoch
@@ -203,7 +203,7 @@ cdef int assign_after_update(Fit *f, double distortion_before, Poll *p) noexcept
 
 cdef bint callback_stops(Fit *f, Poll *p) noexcept with gil:
     """Whether the callback wants to stop; an exception stops the whole call."""
-    call = <CallContext>p.call
+    call = <CallContext>p.context
     cdef bint stop = False
     try:
         returned = (<object>f.options.callback)(
@@ -220,7 +220,7 @@ cdef int check_stop(Fit *f, double distortion_before, Poll *p) noexcept nogil:
     if f.options.callback != NULL:
         if callback_stops(f, p):
             return CALLBACK
-        if p.stopped:
+        if is_stopped(p):
             return INTERRUPTED
     if f.run.n_iter > cooling_steps(f):
         status = f.options.should_stop(f, distortion_before)
@@ -276,14 +276,14 @@ cdef int revert_update(Fit *f, Poll *p) noexcept nogil:
 cdef int call_next_start(Fit *f, Poll *p) noexcept with gil:
     """Take the start of this restart from Python."""
     cdef Py_buffer view
-    call = <CallContext>p.call
+    call = <CallContext>p.context
     try:
         PyObject_GetBuffer((<object>f.options.next_start)(f.run.number), &view, PyBUF_ANY_CONTIGUOUS)
         memcpy(f.run.centroids, view.buf, view.len)
         PyBuffer_Release(&view)
     except BaseException as error:
         call.stop(error)
-    return p.stopped
+    return is_stopped(p)
 
 
 cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
@@ -305,7 +305,7 @@ cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
         f.max_abs_bits = random_examples(f.seeding, &f.random, f.run.centroids, p)
     else:
         f.max_abs_bits = plus_plus(f.seeding, &f.random, f.run.centroids, p)
-    if p.stopped:
+    if is_stopped(p):
         return INTERRUPTED
     return OUT_OF_RANGE if out_of_range(f.rows, f.max_abs_bits) else RUNNING
 
@@ -329,7 +329,7 @@ cdef int iterate(Fit *f, Poll *p) noexcept nogil:
         distortion_before = f.run.distortion
         if update(f, p):
             return NO_MEMORY
-        status = INTERRUPTED if p.stopped else assign_after_update(f, distortion_before, p)
+        status = INTERRUPTED if is_stopped(p) else assign_after_update(f, distortion_before, p)
         if status == RUNNING and f.run.distortion > distortion_before and f.run.n_iter >= cooling_steps(f):
             return revert_update(f, p)
         f.run.n_iter += 1

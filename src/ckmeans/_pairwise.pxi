@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from ckmeans._arena cimport take
 from ckmeans._points cimport Points, Rows, out_of_range, raise_out_of_range, read_rows
-from ckmeans._runtime cimport CallContext, Poll, allocate, poll, release, threads_for
+from ckmeans._runtime cimport CallContext, Poll, allocate, poll, release, request_threads, threads_for
 
 import numpy as np
 
@@ -75,7 +75,7 @@ cdef void pairs_block(Pairs *p, int64_t block, int64_t thread) noexcept nogil:
 
 cdef void pairs_all(Pairs *p, int n_threads, Poll *poll_) noexcept nogil:
     cdef int64_t block, blocks = (p.rows.m + PAIRS_ROWS - 1) // PAIRS_ROWS
-    for block in prange(blocks, schedule="dynamic", num_threads=n_threads):
+    for block in prange(blocks, schedule="dynamic", num_threads=request_threads(n_threads)):
         if not poll(poll_):
             pairs_block(p, block, threadid())
 

@@ -11,7 +11,7 @@ from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
 import numpy as np
 
-from ckmeans._runtime cimport CallContext, Poll, allocate, kernels_for, release, source
+from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, kernels_for, release, source
 
 cdef extern from "simd/source.h":
     int SOURCE_FLOAT16, SOURCE_FLOAT32, SOURCE_FLOAT64
@@ -55,7 +55,7 @@ cdef int ensure_loaded(const Rows *rows, int64_t first, int64_t count, Poll *p) 
     if window == NULL:
         return 0
     if window.first <= first and min(first + count, rows.m) <= window.first + window.count:
-        return p.stopped
+        return is_stopped(p)
     return fetch(rows, first, count, p)
 
 
@@ -63,8 +63,8 @@ cdef int fetch(const Rows *rows, int64_t first, int64_t count, Poll *p) noexcept
     try:
         (<Points>rows.window.owner).load(first, count)
     except BaseException as error:
-        (<CallContext>p.call).stop(error)
-    return p.stopped
+        (<CallContext>p.context).stop(error)
+    return is_stopped(p)
 
 
 cdef const void *read_rows(const Rows *rows, int64_t first, int64_t count, void *scratch,
@@ -96,7 +96,7 @@ cdef void fetch_row(const Rows *rows, int64_t row, void *values, Poll *p) noexce
 cdef void fetch_rows(const Rows *rows, const int64_t *wanted, int64_t count, void *values, Poll *p) noexcept nogil:
     """From one window to the next that holds a wanted row; memory is one window."""
     cdef int64_t at = 0, end = rows.m, size = rows.n * rows.kernels.itemsize, i, following
-    while not p.stopped:
+    while not is_stopped(p):
         following = rows.m
         for i in range(count):
             if at <= wanted[i] < following:

@@ -5,7 +5,8 @@ from libc.string cimport memcpy
 
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport (
-    Poll, fetch_add, load, poll, sleep_and_poll, stop, team_size, thread_num, threads_for, yield_cpu,
+    Poll, fetch_add, is_stopped, load_counter, poll, request_threads, sleep_and_poll, stop_work, team_size,
+    thread_num, threads_for, yield_cpu,
 )
 
 cdef double SHARED_WORK = 1 << 31      # multiply-adds of a step up to which restarts are shared out: about 20 ms
@@ -38,7 +39,7 @@ cdef void run_and_keep_best(Fit *f, int64_t number, double *distortions, Poll *p
     cdef int64_t size = f.options.K * f.rows.n * f.rows.kernels.itemsize
     run_restart(f, number, p)
     if f.run.status > CALLBACK:
-        stop(p)
+        stop_work(p)
         return
     distortions[number] = f.run.distortion
     if f.options.ends != NULL:
@@ -56,7 +57,7 @@ cdef int64_t run_in_order(Fit *f, double *distortions, Poll *p) noexcept nogil:
     for number in range(f.options.n_init):
         last = f.run
         run_and_keep_best(f, number, distortions, p)
-        if p.stopped:
+        if is_stopped(p):
             break
         if last.status == CALLBACK:
             f.best.status = CALLBACK
@@ -83,7 +84,7 @@ cdef void run_shared(Fits fits, double *distortions, Poll *p) noexcept:
     cdef Fit **each = fits.each
     cdef int count = fits.count
     cdef RestartQueue queue = RestartQueue(0, 0, each[0].options.n_init, 0, 0, distortions)
-    with nogil, parallel(num_threads=count):
+    with nogil, parallel(num_threads=request_threads(count)):
         restart_worker(each, min(count, team_size()), &queue, p)
 
 
@@ -91,19 +92,19 @@ cdef void restart_worker(Fit **each, int team, RestartQueue *queue, Poll *p) noe
     """What one thread does: the restarts that no other one took."""
     cdef int i = thread_num()
     cdef int64_t number
-    fetch_add(&queue.n_started)
-    if i == 0 and load(&queue.n_started) < team:  # one may wait for this processor
+    fetch_add(&queue.n_started, 1)
+    if i == 0 and load_counter(&queue.n_started) < team:  # one may wait for this processor
         yield_cpu()
-    number = fetch_add(&queue.next)
+    number = fetch_add(&queue.next, 1)
     while number < queue.n_init and not poll(p):
         run_and_keep_best(each[i], number, queue.distortions, p)
-        fetch_add(&queue.n_done)
+        fetch_add(&queue.n_done, 1)
         if i == 0:
-            p.done = load(&queue.n_done)
-            if load(&queue.n_started) < team:
+            p.done = load_counter(&queue.n_done)
+            if load_counter(&queue.n_started) < team:
                 yield_cpu()
-        number = fetch_add(&queue.next)
-    fetch_add(&queue.n_finished)
+        number = fetch_add(&queue.next, 1)
+    fetch_add(&queue.n_finished, 1)
     if i == 0:
         wait_for_workers(queue, team, p)
 
@@ -111,8 +112,8 @@ cdef void restart_worker(Fit **each, int team, RestartQueue *queue, Poll *p) noe
 cdef void wait_for_workers(RestartQueue *queue, int team, Poll *p) noexcept nogil:
     """Poll for signals, as only the first thread can, until the others are through."""
     cdef int polls = 0
-    while load(&queue.n_finished) < team:
-        p.done = load(&queue.n_done)
+    while load_counter(&queue.n_finished) < team:
+        p.done = load_counter(&queue.n_done)
         if polls < SPIN_POLLS:
             polls += 1
             yield_cpu()

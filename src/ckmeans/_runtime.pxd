@@ -109,36 +109,45 @@ cdef extern from "simd/kernels.h" nogil:
 
 cdef const kernels *kernels_for(int itemsize) noexcept nogil
 
+cdef extern from "simd/threads.h" nogil:
+    # Of flags and counters that threads share: acquire and release.
+    int load_flag "ckmeans_load_flag"(const int *flag)
+    void store_flag "ckmeans_store_flag"(int *flag, int value)
+    int64_t load_counter "ckmeans_load"(const int64_t *value)
+    void store_counter "ckmeans_store"(int64_t *value, int64_t desired)
+    int64_t fetch_add "ckmeans_fetch_add"(int64_t *value, int64_t addend)
+
+
 cdef int threads_for(int n_threads, double work) noexcept nogil
+cdef int request_threads(int wanted) noexcept nogil
 cdef int thread_num() noexcept nogil
 cdef int team_size() noexcept nogil
-cdef int processor() noexcept nogil
-cdef void step_aside(int other) noexcept nogil
-cdef int64_t fetch_add(int64_t *counter) noexcept nogil
-cdef int64_t load(int64_t *counter) noexcept nogil
 cdef void yield_cpu() noexcept nogil
-cdef void spread_out(int n_threads) noexcept nogil
 
 cdef void *allocate(size_t size) noexcept nogil
 cdef void release(void *memory) noexcept nogil
 
 
-# Looked at in the middle of long work. Only the thread that called from Python looks up; the
-# others see `stopped`.
+# Polled in long work. Only the thread that called from Python polls signals; the others see `stopped`.
 cdef struct Poll:
-    PyObject *call
-    double next
-    int stopped
+    PyObject *context
+    double next              # time of the next look at signals
+    int stopped              # shared: is_stopped, stop_work
     int64_t done
+
+cdef inline bint is_stopped(const Poll *p) noexcept nogil:
+    return load_flag(&p.stopped)
+
+cdef inline void stop_work(Poll *p) noexcept nogil:
+    store_flag(&p.stopped, 1)
 
 cdef int poll(Poll *p) noexcept nogil
 cdef int sleep_and_poll(Poll *p) noexcept nogil
-cdef void stop(Poll *p) noexcept nogil
 
 
 cdef class CallContext:
     cdef Poll poll
     cdef object error
     cdef object on_progress
-    cdef void stop(self, error)
+    cdef void stop(self, error)  # and raise this error later
     cdef int check(self) except -1

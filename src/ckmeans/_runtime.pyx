@@ -1,5 +1,6 @@
 """What every engine stands on: the kernels that were chosen, threads, interruption."""
 import os
+import sys
 
 from cpython.exc cimport PyErr_CheckSignals
 
@@ -16,19 +17,17 @@ cdef extern from "simd/threads.h" nogil:
     int ckmeans_max_threads()
     int ckmeans_thread_num()
     int ckmeans_team_size()
-    int ckmeans_processor()
-    void ckmeans_step_aside(int processor)
-    void ckmeans_spread_out(int n_threads)
-    int64_t ckmeans_take(int64_t *next)
-    int ckmeans_must_be_serial()
-    void ckmeans_guard_fork()
+    int ckmeans_request_threads(int wanted)
+    void ckmeans_guard_forks(int private_runtime)
     double ckmeans_now()
-    void ckmeans_nap()
+    void ckmeans_sleep()
     void ckmeans_yield()
 
 cdef extern from "simd/memory.h" nogil:
     void *ckmeans_allocate(size_t size)
     void ckmeans_release(void *memory)
+    void ckmeans_limit_cache(size_t max_bytes)
+    size_t ckmeans_clear_cache()
 
 
 # ---- the kernels ---------------------------------------------------------------------------
@@ -94,11 +93,23 @@ def openmp_max_threads():
     return ckmeans_max_threads()
 
 
+def guard_forks(bint private_runtime):
+    """Keep forked children computing; called once. `private_runtime`: no other library uses this OpenMP."""
+    ckmeans_guard_forks(private_runtime)
+
+
 cdef int threads_for(int n_threads, double work) noexcept nogil:
     """How many threads `work` multiply-adds are worth: starting a team costs microseconds."""
-    if ckmeans_openmp() == 0 or ckmeans_must_be_serial() or work < 1e6:
-        return 1
-    return n_threads
+    return 1 if ckmeans_openmp() == 0 or work < 1e6 else n_threads
+
+
+cdef int request_threads(int wanted) noexcept nogil:
+    """The `num_threads` of every parallel region: as many as wanted, or as the system grants, at least 1.
+
+    OpenMP's runtimes end the process if the system refuses a thread, and a forked child may have to do
+    without. Asking again for what was granted costs nanoseconds.
+    """
+    return ckmeans_request_threads(wanted)
 
 
 cdef int thread_num() noexcept nogil:
@@ -109,40 +120,18 @@ cdef int team_size() noexcept nogil:
     return ckmeans_team_size()
 
 
-cdef int processor() noexcept nogil:
-    """On which the calling thread runs, or its number where that is not known."""
-    return ckmeans_processor()
-
-
-cdef void step_aside(int other) noexcept nogil:
-    """Have the calling thread go on elsewhere if it runs on that processor."""
-    ckmeans_step_aside(other)
-
-
-cdef int64_t fetch_add(int64_t *next_) noexcept nogil:
-    """A number from a sequence that many threads share."""
-    return ckmeans_take(next_)
-
-
-cdef int64_t load(int64_t *counter) noexcept nogil:
-    return counter[0]
-
-
 cdef void yield_cpu() noexcept nogil:
-    """Let a thread run that waits for this processor."""
+    """Let another thread run on this CPU."""
     ckmeans_yield()
-
-
-cdef void spread_out(int n_threads) noexcept nogil:
-    """Before short work: have no two threads begin it on one processor, where there are others."""
-    if n_threads > 1:
-        ckmeans_spread_out(n_threads)
 
 
 # ---- memory --------------------------------------------------------------------------------
 
+DEFAULT_CACHE_BYTES = 1 << 27  # the workspaces of a fit of a million points
+
+
 cdef void *allocate(size_t size) noexcept nogil:
-    """Memory on a cache line's boundary; NULL where there is none."""
+    """Memory aligned to a cache line; NULL if there is none."""
     return ckmeans_allocate(size)
 
 
@@ -150,54 +139,60 @@ cdef void release(void *memory) noexcept nogil:
     ckmeans_release(memory)
 
 
+def limit_cache(setting):
+    """Cache at most so many bytes of released workspaces: a decimal string, 0 for no cache."""
+    if not (setting.isascii() and setting.isdigit()):
+        raise ImportError(f"CKMEANS_CACHE_BYTES={setting!r} is not a number of bytes")
+    ckmeans_limit_cache(min(int(setting), sys.maxsize))
+
+
+def clear_cache():
+    """Give cached workspaces back to the system; returns their bytes."""
+    return ckmeans_clear_cache()
+
+
 # ---- interruption --------------------------------------------------------------------------
 
 cdef double POLL_SECONDS = 0.05
 
 cdef void poll_signals(Poll *p) noexcept with gil:
-    call = <CallContext>p.call
+    context = <CallContext>p.context
     try:
         PyErr_CheckSignals()
-        if call.on_progress is not None:
-            call.on_progress(p.done)
+        if context.on_progress is not None:
+            context.on_progress(p.done)
     except BaseException as error:
-        call.error = error
-        p.stopped = 1
+        context.stop(error)
 
 
 cdef int poll(Poll *p) noexcept nogil:
     """Nonzero once the work is to be dropped. Takes the GIL at most every POLL_SECONDS."""
-    if p.stopped or ckmeans_thread_num() != 0:
-        return p.stopped
+    if is_stopped(p) or ckmeans_thread_num() != 0:
+        return is_stopped(p)
     cdef double now = ckmeans_now()
     if now >= p.next:
         poll_signals(p)
         p.next = ckmeans_now() + POLL_SECONDS
-    return p.stopped
+    return is_stopped(p)
 
 
 cdef int sleep_and_poll(Poll *p) noexcept nogil:
-    """`poll` for a thread that has nothing left to do but to look at signals for the others."""
-    ckmeans_nap()
+    """Poll signals for the other threads, if there is nothing else to do."""
+    ckmeans_sleep()
     return poll(p)
 
 
-cdef void stop(Poll *p) noexcept nogil:
-    p.stopped = 1
-
-
 cdef class CallContext:
-    """Holds what interrupted the work until it can be raised. `on_progress(done)` is called on the way."""
+    """Hold the exception that interrupts a call until it can be raised; report to `on_progress(done)`."""
 
     def __cinit__(self, on_progress=None):
         self.on_progress = on_progress
-        self.poll.call = <PyObject *>self
+        self.poll.context = <PyObject *>self
         self.poll.next = ckmeans_now() + POLL_SECONDS
 
     cdef void stop(self, error):
-        """Drop the work, to raise this error after it."""
         self.error = error
-        stop(&self.poll)
+        stop_work(&self.poll)
 
     cdef int check(self) except -1:
         if self.error is not None:
@@ -205,5 +200,5 @@ cdef class CallContext:
         return 0
 
 
-ckmeans_guard_fork()
+limit_cache(os.environ.get("CKMEANS_CACHE_BYTES") or str(DEFAULT_CACHE_BYTES))
 choose_instruction_set(os.environ.get("CKMEANS_SIMD", ""))

@@ -17,7 +17,7 @@ from ckmeans._engine cimport (
     sweep_close, sweep_open, sweep_step, update_labels,
 )
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport Poll, allocate, hit, lowest_bit, panel, release, wide_stride
+from ckmeans._runtime cimport Poll, allocate, hit, lowest_bit, release, wide_stride
 
 include "_screen_pca.pxi"
 include "_screen_lower_bound.pxi"

@@ -3,7 +3,7 @@ from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from ckmeans._points cimport Rows, read_rows
-from ckmeans._runtime cimport Poll, lowest_bit, poll, release, wide_stride
+from ckmeans._runtime cimport Poll, is_stopped, lowest_bit, poll, release, wide_stride
 from ckmeans._shift cimport find_shift
 
 cdef int64_t FEW_DIRECTIONS = 32   # are looked for first
@@ -157,7 +157,7 @@ cdef void choose_directions(Screen *e, const Step *s, int64_t d, Choice *best, P
     cdef double n = e.sweep.rows.n, projecting, price
     cdef Look look
     d = min(most, d)
-    while not p.stopped:
+    while not is_stopped(p):
         use_directions(e, d)
         if d / n > best.price:
             break
@@ -269,15 +269,15 @@ cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
     if s.labels_epoch == 0:
         e.patience = e.sweep.rows.m
         e.first_in_full = best.first > CERTAIN
-        if e.first_in_full or p.stopped:
-            return p.stopped
-    elif p.stopped or find_more(e, s, &best, p) or p.stopped:
+        if e.first_in_full or is_stopped(p):
+            return is_stopped(p)
+    elif is_stopped(p) or find_more(e, s, &best, p) or is_stopped(p):
         return 1
     elif e.watchful and best.price > 1 - LEAST_GAIN:
         wait(e, s, n > MOST_DIRECTIONS and best.survivors > UNLEARNED)
         return 0
     e.chosen_again = e.chosen_again or not s.labels_epoch == 0
-    e.ready = not project_points(e, p) and not p.stopped
+    e.ready = not project_points(e, p) and not is_stopped(p)
     if e.ready:
         e.engine.name = SCREEN.name
     return not e.ready

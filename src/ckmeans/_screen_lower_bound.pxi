@@ -27,7 +27,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 from libc.string cimport memset
 
 from ckmeans._points cimport Rows, read_rows
-from ckmeans._runtime cimport Poll, allocate, poll, threads_for
+from ckmeans._runtime cimport Poll, allocate, poll, request_threads, threads_for
 from ckmeans._shift cimport find_shift
 from ckmeans._values cimport get, put
 
@@ -224,7 +224,7 @@ cdef int project_points(Screen *e, Poll *p) noexcept nogil:
     e.high = <uint16_t *>(<char *>e.norms + tiles * tile * item)
     e.low = e.high + tiles * tile
     memset(most, 0, sizeof(most))
-    for t in prange(tiles, schedule="static", num_threads=threads):
+    for t in prange(tiles, schedule="static", num_threads=request_threads(threads)):
         if not poll(p):
             project_some(e, &e.workspaces[threadid()], t * tile, min(tile, rows.m - t * tile), &most[threadid()])
     for i in range(threads):
@@ -269,7 +269,7 @@ cdef void prepare_projections(Screen *e, const Step *s) noexcept nogil:
         apart = get(e.shift, l, item) - e.origin_wide[l]
         far += apart * apart
     e.far = sqrt(far) * (1 + n * 1e-15)
-    for t in prange(tiles, schedule="static", num_threads=threads):
+    for t in prange(tiles, schedule="static", num_threads=request_threads(threads)):
         project_centroids(e, s, &e.workspaces[threadid()], t * tile, min(tile, s.K - t * tile))
     pack_screened(e, s)
 

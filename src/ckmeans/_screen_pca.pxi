@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._points cimport Rows, magnitude_of, read_row
 from ckmeans._random cimport Stream, next_unit, stream_of
-from ckmeans._runtime cimport Poll, allocate, panel, poll, release, threads_for
+from ckmeans._runtime cimport Poll, allocate, panel, poll, release, request_threads, threads_for
 from ckmeans._values cimport get, put
 
 cdef int64_t SAMPLE = 512    # rows from which the directions come, at least,
@@ -125,7 +125,7 @@ cdef void multiply(Draft *f, const char *tiles, int64_t features, int64_t count,
     f.panel.K = f.d
     f.panel.n = features
     rows.kernels.pack_centroids(f.vectors, f.zeros, &f.panel)
-    for t in prange(tiles_of(rows, count), schedule="static", num_threads=threads):
+    for t in prange(tiles_of(rows, count), schedule="static", num_threads=request_threads(threads)):
         if not poll(p):
             rows.kernels.project(tiles + t * features * tile * item, 1, &f.panel, f.d,
                                  f.products + t * f.d * tile * item)

@@ -14,7 +14,9 @@ from ckmeans._points cimport (
     PreparedPoints, Rows, ensure_loaded, fetch_row, fetch_rows, out_of_range, raise_out_of_range, read_row, read_rows,
 )
 from ckmeans._random cimport Stream, next_below, next_unit, stream_of
-from ckmeans._runtime cimport CallContext, Poll, allocate, panel, poll, release, threads_for
+from ckmeans._runtime cimport (
+    CallContext, Poll, allocate, is_stopped, panel, poll, release, request_threads, threads_for,
+)
 
 import numpy as np
 
@@ -182,7 +184,7 @@ cdef int64_t draw_examples(SeedingState *f, Stream *random, char *centroids, Pol
     drawn together, and read into the places of the centroids that are missing."""
     cdef const Rows *rows = f.base.rows
     cdef int64_t size = rows.n * rows.kernels.itemsize, K = f.base.K, draws = 16 * K + 64, k = 0, first, count, i
-    while k < K and draws > 0 and not p.stopped:
+    while k < K and draws > 0 and not is_stopped(p):
         first = k
         count = min(K - k, draws)
         draws -= count
@@ -217,9 +219,9 @@ cdef uint64_t random_examples(Seeding *seeding, Stream *random, void *centroids_
     cdef int64_t k
     memset(f.table, 0, f.slots * sizeof(int64_t))
     k = draw_examples(f, random, centroids, p)
-    if k < seeding.K and not p.stopped:
+    if k < seeding.K and not is_stopped(p):
         k = scan_examples(f, random, k, centroids, p)
-    while k < seeding.K and not p.stopped:
+    while k < seeding.K and not is_stopped(p):
         fetch_row(rows, draw_row(rows, random), centroids + k * rows.n * rows.kernels.itemsize, p)
         k += 1
     return 0
@@ -312,7 +314,7 @@ cdef void update_all(SeedingState *f, bint first, Poll *p) noexcept nogil:
                 if not poll(p):
                     update_chunk(f, 0, chunk, first)
         else:
-            for chunk in prange(start, end, schedule="dynamic", chunksize=4, num_threads=f.base.n_threads):
+            for chunk in prange(start, end, schedule="dynamic", chunksize=4, num_threads=request_threads(f.base.n_threads)):
                 if not poll(p):
                     update_chunk(f, threadid(), chunk, first)
         start = end
@@ -365,7 +367,7 @@ cdef void draw_candidates(SeedingState *f, Stream *random, const double *sums, P
     cdef int64_t size = rows.n * rows.kernels.itemsize, trial, following, visited = -1
     cdef Draw *draw
     draw_chunks(f, random, sums)
-    while not p.stopped:
+    while not is_stopped(p):
         following = f.chunks
         for trial in range(f.base.trials):
             if visited < f.draws[trial].chunk < following:
@@ -381,7 +383,7 @@ cdef void draw_candidates(SeedingState *f, Stream *random, const double *sums, P
                     read_row(rows, draw.row, f.candidates + trial * size)
         visited = following
     for trial in range(f.base.trials):
-        if f.draws[trial].row < 0 and not p.stopped:
+        if f.draws[trial].row < 0 and not is_stopped(p):
             fetch_row(rows, draw_row(rows, random), f.candidates + trial * size, p)
 
 
@@ -419,7 +421,7 @@ cdef uint64_t plus_plus(Seeding *seeding, Stream *random, void *centroids_, Poll
     if out_of_range(rows, largest_read(f)):
         return largest_read(f)
     for k in range(1, seeding.K):
-        if p.stopped:
+        if is_stopped(p):
             break
         set_centres(f, &f.newest, centroids + (k - 1) * size, 1)
         draw_candidates(f, random, f.sums + best * f.chunks, p)

@@ -22,7 +22,9 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._engine cimport Engine, EngineFactory, Problem, Step, entry_of
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport Poll, allocate, panel, poll, release, threads_for, wide_stride
+from ckmeans._runtime cimport (
+    Poll, allocate, is_stopped, panel, poll, release, request_threads, threads_for, wide_stride,
+)
 from ckmeans._values cimport squared_norms
 
 cdef int64_t CHUNK_ROWS = 512       # rows that a thread takes at a time
@@ -134,11 +136,11 @@ cdef void sparse_close(Engine *engine) noexcept nogil:
 cdef void pack_all_centroids(Sparse *e, const Step *s) noexcept nogil:
     cdef int64_t groups = e.rows.kernels.sparse.groups(s.K), norms = (s.K + NORMS_TOGETHER - 1) // NORMS_TOGETHER, i, k
     cdef int64_t stride = wide_stride(e.rows.n)
-    for i in prange(norms, schedule="static", num_threads=e.n_threads):
+    for i in prange(norms, schedule="static", num_threads=request_threads(e.n_threads)):
         k = i * NORMS_TOGETHER
         squared_norms(s.wide + k * stride, stride, e.rows.n, min(NORMS_TOGETHER, s.K - k), e.norms + k)
     if s.assign:
-        for i in prange(groups, schedule="static", num_threads=e.n_threads):
+        for i in prange(groups, schedule="static", num_threads=request_threads(e.n_threads)):
             e.rows.kernels.sparse.pack(s.centroids, -2, e.norms, i, &e.panel)
 
 
@@ -261,7 +263,7 @@ cdef void add_list(Sparse *e, Step *s, Poll *p, double *table, bint moves) noexc
     """Rows, or moves, to the sums of their clusters."""
     cdef int64_t i
     list_rows(e, s, moves)
-    for i in prange(e.n_pieces, schedule="dynamic", chunksize=1, num_threads=e.n_threads):
+    for i in prange(e.n_pieces, schedule="dynamic", chunksize=1, num_threads=request_threads(e.n_threads)):
         work_piece(e, s, p, i, table, moves)
     add_leads(e, s, table)
 
@@ -274,7 +276,7 @@ cdef void add_rows(Sparse *e, Step *s, Poll *p) noexcept nogil:
         if s.sums.counts[k] == 0:
             memset(<char *>s.sums.offsets + k * size, 0, size)
     add_list(e, s, p, s.sums.offsets, False)
-    if e.carries and s.sum and not p.stopped:
+    if e.carries and s.sum and not is_stopped(p):
         memcpy(e.carried, s.sums.offsets, s.K * size)
 
 
@@ -310,7 +312,7 @@ cdef bint add_moves(Sparse *e, Step *s, Poll *p) noexcept nogil:
         return False
     s.sums.incremental = True
     add_list(e, s, p, e.carried, True)
-    if p.stopped:
+    if is_stopped(p):
         return True
     memcpy(s.sums.offsets, e.carried, s.K * wide_stride(e.rows.n) * sizeof(double))
     return carried_precisely(e, s)
@@ -331,21 +333,21 @@ cdef int sparse_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     if s.assign:
         for i in range(e.n_threads):
             e.workspaces[i].n_changed = 0
-        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=e.n_threads):
+        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=request_threads(e.n_threads)):
             score_chunk(e, s, p, threadid(), i)
         for i in range(e.n_threads):
             s.n_changed += e.workspaces[i].n_changed
-    if p.stopped:
+    if is_stopped(p):
         return 1
     if s.sum or s.measure:
         count_rows(e, s)
         if not (carried and add_moves(e, s, p)):
             add_rows(e, s, p)
-        e.carried_epoch = s.epoch if e.carries and s.sum and not p.stopped else 0
+        e.carried_epoch = s.epoch if e.carries and s.sum and not is_stopped(p) else 0
     elif s.squared != NULL:
-        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=e.n_threads):
+        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=request_threads(e.n_threads)):
             measure_chunk(e, s, p, i)
-    return p.stopped
+    return is_stopped(p)
 
 
 cdef EngineFactory SPARSE

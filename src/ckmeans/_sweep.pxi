@@ -18,7 +18,7 @@ from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
 from ckmeans._points cimport Rows, block_at, ensure_loaded, read_rows
-from ckmeans._runtime cimport Poll, allocate, poll, release, threads_for, wide_stride
+from ckmeans._runtime cimport Poll, allocate, is_stopped, poll, release, request_threads, threads_for, wide_stride
 
 # ---- sizes: of n, K and the dtype alone ------------------------------------------------------
 
@@ -243,7 +243,7 @@ cdef int sweep_rows(const Pass *a) noexcept nogil:
     cdef int64_t n_chunks = (w.rows.m + w.chunk - 1) // w.chunk, first = 0, last, i
     cdef int64_t window = window_chunks(w, a.step.K)
     cdef int threads = w.n_threads
-    while first < n_chunks and not a.poll.stopped:
+    while first < n_chunks and not is_stopped(a.poll):
         last = min(first + window, n_chunks)
         if ensure_loaded(w.rows, first * w.chunk, (last - first) * w.chunk, a.poll):
             break
@@ -251,10 +251,10 @@ cdef int sweep_rows(const Pass *a) noexcept nogil:
             for i in range(w.n_parts):
                 work_part(a, i, 0, first, last)
         else:
-            for i in prange(w.n_parts, schedule="dynamic", chunksize=1, num_threads=threads):
+            for i in prange(w.n_parts, schedule="dynamic", chunksize=1, num_threads=request_threads(threads)):
                 work_part(a, i, threadid(), first, last)
         first = last
-    if a.poll.stopped:
+    if is_stopped(a.poll):
         w.carried.epoch = 0
         return 1
     reduce_parts(w, a.step)
@@ -325,7 +325,7 @@ cdef void reduce_parts(Sweep *w, Step *s) noexcept nogil:
     if threads == 1:
         reduce_clusters(w, s, 0, K)
         return
-    for t in prange(threads, schedule="static", num_threads=threads):
+    for t in prange(threads, schedule="static", num_threads=request_threads(threads)):
         reduce_clusters(w, s, t * K // threads, (t + 1) * K // threads)
 
 

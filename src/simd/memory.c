@@ -1,138 +1,186 @@
+#if defined(__linux__)
+#define _GNU_SOURCE
+#include <sys/mman.h>
+#endif
 #include "memory.h"
+#include "threads.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#include <unistd.h>
+#if defined(__has_feature)
+#define HAS_FEATURE(name) __has_feature(name)
+#else
+#define HAS_FEATURE(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || HAS_FEATURE(address_sanitizer) || \
+    HAS_FEATURE(thread_sanitizer) || HAS_FEATURE(memory_sanitizer)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
 
-static void ask_for_large_pages(void *memory, size_t size)
+enum { LINE = 64 };
+
+#if SANITIZED && !defined(_WIN32)
+/* Every block is the system's, so that the sanitizer sees what lies around it and what is used too late. */
+void *ckmeans_allocate(size_t size)
 {
-#ifdef MADV_HUGEPAGE
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)memory;
-    const uintptr_t first = (begin + page - 1) / page * page, last = (begin + size) / page * page;
-    if (last > first) madvise((void *)first, last - first, MADV_HUGEPAGE);
-#else
-    (void)memory, (void)size;
-#endif
+    void *memory;
+    return posix_memalign(&memory, LINE, size) ? 0 : memory;
 }
+void ckmeans_release(void *memory) { free(memory); }
+void ckmeans_limit_cache(size_t max_bytes) { (void)max_bytes; }
+size_t ckmeans_clear_cache(void) { return 0; }
 #else
-static void ask_for_large_pages(void *memory, size_t size) { (void)memory, (void)size; }
-#endif
 
 enum {
-    LINE = 64,
-    LARGE = 1 << 22,      /* bytes from which large pages pay: a small one costs as much as to write it */
-    SMALL = 1 << 15,      /* up to which the system keeps what is released itself */
-    KEPT_BLOCKS = 32,
-    KEPT_BYTES = 1 << 27, /* the most that is kept */
+    HUGE_SIZE = 1 << 22,  /* bytes from which huge pages pay: to fault in a small page costs as much as to write it */
+    SMALL_SIZE = 1 << 15, /* up to which malloc's own cache is enough */
+    MAX_BLOCKS = 32,
 };
 
+/* A block from the system; a copy of this lies in the line before the memory that the caller gets. */
 typedef struct {
-    void *raw;
-    size_t size;
+    void *start;
+    size_t size; /* that the caller may use */
 } block;
 
-/* What was released lately, the oldest first, for who asks next: a system that takes memory back has every page
- * of it faulted in again, which takes short fits as long as their work. */
-static block kept[KEPT_BLOCKS];
-static int n_kept = 0;
-static size_t kept_bytes = 0;
+/* ---- blocks from the system ---- */
 
-/* Who finds this taken does without: nobody waits, in a forked child neither. */
-#if defined(_MSC_VER)
-#include <intrin.h>
-static volatile long busy = 0;
-static int enter(void) { return _InterlockedExchange(&busy, 1) == 0; }
-static void leave(void) { _InterlockedExchange(&busy, 0); }
-#else
-static int busy = 0;
-static int enter(void) { return __atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE) == 0; }
-static void leave(void) { __atomic_store_n(&busy, 0, __ATOMIC_RELEASE); }
+static block block_new(size_t size)
+{
+    block b = { 0, size };
+    if (size > SIZE_MAX - 2 * LINE) return b;
+#if defined(__linux__)
+    if (size >= HUGE_SIZE) {
+        b.start = mmap(0, size + 2 * LINE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (b.start == MAP_FAILED) b.start = 0;
+#ifdef MADV_HUGEPAGE
+        if (b.start) madvise(b.start, size + 2 * LINE, MADV_HUGEPAGE);
 #endif
-
-static block remove_kept(int i)
-{
-    const block found = kept[i];
-    kept_bytes -= found.size;
-    n_kept -= 1;
-    for (; i < n_kept; ++i) kept[i] = kept[i + 1];
-    return found;
+        return b;
+    }
+#endif
+    b.start = malloc(size + 2 * LINE);
+    return b;
 }
 
-/* The smallest block that is kept and large enough, but not much larger: up to twice where it is large. */
-static block take_kept(size_t size)
+static void block_free(block b)
 {
-    block found = { 0, (size >= LARGE ? 2 * size : size + size / 4) + 1 };
-    int i, best = -1;
-    if (!enter()) return found;
-    for (i = 0; i < n_kept; ++i)
-        if (kept[i].size >= size && kept[i].size < found.size) {
-            found = kept[i];
-            best = i;
+#if defined(__linux__)
+    if (b.size >= HUGE_SIZE) {
+        munmap(b.start, b.size + 2 * LINE);
+        return;
+    }
+#endif
+    free(b.start);
+}
+
+static void *memory_of(block b)
+{
+    char *memory = (char *)b.start + (2 * LINE - (uintptr_t)b.start % LINE);
+    ((block *)memory)[-1] = b;
+    return memory;
+}
+
+/* ---- the cache of released blocks, oldest first: pages that the system takes back are faulted in again, which
+ * takes short fits as long as their work ---- */
+
+static block cache[MAX_BLOCKS];
+static int n_cached = 0;
+static size_t cached_bytes = 0;
+static size_t max_cached_bytes = 0;
+
+static int locked = 0;
+/* On contention the caller goes without the cache: no thread waits, nor a forked child for one that is gone. */
+static int try_lock(void) { return ckmeans_exchange_flag(&locked, 1) == 0; }
+static void unlock(void) { ckmeans_store_flag(&locked, 0); }
+
+static int is_cacheable(size_t size) { return size > SMALL_SIZE && size <= max_cached_bytes; }
+
+static block cache_remove(int i)
+{
+    const block b = cache[i];
+    cached_bytes -= b.size;
+    for (n_cached -= 1; i < n_cached; ++i) cache[i] = cache[i + 1];
+    return b;
+}
+
+/* The best fit, if it wastes at most a quarter of the size, or all of it again if that is large. */
+static block cache_pop(size_t size)
+{
+    block best = { 0, (size >= HUGE_SIZE ? 2 * size : size + size / 4) + 1 };
+    int i, found = -1;
+    if (!try_lock()) return best;
+    for (i = 0; i < n_cached; ++i)
+        if (cache[i].size >= size && cache[i].size < best.size) {
+            best = cache[i];
+            found = i;
         }
-    if (best >= 0) remove_kept(best);
-    leave();
-    return found;
+    if (found >= 0) cache_remove(found);
+    unlock();
+    return best;
 }
 
-/* Keep a block; the ones that have to go for it. */
-static int put_kept(block released, block *gone)
+/* Cache a block; `evicted` receives the blocks to be freed instead. */
+static int cache_push(block b, block *evicted)
 {
     int n = 0;
-    if (!enter()) {
-        gone[0] = released;
+    if (!try_lock()) {
+        evicted[0] = b;
         return 1;
     }
-    while (n_kept == KEPT_BLOCKS || (n_kept > 0 && kept_bytes + released.size > KEPT_BYTES)) gone[n++] = remove_kept(0);
-    kept[n_kept++] = released;
-    kept_bytes += released.size;
-    leave();
+    while (n_cached == MAX_BLOCKS || (n_cached > 0 && cached_bytes + b.size > max_cached_bytes))
+        evicted[n++] = cache_remove(0);
+    cache[n_cached++] = b;
+    cached_bytes += b.size;
+    unlock();
     return n;
 }
 
-/* Give all of it back. */
-static void drop_kept(void)
+void ckmeans_limit_cache(size_t max_bytes) { max_cached_bytes = max_bytes; }
+
+size_t ckmeans_clear_cache(void)
 {
-    block gone[KEPT_BLOCKS];
-    int n = 0;
-    if (!enter()) return;
-    while (n_kept > 0) gone[n++] = remove_kept(n_kept - 1);
-    leave();
-    while (n > 0) free(gone[--n].raw);
+    block evicted[MAX_BLOCKS];
+    size_t bytes = 0;
+    int n = 0, tries;
+    for (tries = 1; !try_lock(); ++tries) {
+        if (tries == 1000) return 0; /* in a forked child another thread may have held it */
+        ckmeans_yield();
+    }
+    while (n_cached > 0) evicted[n++] = cache_remove(n_cached - 1);
+    unlock();
+    while (n > 0) {
+        bytes += evicted[--n].size;
+        block_free(evicted[n]);
+    }
+    return bytes;
 }
 
-/* A block's own note of itself lies before what is handed out. */
-static void *hand_out(block b)
-{
-    char *aligned = (char *)b.raw + (2 * LINE - (uintptr_t)b.raw % LINE);
-    ((block *)aligned)[-1] = b;
-    return aligned;
-}
+/* ---- for the callers ---- */
 
 void *ckmeans_allocate(size_t size)
 {
     block b = { 0, size };
-    if (size > SMALL && size <= KEPT_BYTES) b = take_kept(size);
-    if (b.raw) return hand_out(b);
-    b.size = size;
-    b.raw = malloc(size + 2 * LINE);
-    if (!b.raw) {
-        drop_kept();
-        b.raw = malloc(size + 2 * LINE);
-    }
-    if (!b.raw) return 0;
-    if (size >= LARGE) ask_for_large_pages(b.raw, size);
-    return hand_out(b);
+    if (is_cacheable(size)) b = cache_pop(size);
+    if (!b.start) b = block_new(size);
+    if (!b.start && ckmeans_clear_cache() > 0) b = block_new(size);
+    return b.start ? memory_of(b) : 0;
 }
 
 void ckmeans_release(void *memory)
 {
-    block gone[KEPT_BLOCKS];
-    int i, n = 1;
+    block evicted[MAX_BLOCKS], b;
+    int i, n;
     if (!memory) return;
-    gone[0] = ((block *)memory)[-1];
-    if (gone[0].size > SMALL && gone[0].size <= KEPT_BYTES) n = put_kept(gone[0], gone);
-    for (i = 0; i < n; ++i) free(gone[i].raw);
+    b = ((block *)memory)[-1];
+    if (!is_cacheable(b.size)) {
+        block_free(b);
+        return;
+    }
+    n = cache_push(b, evicted);
+    for (i = 0; i < n; ++i) block_free(evicted[i]);
 }
+#endif

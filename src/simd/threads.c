@@ -1,6 +1,7 @@
 #if defined(__linux__)
 #define _GNU_SOURCE
-#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 #include "threads.h"
 
@@ -13,11 +14,12 @@ double ckmeans_now(void)
     QueryPerformanceFrequency(&per_second);
     return (double)ticks.QuadPart / (double)per_second.QuadPart;
 }
-void ckmeans_nap(void) { Sleep(1); }
+void ckmeans_sleep(void) { Sleep(1); }
 void ckmeans_yield(void) { SwitchToThread(); }
 #else
 #include <pthread.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <time.h>
 double ckmeans_now(void)
 {
@@ -25,7 +27,7 @@ double ckmeans_now(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
-void ckmeans_nap(void)
+void ckmeans_sleep(void)
 {
     const struct timespec millisecond = { 0, 1000000 };
     nanosleep(&millisecond, 0);
@@ -46,80 +48,146 @@ int ckmeans_thread_num(void) { return 0; }
 int ckmeans_team_size(void) { return 1; }
 #endif
 
-#if defined(_MSC_VER)
-#include <intrin.h>
-int64_t ckmeans_take(int64_t *next) { return _InterlockedExchangeAdd64(next, 1); }
-#else
-int64_t ckmeans_take(int64_t *next) { return __atomic_fetch_add(next, 1, __ATOMIC_RELAXED); }
-#endif
-
-#if defined(__linux__) && defined(_OPENMP)
-/* A thread is woken where it last ran, or by the one that wakes it. Where no two processors share a cache and
- * idle ones count as taken, as virtual machines have it, two threads of short steps so take turns on one
- * processor for as long as they last. The way out is to forbid a thread this processor for a moment. */
-static const double PATIENCE = 1e-3; /* seconds for all of them to come, who may have no processor at all */
-
-static void leave(int processor)
-{
-    cpu_set_t allowed, others;
-    if (sched_getaffinity(0, sizeof allowed, &allowed)) return; /* more processors than a cpu_set_t holds */
-    others = allowed;
-    CPU_CLR(processor, &others);
-    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others)) return;
-    sched_setaffinity(0, sizeof allowed, &allowed);
-}
-
-int ckmeans_processor(void) { return sched_getcpu(); }
-
-void ckmeans_step_aside(int processor)
-{
-    if (processor >= 0 && sched_getcpu() == processor) leave(processor);
-}
-
-void ckmeans_spread_out(int n_threads)
-{
-    const int here = sched_getcpu();
-    const double end = ckmeans_now() + PATIENCE;
-    int arrived = 1;
-#pragma omp parallel num_threads(n_threads) shared(arrived)
-    if (omp_get_thread_num() != 0) {
-        ckmeans_step_aside(here);
-        __atomic_add_fetch(&arrived, 1, __ATOMIC_RELEASE);
-    } else { /* lets the others run here without going to sleep, or it would be woken beside one of them */
-        while (__atomic_load_n(&arrived, __ATOMIC_ACQUIRE) < omp_get_num_threads() && ckmeans_now() < end)
-            ckmeans_yield();
-    }
-}
-#else
-int ckmeans_processor(void) { return ckmeans_thread_num(); }
-void ckmeans_step_aside(int processor) { (void)processor; }
-void ckmeans_spread_out(int n_threads) { (void)n_threads; }
-#endif
-
-static int serial = 0;
-int ckmeans_must_be_serial(void) { return serial; }
-
 #if defined(_OPENMP) && !defined(_WIN32)
-/* A child of fork() inherits the books of a thread pool, but none of its threads, and waits for
- * them for ever. So let the pool go before every fork (another extension may have started it),
- * and where it cannot be let go, have the child compute on one thread. */
-static int pool_remains = 0;
+/* What is known of the team that OpenMP keeps for the calling thread. GNU's runtime has one for each thread
+ * that starts regions, and lets surplus threads go when a region is smaller than the one before. */
+static __thread int team_size = 1;   /* of this thread's last region */
+static __thread double retry_at = 0; /* a request for more than the system granted is made again after this */
+static __thread int has_team = 0;    /* it has started a region of ours */
+static __thread int serial = 0;      /* it came through a fork, perhaps with a record of threads that did not */
 
+/* ---- a system that refuses threads: OpenMP's runtimes then end the process, so ask before they do ---- */
+
+enum { RESERVE = 1 << 16 };               /* bytes that the runtime may need for a team, and for each of 64 threads */
+static const double RETRY_SECONDS = 1;
+
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t opened;
+    int open;
+} gate;
+
+typedef struct {
+    gate *gate;
+    pthread_t thread;
+    long id; /* Linux's */
+} probe;
+
+static void *wait_at_gate(void *argument)
+{
+    probe *self = argument;
+#if defined(__linux__)
+    self->id = syscall(SYS_gettid);
+#endif
+    pthread_mutex_lock(&self->gate->lock);
+    while (!self->gate->open) pthread_cond_wait(&self->gate->opened, &self->gate->lock);
+    pthread_mutex_unlock(&self->gate->lock);
+    return 0;
+}
+
+/* A thread that was joined counts against the limits until the kernel has let go of it. */
+static void await_release(const probe *ended)
+{
+#if defined(__linux__)
+    int turns;
+    for (turns = 0; turns < 1000 && syscall(SYS_tgkill, getpid(), ended->id, 0) == 0; ++turns) sched_yield();
+#else
+    (void)ended;
+#endif
+}
+
+/* How many of so many more threads the system grants, all alive at once. */
+static int probe_threads(int wanted)
+{
+    gate gate = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 };
+    void *reserve = malloc(RESERVE + (size_t)wanted * (RESERVE / 64));
+    probe *probes = malloc((size_t)wanted * sizeof *probes);
+    int n = 0, i;
+    while (reserve && probes && n < wanted) {
+        probes[n].gate = &gate;
+        if (pthread_create(&probes[n].thread, 0, wait_at_gate, &probes[n])) break;
+        ++n;
+    }
+    pthread_mutex_lock(&gate.lock);
+    gate.open = 1;
+    pthread_cond_broadcast(&gate.opened);
+    pthread_mutex_unlock(&gate.lock);
+    for (i = 0; i < n; ++i) pthread_join(probes[i].thread, 0);
+    for (i = 0; i < n; ++i) await_release(&probes[i]);
+    free(probes);
+    free(reserve);
+    return n;
+}
+
+/* Whether there is memory for the records of a team of another size. */
+static int has_reserve(void)
+{
+    void *reserve = malloc(RESERVE);
+    free(reserve);
+    return reserve != 0;
+}
+
+int ckmeans_request_threads(int wanted)
+{
+    if (wanted <= 1 || serial) return 1;
+    if (wanted > team_size && ckmeans_now() < retry_at) wanted = team_size;
+    if (wanted > team_size) {
+        const int granted = team_size + probe_threads(wanted - team_size);
+        if (granted < wanted) retry_at = ckmeans_now() + RETRY_SECONDS;
+        wanted = granted;
+    } else if (wanted < team_size && !has_reserve()) {
+        return 1;
+    }
+    if (wanted <= 1) return 1; /* a region of one thread leaves the team as it is */
+    has_team = 1;
+    return team_size = wanted;
+}
+
+/* ---- fork: the child has its parent's record of a team but none of its threads, and would wait for them ---- */
+
+#if defined(__clang__)
+/* LLVM's runtime starts anew in a child by itself, and a pause would stop the teams of all threads. */
+void ckmeans_guard_forks(int private_runtime) { (void)private_runtime; }
+#else
+static int runtime_is_private = 0;
+static __thread int serial_in_child = 0;
+
+/* Let go of the forking thread's team and of no other: only this thread goes on in the child. Where it has
+ * started no region of ours it has no team, unless another library started one. That is left alone, and the
+ * child, which cannot tell, computes on one thread. */
 static void before_fork(void)
 {
-#if _OPENMP >= 201811 || (defined(__GNUC__) && __GNUC__ >= 9) /* OpenMP 5.0, or a gcc that has this much of it */
-    pool_remains = omp_pause_resource_all(omp_pause_hard) != 0;
-#else
-    pool_remains = 1;
+    serial_in_child = serial;
+    if (serial) return; /* a pause would wait for threads that are not there */
+    if (!has_team) {
+        serial_in_child = !runtime_is_private;
+        return;
+    }
+#if _OPENMP >= 201811 || __GNUC__ >= 9 /* OpenMP 5.0, or a gcc that has this much of it */
+    if (omp_pause_resource_all(omp_pause_hard) == 0) {
+        team_size = 1;
+        return;
+    }
 #endif
+    serial_in_child = 1;
 }
 
 static void in_child(void)
 {
-    if (pool_remains) serial = 1;
+    serial = serial_in_child;
+    retry_at = 0;
 }
 
-void ckmeans_guard_fork(void) { pthread_atfork(before_fork, 0, in_child); }
+void ckmeans_guard_forks(int private_runtime)
+{
+    runtime_is_private = private_runtime;
+    pthread_atfork(before_fork, 0, in_child);
+}
+#endif
 #else
-void ckmeans_guard_fork(void) {}
+int ckmeans_request_threads(int wanted)
+{
+    return wanted > 1 && ckmeans_openmp() ? wanted : 1;
+}
+void ckmeans_guard_forks(int private_runtime) { (void)private_runtime; }
 #endif
