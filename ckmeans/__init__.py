@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from ckmeans._config import show_config
 from ckmeans._result import Result, load
-from ckmeans._sources import Prepared
+from ckmeans._inputs import Prepared
 from ckmeans._version import __version__
 from ckmeans.api import assign, distortion, init_centroids, kmeans, kmeans_chunks, prepare, update
 
 if TYPE_CHECKING:
     from ckmeans import image, plot
-    from ckmeans.choose import compare, elbow
+    from ckmeans._elbow import compare, elbow
     from ckmeans.estimators import KMeans, MiniBatchKMeans
     from ckmeans.image import quantize
 
@@ -42,8 +42,8 @@ __all__ = [
 _LAZY = {
     "KMeans": "ckmeans.estimators",
     "MiniBatchKMeans": "ckmeans.estimators",
-    "compare": "ckmeans.choose",
-    "elbow": "ckmeans.choose",
+    "compare": "ckmeans._elbow",
+    "elbow": "ckmeans._elbow",
     "image": "",
     "plot": "",
     "quantize": "ckmeans.image",

@@ -1,4 +1,4 @@
-"""What a call of kmeans gives back."""
+"""The result of `kmeans`."""
 
 from __future__ import annotations
 
