@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ckmeans._config import show_config
-from ckmeans._result import Result, load
 from ckmeans._inputs import Prepared
+from ckmeans._result import Result, load
 from ckmeans._version import __version__
 from ckmeans.api import assign, distortion, init_centroids, kmeans, kmeans_chunks, prepare, update
 
 if TYPE_CHECKING:
-    from ckmeans import image, plot
+    from ckmeans import image as image
+    from ckmeans import plot
     from ckmeans._elbow import compare, elbow
     from ckmeans.estimators import KMeans, MiniBatchKMeans
     from ckmeans.image import quantize
@@ -26,7 +27,6 @@ __all__ = [
     "compare",
     "distortion",
     "elbow",
-    "image",
     "init_centroids",
     "kmeans",
     "kmeans_chunks",

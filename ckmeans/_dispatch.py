@@ -110,7 +110,7 @@ def step(
     counts : ndarray of shape (K,), int64
     """
     centroid_points = Points(centroids, 8)
-    with_tree = assign and _engine_choice.tree_pays_for_labels(points, len(centroids))
+    with_tree = assign and points.persistent and _engine_choice.tree_pays_for_labels(points, len(centroids))
 
     def work(prepared: PreparedPoints) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
         if with_tree:

@@ -1,4 +1,4 @@
-"""How many clusters: the distortion over K with what helps to read it, and K against its cost."""
+"""Choosing K: the distortion over K with indices that help to read it, and J against the cost of K."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _run, _sources, _validate
+from ckmeans import _inputs, _validate
+from ckmeans._fit_options import FitOptions
+from ckmeans._inputs import Inputs, PersistentInputs, PointsLike
+from ckmeans._progress import ProgressBar
 from ckmeans._result import Result
-from ckmeans._search import Search, random_sample, steps
-from ckmeans._sources import Prepared
+from ckmeans._search import n_steps, random_sample, search
 from ckmeans.api import assign, kmeans
 
 __all__ = ["Comparison", "Elbow", "Option", "compare", "elbow"]
 
-# The silhouette is that of so many points, where there are more.
-_JUDGED = 4096
-_ROWS = 1 << 16  # sparse rows whose squares are held at a time
-# A knee is clear where the distortion, against that of evenly spread points, lies below the chord by
-# this factor in logarithms. Uniform, normal and exponential noise in 1 to 8 dimensions, 100 to 1000
+_SILHOUETTE_POINTS = 4096  # of more points the silhouette is that of a sample of about this size
+_SPARSE_BLOCK_ROWS = 1 << 16  # sparse rows whose squares are held in memory at a time
+# The depth of a clear knee: how far the logarithm of the distortion, relative to that of evenly spread
+# points, is below the chord. Uniform, normal and exponential noise in 1 to 8 dimensions, 100 to 1000
 # points, reached 0.31 in 576 draws; separate groups start at 0.43.
-_CLEAR = 0.35
+_MIN_KNEE_DEPTH = 0.35
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -34,16 +35,16 @@ class Elbow:
     Attributes
     ----------
     ks : ndarray of int
-        Numbers of clusters, rising.
+        Numbers of clusters, increasing.
     distortions : ndarray of float64
-        J for each; it never rises with K.
+        J for each; it never increases with K.
     knee : int or None
-        The K after which more clusters stop paying, None where there is no such K, as in noise.
+        The K after which J decreases little, None if there is no such K, as in noise.
     silhouette : ndarray of float64
-        Simplified silhouette for each K, between -1 and 1, higher is better; NaN for K = 1. Of a
-        sample where there are many points.
+        Simplified silhouette for each K, between -1 and 1, higher is better; NaN for K = 1. If there
+        are many points, that of a sample.
     calinski_harabasz : ndarray of float64
-        Variance between clusters against that within, higher is better; NaN for K = 1.
+        Ratio of the variance between clusters to that within, higher is better; NaN for K = 1.
     centroids : list of ndarray
         The centroids for each K; `assign` gives the labels.
     """
@@ -56,7 +57,7 @@ class Elbow:
     centroids: list[np.ndarray]
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw J over K with the knee, where there is one (needs matplotlib).
+        """Draw J over K with the knee, if there is one (needs matplotlib).
 
         Parameters
         ----------
@@ -77,7 +78,7 @@ class Elbow:
 
 
 def elbow(
-    X: ArrayLike | Prepared,
+    X: PointsLike,
     ks: Iterable[int],
     *,
     n_init: int = 5,
@@ -88,22 +89,22 @@ def elbow(
     n_threads: int | None = None,
     progress: bool = False,
 ) -> Elbow:
-    """The distortion for each K, and the knee of the curve where it has one.
+    """Compute the distortion for each K, and the knee of the curve if it has one.
 
-    Beside k-means++ starts for each K, the best centroids for one K, with some added or merged, are
-    starts for its neighbours, and with one of them moved for the same K [4]_, so that J is seldom
-    above what restarts alone find. Where there are many points all this runs on a sample [1]_, and the
-    best to its end on all points. Of many points of up to three features the sample is the means of
-    small boxes of points, and the starts are annealed first on fewer, larger boxes [5]_. X is ordered
-    once for all of it; a prepared X is ordered already.
+    Starts for a K are drawn by k-means++, derived from the best centroids for its neighbours, with some
+    added or merged, and from its own with one moved [4]_, so that J is seldom above what restarts alone
+    find. If there are many points, all this runs on a sample [1]_, and the best result continues on all
+    points. For many points of up to three features the sample consists of the means of small nodes of a
+    k-d tree, and starts are annealed first on the means of larger nodes [5]_. The tree is built once; a
+    prepared X may have it already.
 
-    The knee is the K that lies farthest below the chord of the curve [2]_, on a logarithmic scale
-    and against the distortion that evenly spread points would have [3]_; if that is not far, there
-    is no clear knee.
+    The knee is the K that lies farthest below the chord of the curve [2]_, on a logarithmic scale and
+    relative to the distortion that evenly spread points would have [3]_; if that is not far, there is no
+    clear knee.
 
     Parameters
     ----------
-    X : array_like or SciPy sparse of shape (m, n), or what `prepare` gave
+    X : array_like or SciPy sparse of shape (m, n), or Prepared
         Points, as for `kmeans`.
     ks : iterable of int
         Numbers of clusters, for instance ``range(1, 11)``.
@@ -120,7 +121,7 @@ def elbow(
     n_threads : int, optional
         As for `kmeans`.
     progress : bool
-        Show a bar (needs tqdm).
+        Show a progress bar (needs tqdm).
 
     Returns
     -------
@@ -129,7 +130,7 @@ def elbow(
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as above.
+        If an argument is invalid.
 
     References
     ----------
@@ -150,76 +151,85 @@ def elbow(
     >>> ckmeans.elbow(X, range(1, 8), seed=0)
     <ckmeans.Elbow: K=1..7, elbow at K=3>
     """
-    points = _sources.prepared(X, sample_weight)
-    numbers = _validate.cluster_counts(ks, len(points))
-    number = _validate.seed(seed)
-    options = {"max_iter": max_iter, "tol": tol, "empty": "farthest", "n_threads": n_threads}
-    n_init = _validate.integer("n_init", n_init, 1)
-    with _run.Bar(progress, steps(numbers), "step") as beat:
-        search = Search(points, numbers, n_init, number, options, beat)
-        results = [search.settle(K) for K in numbers]
-    judged = random_sample(points, _JUDGED, np.random.default_rng(number))
-    silhouette = [simplified_silhouette(judged, r.centroids, judged.weights, n_threads) for r in results]
-    ks_, J = np.array(numbers), np.array([result.distortion for result in results])
-    scores = _calinski_harabasz(points, ks_, J, n_threads)
+    points = _inputs.read_persistent(X, sample_weight)
+    checked_ks = _validate.cluster_counts(ks, len(points))
+    options = FitOptions(
+        K=checked_ks[-1],
+        n_init=_validate.integer("n_init", n_init, 1),
+        max_iter=_validate.integer("max_iter", max_iter, 1),
+        tol=_validate.tolerance(tol),
+        empty="farthest",
+        seed=_validate.seed(seed),
+        n_threads=1,
+        trials=0,
+    )
+    with ProgressBar(progress, n_steps(checked_ks), "step") as on_progress:
+        results = search(points, checked_ks, options, n_threads, on_progress)
+    sample = random_sample(points, _SILHOUETTE_POINTS, np.random.default_rng(options.seed))
+    silhouette = [simplified_silhouette(sample, result.centroids, n_threads) for result in results]
+    ks_array, J = np.array(checked_ks), np.array([result.distortion for result in results])
+    calinski_harabasz = _calinski_harabasz(points, ks_array, J, n_threads)
     centroids = [result.centroids for result in results]
-    return Elbow(ks_, J, knee(ks_, J, *points.shape), np.array(silhouette), scores, centroids)
+    knee = find_knee(ks_array, J, *points.shape)
+    return Elbow(ks_array, J, knee, np.array(silhouette), calinski_harabasz, centroids)
 
 
-def _calinski_harabasz(X: Prepared, ks: np.ndarray, J: np.ndarray, n_threads: int | None) -> np.ndarray:
-    """Of each K, from its distortion; NaN where it has no meaning."""
-    total_J = J[0] if ks[0] == 1 else kmeans(X, 1, n_threads=n_threads).distortion
-    total = float(len(X) if X.weights is None else X.weights.sum())
+def _calinski_harabasz(
+    points: PersistentInputs, ks: np.ndarray, J: np.ndarray, n_threads: int | None
+) -> np.ndarray:
+    """Return the index for each K, from its distortion; NaN if it is undefined."""
+    total_J = J[0] if ks[0] == 1 else kmeans(points, 1, n_threads=n_threads).distortion
+    total = float(len(points) if points.weights is None else points.weights.sum())
     with np.errstate(divide="ignore", invalid="ignore"):
-        scores = ((total_J - J) / (ks - 1)) / (J / (total - ks))
+        scores: np.ndarray = ((total_J - J) / (ks - 1)) / (J / (total - ks))
     scores[(ks == 1) | (ks >= total)] = np.nan
     return scores
 
 
-def simplified_silhouette(
-    X: Any, centroids: np.ndarray, weights: np.ndarray | None = None, n_threads: int | None = None
-) -> float:
-    """Mean of (b - a) / b over the points, a and b the distances to the closest and the second closest
-    centroid (E. R. Hruschka, R. Campello and L. de Castro, 2004); NaN for one centroid."""
+def simplified_silhouette(X: PointsLike, centroids: np.ndarray, n_threads: int | None = None) -> float:
+    """Return the mean of (b - a) / b over the points; NaN for one centroid.
+
+    a and b are the distances to the closest and the second closest centroid (E. R. Hruschka, R. Campello
+    and L. de Castro, 2004)."""
     K = len(centroids)
     if K == 1:
         return math.nan
-    labels, squared = assign(X, centroids, return_squared_distance=True, n_threads=n_threads)
+    points = _inputs.read(X)
+    labels, squared = assign(points, centroids, return_squared_distance=True, n_threads=n_threads)
     second = np.empty_like(squared)
-    order = np.argsort(labels.astype(np.min_scalar_type(K)), kind="stable")  # short integers sort by radix
+    order = np.argsort(labels.astype(np.min_scalar_type(K)), kind="stable")  # radix sort: short integers
     ends = np.cumsum(np.bincount(labels, minlength=K))
     for k, rows in enumerate(np.split(order, ends[:-1])):
         if len(rows):
             others = centroids[np.arange(K) != k]
-            second[rows] = assign(
-                _sources.rows(X, rows), others, return_squared_distance=True, n_threads=n_threads
-            )[1]
-    nearness = np.ones_like(squared)
-    np.divide(squared, second, out=nearness, where=second > 0)
-    return float(np.average(1 - np.sqrt(nearness), weights=weights))
+            cluster = points.select(rows)
+            _, second[rows] = assign(cluster, others, return_squared_distance=True, n_threads=n_threads)
+    ratio = np.ones_like(squared)
+    np.divide(squared, second, out=ratio, where=second > 0)
+    return float(np.average(1 - np.sqrt(ratio), weights=points.weights))
 
 
-def knee(ks: np.ndarray, distortions: np.ndarray, m: int, n: int) -> int | None:
-    """The K after which the curve is flat against that of evenly spread points, if there is one."""
+def find_knee(ks: np.ndarray, distortions: np.ndarray, m: int, n: int) -> int | None:
+    """Return the K after which the curve is flat relative to that of evenly spread points, if any."""
     if len(ks) < 3 or distortions[0] <= 0:
         return None
     # alpha_K: J for K of evenly spread points as a part of J for K - 1.
     alpha = np.ones(ks[-1] + 1)
     alpha[2:] = 1 - (3 / (4 * n)) * (5 / 6) ** np.arange(ks[-1] - 1)
-    even = np.cumsum(np.log(alpha))[ks]
-    spread = np.maximum(distortions, 1e-12 * distortions[0]) / np.maximum(m - ks, 1)
-    curve = np.log(spread) - even
+    log_even = np.cumsum(np.log(alpha))[ks]
+    variance = np.maximum(distortions, 1e-12 * distortions[0]) / np.maximum(m - ks, 1)
+    curve = np.log(variance) - log_even
     chord = np.interp(ks, ks[[0, -1]], curve[[0, -1]])
-    below = chord - curve
-    return int(ks[below.argmax()]) if below.max() >= _CLEAR else None
+    depth = chord - curve
+    return int(ks[depth.argmax()]) if depth.max() >= _MIN_KNEE_DEPTH else None
 
 
-# ---- K against its cost --------------------------------------------------------------------------
+# ---- J against the cost of K ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Option:
-    """What one number of clusters means.
+    """The clusters for one K, and their cost.
 
     Attributes
     ----------
@@ -227,13 +237,13 @@ class Option:
     centroids : ndarray of shape (K, n)
         Largest cluster first.
     shares : ndarray of shape (K,)
-        The part of the (weighted) points in each cluster.
+        Share of the (weighted) points in each cluster.
     spread : ndarray of shape (K, n)
-        Standard deviation of each feature within each cluster, in the data's own units.
+        Standard deviation of each feature within each cluster, in the units of X.
     distortion : float
         J.
     cost : float
-        What K clusters cost, in the units of J.
+        Cost of K clusters, in the units of J.
     total : float
         distortion + cost.
     """
@@ -247,13 +257,13 @@ class Option:
 
     @property
     def total(self) -> float:
-        """J and the cost of K clusters together."""
+        """Sum of J and the cost of K clusters."""
         return self.distortion + self.cost
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Comparison:
-    """What each number of clusters means, downstream.
+    """The clusters for each K, and which K has the lowest total cost.
 
     Attributes
     ----------
@@ -277,7 +287,7 @@ class Comparison:
 
 
 def compare(
-    X: ArrayLike | Prepared,
+    X: PointsLike,
     ks: Iterable[int],
     *,
     cost: float | Callable[[int], float] | None = None,
@@ -286,20 +296,20 @@ def compare(
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
 ) -> Comparison:
-    """What each K means for who uses the clusters: sizes, spread, and J against the clusters' cost.
+    """Compare numbers of clusters by their sizes, their spread, and J plus the cost of the clusters.
 
-    J falls with every cluster; what a cluster costs (another T-shirt size to stock) only the caller
+    J decreases with every cluster; the cost of a cluster (another T-shirt size to stock) only the caller
     knows.
 
     Parameters
     ----------
-    X : array_like or SciPy sparse of shape (m, n), or what `prepare` gave
+    X : array_like or SciPy sparse of shape (m, n), or Prepared
         Points, in their own units.
     ks : iterable of int
         Numbers of clusters, for instance ``[3, 5]``.
     cost : float or callable, optional
-        What one cluster costs, in the units of J (those of X, squared); or called as ``cost(K)``: what
-        K clusters cost.
+        Cost of one cluster, in the units of J (those of X, squared); a callable returns as ``cost(K)``
+        that of K clusters.
     n_init : int
         Restarts for each K.
     sample_weight : array_like of shape (m,), optional
@@ -316,7 +326,7 @@ def compare(
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as above.
+        If an argument is invalid.
 
     Examples
     --------
@@ -326,55 +336,58 @@ def compare(
     >>> ckmeans.compare(heights, [2, 3, 4], cost=5.0, seed=0).best.K
     3
     """
-    points = _sources.prepared(X, sample_weight)
-    numbers = _validate.cluster_counts(ks, len(points))
-    seed = np.random.default_rng(_validate.seed(seed))
-    costs = [_validate.cost_of(cost, K) for K in numbers]
+    points = _inputs.read_persistent(X, sample_weight)
+    checked_ks = _validate.cluster_counts(ks, len(points))
+    rng = np.random.default_rng(_validate.seed(seed))
+    costs = [_validate.cost_of(cost, K) for K in checked_ks]
     options = []
-    for K, spent in zip(numbers, costs, strict=True):
-        result = kmeans(points, K, n_init=n_init, seed=seed, n_threads=n_threads)
-        options.append(_option(_sources.inner(points), points.weights, result, spent))
+    for K, cost_of_k in zip(checked_ks, costs, strict=True):
+        result = kmeans(points, K, n_init=n_init, seed=rng, n_threads=n_threads)
+        options.append(_option(points, result, cost_of_k))
     best = None if cost is None else min(options, key=lambda option: option.total)
     return Comparison(options, best)
 
 
-def _option(X: Any, weights: np.ndarray | None, result: Result, cost: float) -> Option:
-    each = np.bincount(result.labels, weights, len(result.centroids))
-    order = np.argsort(-each, kind="stable")
-    spread = np.sqrt(_variance(X, weights, result))
+def _option(points: Inputs, result: Result, cost: float) -> Option:
+    sizes = np.bincount(result.labels, points.weights, len(result.centroids))
+    order = np.argsort(-sizes, kind="stable")
     return Option(
-        len(order), result.centroids[order], each[order] / each.sum(), spread[order], result.distortion, cost
+        K=len(order),
+        centroids=result.centroids[order],
+        shares=sizes[order] / sizes.sum(),
+        spread=np.sqrt(_variance(points, result))[order],
+        distortion=result.distortion,
+        cost=cost,
     )
 
 
-def _variance(X: Any, weights: np.ndarray | None, result: Result) -> np.ndarray:
-    """The mean square of each feature's distance to the centroid, within each cluster."""
-    centroids = result.centroids.astype(np.float64)
-    if not isinstance(X, np.ndarray):
-        return _variance_of_sparse(X.csr, weights, result.labels, centroids)
+def _variance(points: Inputs, result: Result) -> np.ndarray:
+    """Return the mean square of each feature's distance to the centroid, within each cluster."""
+    weights, centroids = points.weights, result.centroids.astype(np.float64)
+    if points.kind == "sparse":
+        return _variance_of_sparse(points, result.labels, centroids)
     variance = np.empty(centroids.shape)
     for k, centroid in enumerate(centroids):
         rows = np.flatnonzero(result.labels == k)
-        squares = (X[rows] - centroid) ** 2
+        squares = (points.select(rows) - centroid) ** 2
         variance[k] = np.average(squares, axis=0, weights=None if weights is None else weights[rows])
     return variance
 
 
-def _variance_of_sparse(
-    X: Any, weights: np.ndarray | None, labels: np.ndarray, centroids: np.ndarray
-) -> np.ndarray:
-    """The same by sums of x and of x**2, some rows at a time: none need be dense."""
+def _variance_of_sparse(points: Inputs, labels: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Return the same from sums of x and of x**2, in blocks of rows, none of which becomes dense."""
     from scipy.sparse import csr_array
 
-    weights = np.ones(len(labels)) if weights is None else weights
+    weights = np.ones(len(labels)) if points.weights is None else points.weights
     sums, squares = np.zeros(centroids.shape), np.zeros(centroids.shape)
-    for start in range(0, len(labels), _ROWS):
-        rows = csr_array(X[start : start + _ROWS]).astype(np.float64)
+    for start in range(0, len(labels), _SPARSE_BLOCK_ROWS):
+        rows = csr_array(points.select(slice(start, start + _SPARSE_BLOCK_ROWS))).astype(np.float64)
         part = slice(start, start + rows.shape[0])
-        into = labels[part], np.arange(rows.shape[0])
-        clusters = csr_array((weights[part], into), shape=(len(centroids), rows.shape[0]))
-        sums += (clusters @ rows).toarray()
-        squares += (clusters @ rows.multiply(rows)).toarray()
+        positions = labels[part], np.arange(rows.shape[0])
+        membership = csr_array((weights[part], positions), shape=(len(centroids), rows.shape[0]))
+        sums += (membership @ rows).toarray()
+        squares += (membership @ rows.multiply(rows)).toarray()
     total = np.bincount(labels, weights, len(centroids))[:, None]
     variance: np.ndarray = squares / total - 2 * centroids * (sums / total) + centroids**2
-    return np.maximum(variance, 0)
+    np.maximum(variance, 0, out=variance)
+    return variance

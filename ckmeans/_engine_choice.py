@@ -56,7 +56,7 @@ def screening_may_pay(points: Inputs, K: int, min_rows: int = 4096) -> bool:
 
 def tree_pays_for_labels(points: Inputs, K: int) -> bool:
     """Return whether to compute labels with the k-d tree of prepared points, which other calls share."""
-    return points.persistent and points.kind == "array" and _tree_pays(points, K, _MIN_SHARED_RESTARTS)
+    return points.kind == "array" and _tree_pays(points, K, _MIN_SHARED_RESTARTS)
 
 
 def _tree_pays(points: Inputs, K: int, n_init: int) -> bool:

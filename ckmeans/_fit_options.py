@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Annealing:
+class Annealing(NamedTuple):
     """Disturbances of the updates, for `elbow`'s search.
 
     Attributes
@@ -28,11 +26,11 @@ class Annealing:
     cooling_steps: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitOptions:
+class FitOptions(NamedTuple):
     """Everything that controls a fit besides its points, engine and given starts.
 
-    All values are checked; the defaults of the public options are in the signature of `kmeans`.
+    All values are checked; the defaults of the public options are in the signature of `kmeans`. A named
+    tuple, because it takes half the time of a frozen dataclass, which shows in fits of few points.
 
     Attributes
     ----------

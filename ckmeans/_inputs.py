@@ -24,7 +24,7 @@ class Chunks:
     The first pass counts the points; every later one must find as many.
     """
 
-    kind = "chunks"
+    kind: Literal["chunks"] = "chunks"
 
     def __init__(self, chunks: Any) -> None:
         if isinstance(chunks, np.ndarray) and chunks.ndim == 2:
@@ -35,6 +35,8 @@ class Chunks:
                 f"function that returns an iterator, found {_validate.shorten_repr(chunks)}"
             )
         self.original: Iterable[Any] | Callable[[], Iterable[Any]] = chunks
+        self.shape: tuple[int, int]
+        self.dtype: np.dtype
         m = 0
         for chunk in self._checked():
             m += len(chunk)
@@ -104,7 +106,7 @@ class Chunks:
 class CSR:
     """The rows of a SciPy sparse matrix or array, in CSR format with increasing columns."""
 
-    kind = "sparse"
+    kind: Literal["sparse"] = "sparse"
 
     def __init__(self, X: Any, name: str = "X") -> None:
         if len(X.shape) != 2:
@@ -167,8 +169,6 @@ class Inputs:
     ----------
     rows : ndarray, CSR or Chunks
         The points as compiled code reads them.
-    kind : {"array", "sparse", "chunks"}
-        Which of these they are.
     shape : tuple of int
         (m, n)
     dtype : numpy.dtype
@@ -179,25 +179,29 @@ class Inputs:
         None: every point weighs 1.
     """
 
-    __slots__ = ("dtype", "itemsize", "kind", "rows", "shape", "weights")
+    __slots__ = ("dtype", "itemsize", "rows", "shape", "weights")
 
     persistent = False  # whether later calls use these points again
 
     def __init__(self, rows: np.ndarray | CSR | Chunks, weights: np.ndarray | None = None) -> None:
         self.rows = rows
-        self.kind: Literal["array", "sparse", "chunks"] = getattr(rows, "kind", "array")
-        self.shape: tuple[int, int] = rows.shape  # type: ignore[assignment]
+        self.shape: tuple[int, int] = rows.shape
         self.dtype: np.dtype = rows.dtype
-        self.itemsize = _validate.computing_itemsize(self.dtype)
+        self.itemsize = _validate.COMPUTING_ITEMSIZE[self.dtype]
         self.weights = weights
 
     def __len__(self) -> int:
         return self.shape[0]
 
     @property
+    def kind(self) -> Literal["array", "sparse", "chunks"]:
+        """The class of the rows."""
+        return "array" if isinstance(self.rows, np.ndarray) else self.rows.kind
+
+    @property
     def size(self) -> int:
         """Number of values; of sparse rows, of those stored."""
-        return int(self.rows.size)
+        return self.rows.size
 
     @property
     def computing_dtype(self) -> type[np.floating]:

@@ -17,7 +17,7 @@ CELLS_FEATURES = 8  # most features of the cells engine, as in the compiled k-d 
 CELLS_ROWS = 1 << 30  # most points of it: the tree's indices are int32
 
 # dtype, of either byte order -> bytes of a value of the computing dtype.
-_COMPUTING_ITEMSIZE = {
+COMPUTING_ITEMSIZE = {
     np.dtype(order + name): 4 if name in ("f2", "f4", "u1", "u2") else 8
     for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
     for order in "<>"
@@ -176,14 +176,16 @@ def seed(seed: object) -> int:
 def random_state(value: object) -> np.random.RandomState:
     """Return NumPy's global generator for None, a new one for a number, or the generator given."""
     if value is None:
-        return np.random.mtrand._rand  # type: ignore[attr-defined,no-any-return]
+        global_state: np.random.RandomState = np.random.mtrand._rand
+        return global_state
     if isinstance(value, np.random.RandomState):
         return value
     try:
         return np.random.RandomState(integer("random_state", value, 0, 2**32 - 1))
     except TypeError:
         raise TypeError(
-            f"random_state must be an integer, a numpy.random.RandomState or None, found {shorten_repr(value)}"
+            "random_state must be an integer, a numpy.random.RandomState or None, "
+            f"found {shorten_repr(value)}"
         ) from None
 
 
@@ -193,7 +195,7 @@ def random_state(value: object) -> np.random.RandomState:
 def real_array(name: str, value: object) -> np.ndarray:
     """Return real numbers as an array of either byte order, without a copy where possible."""
     array = value if type(value) is np.ndarray else _as_ndarray(name, value)
-    if array.dtype not in _COMPUTING_ITEMSIZE:
+    if array.dtype not in COMPUTING_ITEMSIZE:
         if array.dtype.kind == "f":  # longer than float64
             return array.astype(np.float64)
         raise TypeError(f"{name} must hold real numbers, found dtype {array.dtype}")
@@ -253,11 +255,6 @@ def estimator_points(X: object) -> np.ndarray:
             f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
         )
     return points(array)
-
-
-def computing_itemsize(dtype: np.dtype) -> int:
-    """Return the bytes of a value of the dtype in which points of this dtype are computed."""
-    return _COMPUTING_ITEMSIZE[dtype]
 
 
 def centroids(value: object, n: int, name: str = "centroids") -> np.ndarray:
@@ -391,7 +388,8 @@ def raise_beyond_float64(**arrays: HasExtrema) -> NoReturn:
     if magnitudes[name] < 1e9:
         name = "X"
     raise ValueError(
-        f"{name} must have values whose squares float64 can hold, found {magnitudes[name]:g}: rescale the data"
+        f"{name} must have values whose squares float64 can hold, found {magnitudes[name]:g}: "
+        "rescale the data"
     )
 
 

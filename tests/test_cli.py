@@ -43,12 +43,12 @@ def assert_one_line(process, *words):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with a photo-like picture and a text file that pretends to be one."""
+    """A folder with a photo-like image and a text file that pretends to be one."""
     y, x = np.mgrid[0:48, 0:64]
     smooth = np.stack([4 * x, 5 * y, 2 * (x + y)], axis=2)
     noise = np.random.default_rng(0).integers(-6, 7, smooth.shape)
     Image.fromarray((smooth + noise).clip(0, 255).astype(np.uint8)).save(tmp_path / "photo.png")
-    (tmp_path / "text.jpg").write_text("not a picture\n")
+    (tmp_path / "text.jpg").write_text("not an image\n")
     return tmp_path
 
 
@@ -59,16 +59,16 @@ def test_quantize_prints_a_report(folder):
     process = run("quantize", "photo.png", "-k", 5, "-o", "out.png", cwd=folder)
     assert (process.returncode, process.stderr) == (0, "")
     lines = dict(line.split(maxsplit=1) for line in process.stdout.splitlines())
-    assert lines["picture"] == "photo.png, 64 x 48 pixels"
+    assert lines["image"] == "photo.png, 64 x 48 pixels"
     assert lines["colours"].endswith("-> 5")
     assert lines["bits"] == "73,728 -> 9,336 = 5 x 24 + 3072 x 3"
     assert lines["PSNR"].endswith(" dB")
-    assert f"-> {(folder / 'out.png').stat().st_size:,} (PNG, 4 bits a pixel)" in lines["bytes"]
+    assert f"-> {(folder / 'out.png').stat().st_size:,} (PNG, 4 bits per pixel)" in lines["bytes"]
     columns = {line.index(line.split(maxsplit=1)[1]) for line in process.stdout.splitlines()}
     assert len(columns) == 1
 
 
-def test_quantize_json_is_one_object_that_tells_the_truth(folder):
+def test_quantize_json_matches_the_file(folder):
     process = run("quantize", "photo.png", "-k", 16, "-o", "out.png", "--json", cwd=folder)
     assert (process.returncode, process.stderr) == (0, "")
     report = json.loads(process.stdout)
@@ -107,8 +107,8 @@ def test_several_sizes_side_by_side(folder):
     process = run("quantize", "photo.png", "--sizes", "4,16, 4", "-o", "out.v2.png", cwd=folder)
     assert (process.returncode, process.stderr) == (0, "")
     assert sorted(os.listdir(folder)) == ["out.v2-16.png", "out.v2-4.png", "photo.png", "text.jpg"]
-    picture, header, *sizes = process.stdout.splitlines()
-    assert picture.startswith("picture  photo.png, 64 x 48 pixels")
+    image, header, *sizes = process.stdout.splitlines()
+    assert image.startswith("image    photo.png, 64 x 48 pixels")
     assert len({len(line.rsplit("  ", 1)[0]) for line in (header, *sizes)}) == 1
     for line, K in zip(sizes, (4, 16), strict=True):
         name = f"out.v2-{K}.png"
@@ -141,7 +141,7 @@ def test_space_and_dithering(folder):
             np.testing.assert_array_equal(np.asarray(written), expected.indices)
 
 
-def test_a_picture_without_loss(folder):
+def test_lossless_image(folder):
     Image.new("RGB", (4, 4), "red").save(folder / "red.png")
     process = run("quantize", "red.png", "-o", "out.png", cwd=folder)
     assert "nothing lost" in process.stdout
@@ -153,7 +153,7 @@ def test_a_picture_without_loss(folder):
     ("arguments", "words"),
     [
         ("quantize missing.jpg -o out.png", ["missing.jpg", "No such file"]),
-        ("quantize text.jpg -o out.png", ["text.jpg is not a picture"]),
+        ("quantize text.jpg -o out.png", ["text.jpg is not an image"]),
         ("quantize . -o out.png", [".: "]),
         ("quantize photo.png -k 0 -o out.png", ["K must be at least 1", "found 0"]),
         ("quantize photo.png -k 257 -o out.png", ["K must be at most 256", "found 257"]),
@@ -185,7 +185,7 @@ def test_user_errors(arguments, words, folder):
     assert sorted(os.listdir(folder)) == before
 
 
-def test_the_output_is_checked_before_the_picture_is_read(folder):
+def test_output_is_checked_before_reading(folder):
     assert_one_line(run("quantize", "text.jpg", "-o", "out.jpg", cwd=folder), "out.jpg")
 
 
@@ -195,12 +195,12 @@ def test_an_error_keeps_the_old_output(folder):
     assert (folder / "out.png").read_bytes() == b"precious"
 
 
-def test_a_message_of_several_lines_is_printed_as_one(folder):
+def test_multiline_message_becomes_one_line(folder):
     assert_one_line(run("quantize", "two\nlines.png", "-o", "out.png", cwd=folder), "two lines")
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names there are Unicode")
-def test_a_file_name_that_is_no_text(folder):
+def test_undecodable_file_name(folder):
     name = os.fsdecode(b"caf\xe9.png")
     os.rename(folder / "photo.png", folder / name)
     process = run("quantize", name, "-o", "out.png", cwd=folder)
@@ -250,7 +250,7 @@ def test_version_help_and_config(tmp_path):
 # ---------------------------------------------------------------- surroundings
 
 
-def test_without_pillow_one_line_says_what_to_install(folder):
+def test_missing_pillow_message(folder):
     (folder / "sitecustomize.py").write_text(
         "import sys\n"
         "class NoPillow:\n"
@@ -268,7 +268,7 @@ def test_without_pillow_one_line_says_what_to_install(folder):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_ctrl_c_is_status_130_without_a_traceback(folder):
+def test_ctrl_c_exits_with_130(folder):
     code = (
         "import sys, time, ckmeans.cli, ckmeans.image._quantize\n"
         "def wait(*_, **__):\n"
@@ -293,7 +293,7 @@ def test_ctrl_c_is_status_130_without_a_traceback(folder):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", ["quantize photo.png -o out.png", "--help", "config --json"])
-def test_nobody_reads_the_output(arguments, unbuffered, folder):
+def test_closed_output_pipe(arguments, unbuffered, folder):
     reader, writer = os.pipe()
     os.close(reader)
     process = subprocess.run(
@@ -311,7 +311,7 @@ def test_nobody_reads_the_output(arguments, unbuffered, folder):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("quiet", [[], ["--quiet"]])
-def test_a_bar_is_shown_to_a_terminal_only(quiet, folder):
+def test_progress_bar_needs_a_terminal(quiet, folder):
     pytest.importorskip("tqdm")
     import pty
     import termios

@@ -97,7 +97,7 @@ def test_parquet(capsys, tmp_path, X):
     assert "not a readable Parquet file" in refused(capsys, tmp_path / "b.parquet", "-k", 1)
 
 
-def test_columns_without_numbers_are_left_out_and_said(capsys, tmp_path):
+def test_text_columns_are_reported(capsys, tmp_path):
     (tmp_path / "t.csv").write_text(
         'name,x,when,y\n"Smith, J.",1,2024-01-01,1\nB,1.5,,2\n"C",9,2024-01-03,8\n'
     )
@@ -248,7 +248,7 @@ def test_wrong_arguments(capsys, tmp_path, X):
     assert "would overwrite the table" in refused(capsys, path, "-k", 2, "--out", path)
 
 
-def test_options_are_checked_before_the_table_is_read(capsys, tmp_path):
+def test_options_are_checked_before_reading(capsys, tmp_path):
     missing = tmp_path / "missing.csv"
     assert "K must be at least 1" in refused(capsys, missing, "-k", 0)
     assert "n_threads must be at least 1" in refused(capsys, missing, "-k", 2, "--threads", 0)
@@ -256,7 +256,7 @@ def test_options_are_checked_before_the_table_is_read(capsys, tmp_path):
     assert "n_init must be at least 1" in refused(capsys, missing, "--elbow", "1:3", "--n-init", 0)
 
 
-def test_outputs_are_checked_before_the_table_is_read(capsys, tmp_path):
+def test_outputs_are_checked_before_reading(capsys, tmp_path):
     pytest.importorskip("matplotlib")
     broken = tmp_path / "broken.csv"
     broken.touch()
@@ -271,7 +271,7 @@ def test_outputs_are_checked_before_the_table_is_read(capsys, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_what_is_no_file_is_not_replaced(capsys, tmp_path, X):
+def test_special_files_are_not_replaced(capsys, tmp_path, X):
     os.mkfifo(tmp_path / "pipe")
     path = write(tmp_path / "t.csv", X)
     assert "not a regular file" in refused(capsys, path, "-k", 2, "--out", tmp_path / "pipe")
@@ -283,7 +283,7 @@ def test_what_is_no_file_is_not_replaced(capsys, tmp_path, X):
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs permissions that bind")
-def test_what_may_not_be_read_or_written(capsys, tmp_path, X):
+def test_missing_permissions(capsys, tmp_path, X):
     path = write(tmp_path / "t.csv", X)
     (tmp_path / "closed").mkdir(mode=0o500)
     line = refused(capsys, path, "-k", 2, "--out", tmp_path / "closed" / "l.csv")
@@ -300,7 +300,7 @@ def test_labels_as_npy_whatever_its_case(capsys, tmp_path, X):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["L.NPY", "t.csv"]
 
 
-def test_fewer_clusters_than_asked_for_are_said(capsys, tmp_path):
+def test_dropped_clusters_are_reported(capsys, tmp_path):
     (tmp_path / "t.csv").write_text("a\n1\n1\n5\n")
     status, out, _ = run(capsys, tmp_path / "t.csv", "-k", 3)
     assert status == 0
@@ -313,7 +313,7 @@ def test_quiet(capsys, tmp_path, X):
     assert len(read_labels(tmp_path / "l.csv")) == 120
 
 
-def test_a_column_without_a_name_holds_no_points(capsys, tmp_path):
+def test_unnamed_column_is_ignored(capsys, tmp_path):
     """The rows' numbers, as pandas, R and spreadsheets write them."""
     (tmp_path / "t.csv").write_text(",a,b\n0,1,2\n1,3,4\n")
     found = figures(capsys, tmp_path / "t.csv", "-k", 1)

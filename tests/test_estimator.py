@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import ckmeans
+from ckmeans import _inputs
+from ckmeans.estimators._base import shift_tolerance
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def lloyd(X, start, tol, max_iter=300):
 
 @pytest.mark.parametrize("tol", [0, 1e-4, 1e-2, 0.1, 1.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_stops_where_scikit_learn_stops(tol, seed):
+def test_stopping_rule_is_sklearns(tol, seed):
     X = np.random.default_rng(seed).normal(size=(400, 3)) * [1, 5, 0.2] + 7
     labels, centers, n_iter = lloyd(X, X[:6], tol)
     model = ckmeans.KMeans(6, init=X[:6], tol=tol).fit(X)
@@ -49,7 +51,7 @@ def test_stops_where_scikit_learn_stops(tol, seed):
 
 @pytest.mark.parametrize("tol", [0, 1e-4, 1e-2])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_agrees_with_scikit_learn_from_the_same_start(blobs, tol, dtype):
+def test_same_init_agrees_with_sklearn(blobs, tol, dtype):
     cluster = pytest.importorskip("sklearn.cluster")
     X = blobs.astype(dtype)
     weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
@@ -67,6 +69,20 @@ def test_agrees_with_scikit_learn_from_the_same_start(blobs, tol, dtype):
     )
 
 
+@pytest.mark.parametrize("form", ["float32", "float64", "sparse"])
+def test_tolerance_is_relative_to_variance(form):
+    X = np.random.default_rng(0).normal(size=(5000, 3)) * [1, 5, 0.2] + 1000
+    if form == "sparse":
+        X[:, 1] *= X[:, 1] > 1002
+        points = _inputs.read(pytest.importorskip("scipy.sparse").csr_array(X))
+    else:
+        X = X.astype(form)
+        points = _inputs.read(X)
+    expected = 0.5 * X.astype(np.float64).var(axis=0).mean()
+    # Sparse rows are summed about 0, which costs digits.
+    assert shift_tolerance(points, 0.5, 1) == pytest.approx(expected, rel=1e-9 if form == "float64" else 1e-5)
+
+
 def test_attributes_describe_one_state(blobs):
     model = ckmeans.KMeans(5, random_state=0, max_iter=2).fit(blobs)
     np.testing.assert_array_equal(model.labels_, model.predict(blobs))
@@ -78,7 +94,7 @@ def test_attributes_describe_one_state(blobs):
     np.testing.assert_array_equal(model.fit_transform(blobs), model.transform(blobs))
 
 
-def test_transform_of_many_centroids_in_single_precision():
+def test_transform_is_accurate_in_float32():
     rng = np.random.default_rng(0)
     X = (rng.normal(size=(300, 3)) + 1000).astype(np.float32)
     model = ckmeans.KMeans(130, init=X[:130], max_iter=1, n_threads=3).fit(X)
@@ -88,13 +104,13 @@ def test_transform_of_many_centroids_in_single_precision():
     np.testing.assert_allclose(found, wide, rtol=1e-5, atol=1e-7)
 
 
-def test_transform_of_values_whose_squares_leave_float32():
+def test_transform_falls_back_to_float64():
     X = np.array([[0.0, 0], [3e30, 4e30]], np.float32)
     model = ckmeans.KMeans(1, init=X[:1], max_iter=1).fit(X)
     np.testing.assert_allclose(model.transform(X), [[2.5e30], [2.5e30]], rtol=1e-6)
 
 
-def test_farthest_point_leaves_the_mean_of_its_cluster():
+def test_relocated_point_leaves_its_old_mean():
     X = np.array([[0.0], [1], [2], [30]])
     model = ckmeans.KMeans(2, init=[[1.0], [100]], max_iter=1).fit(X)
     np.testing.assert_array_equal(model.cluster_centers_, [[1], [30]])
@@ -121,7 +137,7 @@ def test_callable_start_draws_from_random_state(blobs):
     np.testing.assert_array_equal(fit().labels_, fit().labels_)
 
 
-def test_equal_weights_are_no_weights(blobs):
+def test_equal_weights_equal_no_weights(blobs):
     plain = ckmeans.KMeans(5, random_state=0).fit(blobs)
     for weights in (3.0, np.full(len(blobs), 3)):
         weighted = ckmeans.KMeans(5, random_state=0).fit(blobs, sample_weight=weights)
@@ -194,7 +210,7 @@ def test_wrong_data(X, words):
 
 @pytest.mark.parametrize("estimator", [ckmeans.KMeans, ckmeans.MiniBatchKMeans])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sparse_rows_are_as_dense_ones(estimator, dtype):
+def test_sparse_equals_dense(estimator, dtype):
     sparse = pytest.importorskip("scipy.sparse")
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 20)) * (rng.random((300, 20)) < 0.2)
@@ -220,7 +236,7 @@ def test_unfitted_and_other_features(blobs):
         model.predict(blobs[:, :3])
 
 
-def test_verbose_prints_the_inertia_of_each_iteration(blobs, capsys):
+def test_verbose_prints_each_inertia(blobs, capsys):
     model = ckmeans.KMeans(5, init=blobs[:5], verbose=1).fit(blobs)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Iteration 0, inertia ")
@@ -237,7 +253,7 @@ def test_pickle(blobs):
 # ---- batches ---------------------------------------------------------------------------------
 
 
-def test_a_centroid_is_the_mean_of_all_it_was_given():
+def test_minibatch_centroids_are_running_means():
     rng = np.random.default_rng(0)
     start = np.array([[0.0, 0], [10, 10]])
     model = ckmeans.MiniBatchKMeans(2, init=start, reassignment_ratio=0)
@@ -258,6 +274,17 @@ def test_a_centroid_is_the_mean_of_all_it_was_given():
     np.testing.assert_array_equal(model.labels_, model.predict(batch))
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_equal_weights_scale_minibatch_inertia(blobs, method):
+    fit = lambda weight: getattr(ckmeans.MiniBatchKMeans(5, random_state=0), method)(  # noqa: E731
+        blobs, sample_weight=np.full(len(blobs), weight)
+    )
+    once, twice = fit(1.0), fit(2.0)
+    np.testing.assert_allclose(twice.cluster_centers_, once.cluster_centers_)
+    assert twice.inertia_ == pytest.approx(2 * once.inertia_)
+    assert once.inertia_ == pytest.approx(-once.score(blobs))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 def test_batches_come_close_to_all_points(dtype):
     rng = np.random.default_rng(1)
@@ -272,7 +299,7 @@ def test_batches_come_close_to_all_points(dtype):
     assert quick.inertia_ == pytest.approx(model.inertia_, rel=0.2)
 
 
-def test_points_without_weight_are_never_drawn():
+def test_zero_weight_points_are_never_drawn():
     X = np.concatenate([np.zeros((50, 1)), np.full((50, 1), 1000.0)])
     X += np.random.default_rng(0).random(X.shape)
     weights = np.repeat([1.0, 0.0], 50) * np.arange(100)
@@ -280,7 +307,7 @@ def test_points_without_weight_are_never_drawn():
     assert model.cluster_centers_.max() < 2
 
 
-def test_idle_centroids_move_to_the_points():
+def test_centroids_with_small_counts_move():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 2))
     start = np.concatenate([X[:3], [[500.0, 500]]])

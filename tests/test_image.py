@@ -22,14 +22,15 @@ Image = pytest.importorskip("PIL.Image")
 from PIL import ImageCms, ImageOps, features  # noqa: E402
 
 import ckmeans  # noqa: E402
-from ckmeans.image import _oklab, _pixels, before_after, quantize, quantize_sizes  # noqa: E402  # noqa: E402
-from ckmeans.image._quantize import check_output, read_pixels  # noqa: E402
+from ckmeans.image import _colors, _oklab, before_after, quantize, quantize_sizes  # noqa: E402
+from ckmeans.image._png import check_output  # noqa: E402
+from ckmeans.image._read import read  # noqa: E402
 
 PHOTOS = Path(__file__).parents[1] / ".." / "shared" / "data" / "photos"
 
 
 def make_rgba(height=40, width=60, seed=0):
-    """A smooth picture with noise and a soft transparent disc: thousands of colours."""
+    """A smooth image with noise and a soft transparent disc: thousands of colours."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     planes = [
@@ -46,9 +47,9 @@ def make_rgb(height=40, width=60, seed=0):
     return np.ascontiguousarray(make_rgba(height, width, seed)[..., :3])
 
 
-def as_array(picture):
-    """A picture's pixels as a user would look at them: RGBA if it has transparency, else RGB."""
-    return np.asarray(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
+def as_array(image):
+    """An image's pixels as a user would look at them: RGBA if it has transparency, else RGB."""
+    return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
 def squared_error(a, b):
@@ -98,17 +99,17 @@ def test_every_mode(mode, tmp_path):
     rgba = Image.fromarray(make_rgba())
     with_alpha = mode in ("LA", "PA", "RGBA", "RGBa")
     if mode == "RGBA":
-        picture = rgba
+        image = rgba
     elif mode in ("LA", "RGBa"):
-        picture = rgba.convert(mode)
+        image = rgba.convert(mode)
     elif mode == "PA":
-        picture = rgba.convert("RGB").convert("P").convert("PA")
-        picture.putalpha(rgba.getchannel("A"))
+        image = rgba.convert("RGB").convert("P").convert("PA")
+        image.putalpha(rgba.getchannel("A"))
     else:
-        picture = rgba.convert("RGB").convert(mode)
-    assert picture.mode == mode
-    result = quantize(picture, 7, seed=0)
-    check_written(result, as_array(picture), tmp_path / "out.png")
+        image = rgba.convert("RGB").convert(mode)
+    assert image.mode == mode
+    result = quantize(image, 7, seed=0)
+    check_written(result, as_array(image), tmp_path / "out.png")
     assert result.palette.shape == (2 if mode == "1" else 7, 4 if with_alpha else 3)
 
 
@@ -140,8 +141,8 @@ def test_every_file(suffix, mode, options, tmp_path):
     path = tmp_path / f"in.{suffix}"
     source.save(path, **options)
     result = quantize(path, 9, seed=0)
-    with Image.open(path) as picture:
-        original = as_array(picture)
+    with Image.open(path) as image:
+        original = as_array(image)
     check_written(result, original, tmp_path / "out.png")
     assert result.bytes_before == path.stat().st_size
     transparent = original.shape[2] == 4 and original[..., 3].min() < 255
@@ -154,24 +155,24 @@ def test_exif_rotation(orientation, tmp_path):
     exif[0x0112] = orientation
     path = tmp_path / "phone.jpg"
     Image.fromarray(make_rgb(24, 40)).save(path, exif=exif, quality=95)
-    with Image.open(path) as picture:
-        upright = as_array(ImageOps.exif_transpose(picture))
+    with Image.open(path) as image:
+        upright = as_array(ImageOps.exif_transpose(image))
     for source in (path, Image.open(path)):
         result = quantize(source, 8, seed=0)
         assert result.indices.shape == ((40, 24) if orientation > 4 else (24, 40))
         check_written(result, upright, tmp_path / "out.png")
 
 
-def test_a_pillow_image_is_left_as_it_was():
+def test_pillow_image_is_unchanged():
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = io.BytesIO()
     Image.fromarray(make_rgb()).save(stored, "PNG", exif=exif)
-    picture = Image.open(stored)
-    quantize(picture, 4, seed=0)
-    assert picture.size == (60, 40)
-    assert picture.mode == "RGB"
-    assert picture.getexif()[0x0112] == 6
+    image = Image.open(stored)
+    quantize(image, 4, seed=0)
+    assert image.size == (60, 40)
+    assert image.mode == "RGB"
+    assert image.getexif()[0x0112] == 6
 
 
 @pytest.mark.parametrize("shape", ["grey", "rgb", "rgba"])
@@ -203,18 +204,18 @@ def test_path_string_pillow_and_array_agree(tmp_path):
         np.testing.assert_array_equal(result.palette, results[0].palette)
 
 
-def test_the_first_picture_of_a_phone_photo_counts(tmp_path):
+def test_mpo_reads_the_first_frame(tmp_path):
     path = tmp_path / "phone.mpo"
     first = Image.fromarray(make_rgb())
     first.save(path, save_all=True, append_images=[first.resize((30, 20))])
-    with Image.open(path) as picture:
-        assert picture.format == "MPO"
-        assert picture.n_frames == 2
-        original = as_array(picture)
+    with Image.open(path) as image:
+        assert image.format == "MPO"
+        assert image.n_frames == 2
+        original = as_array(image)
     check_written(quantize(path, 8, seed=0), original, tmp_path / "out.png")
 
 
-def test_the_colour_profile_is_kept_where_it_still_fits(tmp_path):
+def test_icc_profile_survives_unconverted_modes(tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     rgb = Image.fromarray(make_rgb())
     rgb.save(tmp_path / "in.png", icc_profile=profile)
@@ -242,7 +243,7 @@ def test_bit_depth(K, bits, make, tmp_path):
     check_written(result, array, tmp_path / "out.png")
 
 
-def test_pixels_have_the_nearest_colour_and_the_palette_is_sorted():
+def test_nearest_colours_and_sorted_palette():
     array = make_rgb()
     result = quantize(array, 16, seed=0)
     distances = (array[:, :, None].astype(int) - result.palette.astype(int)) ** 2
@@ -252,14 +253,14 @@ def test_pixels_have_the_nearest_colour_and_the_palette_is_sorted():
     assert order == sorted(order)
 
 
-def test_equally_common_colours_are_sorted_by_value():
+def test_palette_ties_sort_by_value():
     sorted_colors = [[0, 255, 0], [9, 9, 9], [200, 0, 0], [200, 0, 1]]
     colors = np.array(sorted_colors, dtype=np.uint8)[[2, 0, 3, 1]]
     result = quantize(np.stack([colors, colors[::-1]]), 8)
     assert result.palette.tolist() == sorted_colors
 
 
-def test_the_transparent_stays_transparent(tmp_path):
+def test_transparency_is_kept(tmp_path):
     array = make_rgba()
     array[:10] = (255, 0, 0, 0)
     result = quantize(array, 8, seed=0)
@@ -269,7 +270,7 @@ def test_the_transparent_stays_transparent(tmp_path):
         np.testing.assert_array_less(np.asarray(written.convert("RGBA"))[:10, :, 3], 30)
 
 
-def test_an_alpha_channel_that_says_nothing_is_dropped(tmp_path):
+def test_opaque_alpha_is_dropped(tmp_path):
     array = make_rgba()
     array[..., 3] = 255
     result = quantize(array, 8, seed=0)
@@ -279,7 +280,7 @@ def test_an_alpha_channel_that_says_nothing_is_dropped(tmp_path):
 
 @pytest.mark.parametrize("K", [5, 6, 256])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_no_more_than_k_colours_is_lossless(K, channels, tmp_path):
+def test_at_most_k_colours_is_lossless(K, channels, tmp_path):
     rng = np.random.default_rng(1)
     colors = rng.permutation(256).astype(np.uint8)[: 5 * channels].reshape(5, channels)
     array = colors[np.arange(600).reshape(20, 30) % 5]
@@ -291,7 +292,7 @@ def test_no_more_than_k_colours_is_lossless(K, channels, tmp_path):
 
 
 @pytest.mark.parametrize("K", [250, 256])
-def test_rounding_wastes_no_colour(K, tmp_path):
+def test_every_palette_entry_is_used(K, tmp_path):
     """Colours so close that centroids round onto each other: all K places are used all the same."""
     cube = np.stack(np.meshgrid(*[np.arange(7)] * 3), axis=-1).reshape(-1, 3)
     counts = np.random.default_rng(0).integers(1, 400, len(cube))
@@ -315,7 +316,7 @@ def test_figures():
     assert (alpha.bits_before, alpha.bits_after) == (256 * 32, 5 * 32 + 256 * 3)
 
 
-def test_a_report_without_loss_is_still_json():
+def test_lossless_report_is_json():
     report = quantize(np.zeros((3, 4), np.uint8), 2).report()
     assert report["psnr"] is None
     assert report["distortion"] == 0
@@ -323,7 +324,7 @@ def test_a_report_without_loss_is_still_json():
     json.dumps(report, allow_nan=False)
 
 
-def test_the_same_seed_gives_the_same_file(tmp_path):
+def test_same_seed_gives_same_file(tmp_path):
     files = []
     for n_threads in (1, 2, 3):
         result = quantize(make_rgb(), 16, seed=5, n_threads=n_threads)
@@ -332,13 +333,13 @@ def test_the_same_seed_gives_the_same_file(tmp_path):
     assert files[0] == files[1] == files[2]
 
 
-def test_large_pictures_take_another_way_to_the_same_result(monkeypatch):
+def test_colour_table_equals_sorting(monkeypatch):
     """A table of colours and many strips must count and paint as sorting and one strip do."""
     array = make_rgb(50, 70)
     expected = quantize(array, 16, seed=0)
-    monkeypatch.setattr(_pixels, "STRIP", 3 * 70 + 1)
+    monkeypatch.setattr(_colors, "STRIP_PIXELS", 3 * 70 + 1)
     strips = quantize(array, 16, seed=0)
-    monkeypatch.setattr(_pixels, "TABLE_FROM", 1)
+    monkeypatch.setattr(_colors, "TABLE_PIXELS", 1)
     table = quantize(array, 16, seed=0)
     for result in (strips, table):
         np.testing.assert_array_equal(result.indices, expected.indices)
@@ -346,35 +347,35 @@ def test_large_pictures_take_another_way_to_the_same_result(monkeypatch):
         assert result.report() == expected.report()
 
 
-def by_pillow(picture, K):
-    """A picture in K colours, by every method of Pillow's."""
+def by_pillow(image, K):
+    """An image in K colours, by every method of Pillow's."""
     methods = [Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE, Image.Quantize.FASTOCTREE]
     if features.check("libimagequant"):
         methods.append(Image.Quantize.LIBIMAGEQUANT)
-    return [picture.quantize(K, method=method, dither=Image.Dither.NONE) for method in methods]
+    return [image.quantize(K, method=method, dither=Image.Dither.NONE) for method in methods]
 
 
 @pytest.mark.parametrize("K", [4, 16, 64, 256])
-def test_below_pillows_own_methods(K):
-    with Image.open(io.BytesIO(demo_photo())) as picture:
-        picture.load()
-        original = as_array(picture)
+def test_distortion_is_below_pillows(K):
+    with Image.open(io.BytesIO(demo_photo())) as image:
+        image.load()
+        original = as_array(image)
     ours = quantize(original, K, seed=0).distortion
-    for theirs in by_pillow(picture, K):
+    for theirs in by_pillow(image, K):
         assert ours < squared_error(as_array(theirs), original)
 
 
 @pytest.mark.parametrize("name", ["china.jpg", "kodim05.png"])
-def test_real_photos_below_pillows_own_methods(name):
+def test_distortion_of_photos_is_below_pillows(name):
     """Made smaller, so that it is quick."""
     if not (PHOTOS / name).exists():
         pytest.skip("the shared data are not here")
     with Image.open(PHOTOS / name) as whole:
-        picture = whole.convert("RGB").resize((whole.width // 2, whole.height // 2))
-    original = np.asarray(picture)
+        image = whole.convert("RGB").resize((whole.width // 2, whole.height // 2))
+    original = np.asarray(image)
     for K in (4, 16, 64, 256):
         ours = quantize(original, K, seed=0).distortion
-        for theirs in by_pillow(picture, K):
+        for theirs in by_pillow(image, K):
             assert ours < squared_error(as_array(theirs), original), K
 
 
@@ -405,7 +406,7 @@ def test_oklab_and_back():
         np.testing.assert_allclose(_oklab.to_rgb(points), colors[:, :channels], atol=0.01)
 
 
-def test_outside_of_srgb_is_no_number_in_disguise():
+def test_oklab_outside_srgb_is_out_of_range():
     far = np.array([[0.5, 0.4, -0.4], [-0.1, 0, 0], [1.2, 0, 0]])
     colors = _oklab.to_rgb(far)
     assert np.isfinite(colors).all()
@@ -415,7 +416,7 @@ def test_outside_of_srgb_is_no_number_in_disguise():
 
 @pytest.mark.parametrize("K", [4, 16, 64])
 @pytest.mark.parametrize("alpha", [False, True])
-def test_oklab_looks_closer(K, alpha, tmp_path):
+def test_oklab_lowers_perceived_error(K, alpha, tmp_path):
     """Less error than from RGB where it was asked for, more where it was not; and each pixel has the
     colour that is nearest in OKLab."""
     array = make_rgba() if alpha else make_rgb()
@@ -450,7 +451,7 @@ def floyd_steinberg(pixels, palette):
     return rows
 
 
-def test_dithering_keeps_the_mean_colour_of_areas(tmp_path):
+def test_dithering_keeps_mean_colours(tmp_path):
     """As well as error diffusion in exact arithmetic does, and far better than without."""
     slopes = make_rgb(48, 64)
     corners = np.array(np.meshgrid([0, 255], [0, 255], [0, 255]), np.uint8).reshape(3, 8).T
@@ -479,7 +480,7 @@ def test_dithering_sorts_the_palette_by_use():
     assert order == sorted(order)
 
 
-def test_dithering_loses_nothing_where_all_colours_fit(tmp_path):
+def test_dithering_few_colours_is_lossless(tmp_path):
     """Colours closer than the cells in which Pillow looks colours up."""
     array = (100 + np.arange(48).reshape(4, 4, 3) % 7).astype(np.uint8)
     result = quantize(array, 16, dither=True)
@@ -494,14 +495,14 @@ def test_dithering_refuses_transparency_by_name(tmp_path):
             quantize(source, 4, dither=True)
 
 
-def test_grey_and_strided_pictures_are_dithered(monkeypatch, tmp_path):
-    monkeypatch.setattr(_pixels, "STRIP", 100)
+def test_dithering_grey_and_strided_images(monkeypatch, tmp_path):
+    monkeypatch.setattr(_colors, "STRIP_PIXELS", 100)
     grey = make_rgb()[::-1, ::2, 0]
     result = quantize(grey, 3, seed=0, dither=True)
     check_written(result, np.repeat(grey[..., None], 3, axis=2), tmp_path / "out.png")
 
 
-def test_several_sizes_are_as_one_by_one():
+def test_quantize_sizes_equals_separate_calls():
     array = make_rgb()
     for options in ({}, {"space": "oklab"}, {"dither": True, "n_init": 2}):
         for K, result in zip((16, 3), quantize_sizes(array, [16, 3], seed=1, **options), strict=True):
@@ -527,7 +528,7 @@ def png_chunks(path):
 
 @pytest.mark.parametrize("K", [2, 5, 200])
 @pytest.mark.parametrize("make", [make_rgb, make_rgba])
-def test_the_palette_in_the_file_is_the_palette(K, make, tmp_path):
+def test_file_palette_equals_result_palette(K, make, tmp_path):
     """In its order, each colour with its transparency (and black behind them, by old Pillows)."""
     result = quantize(make(), K, seed=0)
     result.save(tmp_path / "out.png")
@@ -540,7 +541,7 @@ def test_the_palette_in_the_file_is_the_palette(K, make, tmp_path):
     assert ("tRNS" in chunks) == (make is make_rgba)
 
 
-def test_before_after_shows_both_and_the_palette():
+def test_before_after_layout():
     array = make_rgba()
     result = quantize(array, 4, seed=0)
     sheet = before_after(array, result)
@@ -553,12 +554,12 @@ def test_before_after_shows_both_and_the_palette():
     assert {tuple(c) for c in strip.tolist()} == {tuple(c) for c in opaque.palette.tolist()}
 
 
-def test_read_pixels_is_what_quantize_sees():
+def test_grey_is_read_as_rgb():
     grey = make_rgb()[..., 0]
-    np.testing.assert_array_equal(read_pixels(grey), np.repeat(grey[..., None], 3, axis=2))
+    np.testing.assert_array_equal(read(grey).pixels, np.repeat(grey[..., None], 3, axis=2))
 
 
-def test_pillow_is_imported_by_the_first_picture_only(tmp_path):
+def test_pillow_is_imported_lazily(tmp_path):
     code = (
         "import sys, ckmeans, ckmeans.image; assert 'PIL' not in sys.modules; "
         "import numpy; ckmeans.quantize(numpy.zeros((2, 2), 'uint8'), 1); "
@@ -599,7 +600,7 @@ def test_k_of_any_integer_type():
 
 @pytest.mark.parametrize("option", ["n_init", "max_iter", "n_threads", "tol", "seed"])
 @pytest.mark.parametrize("array", [make_rgb(), np.zeros((4, 4), np.uint8)], ids=["photo", "black"])
-def test_options_are_checked_even_where_there_is_nothing_to_cluster(option, array):
+def test_options_are_checked_without_clustering(option, array):
     with pytest.raises(ValueError, match=option):
         quantize(array, 4, **{option: -1})
 
@@ -630,7 +631,7 @@ def test_bad_arrays(array, error, words):
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_deep_pictures_are_refused(mode, tmp_path):
+def test_deep_modes_are_rejected(mode, tmp_path):
     path = tmp_path / "deep.tiff"
     Image.new(mode, (5, 4)).save(path)
     for source in (path, Image.new(mode, (5, 4))):
@@ -652,7 +653,7 @@ def deep_png(values, color_type):
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def test_deep_colour_counts_as_its_eight_bits_and_deep_grey_is_refused(tmp_path):
+def test_sixteen_bit_images(tmp_path):
     array = make_rgb()
     (tmp_path / "deep.png").write_bytes(deep_png(257 * array.astype(int), 2))
     check_written(quantize(tmp_path / "deep.png", 8, seed=0), array, tmp_path / "out.png")
@@ -662,7 +663,7 @@ def test_deep_colour_counts_as_its_eight_bits_and_deep_grey_is_refused(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "tiff"])
-def test_animations_and_pages_are_refused_but_a_copied_frame_is_not(suffix, tmp_path):
+def test_several_frames_are_rejected(suffix, tmp_path):
     path = tmp_path / f"moving.{suffix}"
     frames = [Image.fromarray(make_rgb(seed=seed)) for seed in range(3)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -674,11 +675,11 @@ def test_animations_and_pages_are_refused_but_a_copied_frame_is_not(suffix, tmp_
 
 def test_unreadable_files(tmp_path):
     text = tmp_path / "notes.jpg"
-    text.write_text("not a picture\n")
-    with pytest.raises(ValueError, match=r"notes\.jpg is not a picture"):
+    text.write_text("not an image\n")
+    with pytest.raises(ValueError, match=r"notes\.jpg is not an image"):
         quantize(text, 4)
     (tmp_path / "empty.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"empty\.png is not a picture"):
+    with pytest.raises(ValueError, match=r"empty\.png is not an image"):
         quantize(tmp_path / "empty.png", 4)
     with pytest.raises(FileNotFoundError, match=r"missing\.png"):
         quantize(tmp_path / "missing.png", 4)
@@ -688,7 +689,7 @@ def test_unreadable_files(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tiff", "bmp"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_cut_off_files_are_a_value_error(suffix, share, tmp_path):
+def test_truncated_files_raise_value_error(suffix, share, tmp_path):
     whole = io.BytesIO()
     Image.fromarray(make_rgb()).save(whole, {"jpg": "JPEG"}.get(suffix, suffix))
     path = tmp_path / f"cut.{suffix}"
@@ -717,7 +718,7 @@ def test_an_output_that_cannot_be_written(result, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_an_output_that_is_no_regular_file(result, tmp_path):
+def test_output_must_be_regular_file(result, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(OSError, match="not a regular file"):
         result.save(tmp_path / "pipe.png")
@@ -725,7 +726,7 @@ def test_an_output_that_is_no_regular_file(result, tmp_path):
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failing_write_leaves_the_old_file_whole(result, step, failure, tmp_path, monkeypatch):
+def test_failed_write_keeps_old_file(result, step, failure, tmp_path, monkeypatch):
     path = tmp_path / "out.png"
     path.write_bytes(b"precious")
 
@@ -742,7 +743,7 @@ def test_a_failing_write_leaves_the_old_file_whole(result, step, failure, tmp_pa
         assert "No space left" in str(caught.value)
 
 
-def test_a_folder_that_takes_no_file_is_told_beforehand(tmp_path, monkeypatch):
+def test_unwritable_folder_is_reported_early(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied", "some temporary name")
 
@@ -752,7 +753,7 @@ def test_a_folder_that_takes_no_file_is_told_beforehand(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
-def test_permissions_are_those_of_any_new_file_or_of_the_old_one(result, tmp_path):
+def test_output_file_permissions(result, tmp_path):
     (tmp_path / "plain").touch()
     result.save(tmp_path / "new.png")
     assert (tmp_path / "new.png").stat().st_mode == (tmp_path / "plain").stat().st_mode

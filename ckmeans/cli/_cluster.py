@@ -1,4 +1,4 @@
-"""``ckmeans cluster``: the rows of a table into clusters, or the elbow over several K."""
+"""``ckmeans cluster``: cluster the rows of a table, or find the elbow over several K."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ckmeans import _validate
-from ckmeans._write import check_output, replacing
-from ckmeans.cli._options import add_fit, of_fit
+from ckmeans._atomic_write import check_output, replacing
+from ckmeans.cli._options import add_fit_options, fit_options
 
 __all__ = ["add_parser", "run"]
 
@@ -39,21 +39,21 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         metavar="OUT.png",
         help="draw the clusters, or the elbow (.png, .svg, .pdf; needs matplotlib)",
     )
-    add_fit(parser, n_init=10)
+    add_fit_options(parser, n_init=10)
     parser.set_defaults(run=run)
     return parser
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Do it; the text to print."""
+    """Run the subcommand and return the text to print."""
     from ckmeans.cli._tables import read_table
 
     if arguments.k is None and arguments.elbow is None:
         raise ValueError("give -k K for K clusters, or --elbow LOW:HIGH to look for K")
     if arguments.k is not None:
         _validate.integer("K", arguments.k, 1)
-    ks = None if arguments.elbow is None else _range(arguments.elbow)
-    options = of_fit(arguments)
+    ks = None if arguments.elbow is None else _parse_range(arguments.elbow)
+    options = fit_options(arguments)
     _check_outputs(arguments)
     columns = None if arguments.columns is None else [name.strip() for name in arguments.columns.split(",")]
     table = read_table(arguments.table, columns)
@@ -64,26 +64,27 @@ def run(arguments: argparse.Namespace) -> str:
         "left_out": table.left_out,
         "scaled": arguments.scale,
     }
-    X, units = _scaled(table.X) if arguments.scale else (table.X, None)
+    X, scaling = _standardize(table.X) if arguments.scale else (table.X, None)
     if ks is not None:
-        figures |= _elbow(X, ks, arguments.plot, options)
+        figures |= _fit_elbow(X, ks, arguments.plot, options)
     K = figures["knee"] if arguments.k is None else arguments.k
     if K is not None:
-        figures |= _clusters(X, K, units, arguments, options)
+        figures |= _fit_clusters(X, K, scaling, arguments, options)
     elif arguments.out is not None:
         raise ValueError("there is no clear elbow, so nothing to write to --out: choose K with -k")
     return json.dumps(figures) if arguments.json else _report(figures)
 
 
-def _range(text: str) -> range:
-    low, colon, high = text.partition(":")
-    if not colon or not low.isdecimal() or not high.isdecimal() or not 1 <= int(low) <= int(high):
+def _parse_range(text: str) -> range:
+    """Return the range that LOW:HIGH stands for."""
+    first, colon, last = text.partition(":")
+    if not colon or not first.isdecimal() or not last.isdecimal() or not 1 <= int(first) <= int(last):
         raise ValueError(f"--elbow must be LOW:HIGH, such as 1:10, found {text!r}")
-    return range(int(low), int(high) + 1)
+    return range(int(first), int(last) + 1)
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
-    """Find out whether all can be written, before any work is done."""
+    """Check that all outputs can be written, before any work is done."""
     paths = [path for path in (arguments.out, arguments.plot) if path is not None]
     for path in paths:
         target = check_output(path)
@@ -96,7 +97,7 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
 
 
 def _check_plot(path: str) -> None:
-    """Find out whether there is matplotlib, and whether it writes this format; no window is to open."""
+    """Check that matplotlib is installed and writes this format; select a backend without windows."""
     try:
         import matplotlib
     except ImportError:
@@ -112,10 +113,10 @@ def _suffix(path: str) -> str:
     return os.path.splitext(path)[1].lower().removeprefix(".")
 
 
-def _scaled(X: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Columns of mean 0 and variance 1 (of variance 0 where they are constant), and how to undo it."""
-    # By a power of 2 to below 2 first, which costs no digits: the squares of what float64 can just hold
-    # would be infinite.
+def _standardize(X: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Return X with columns of mean 0 and variance 1 (0 if constant), and the means and scales removed."""
+    # First divide by a power of 2, which is exact, so that values are below 2: the squares of the largest
+    # float64 values would overflow.
     largest = np.maximum(X.max(axis=0).astype(np.float64), -X.min(axis=0).astype(np.float64))
     unit = np.ldexp(1.0, np.frexp(largest)[1] - 1)
     scaled = X / unit
@@ -126,27 +127,29 @@ def _scaled(X: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     return scaled, (mean * unit, deviation * unit)
 
 
-def _elbow(X: np.ndarray, ks: range, plot: str | None, options: dict[str, Any]) -> dict[str, Any]:
-    from ckmeans.choose import elbow
+def _fit_elbow(X: np.ndarray, ks: range, plot: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    """Find the elbow, draw it if asked for, and return the figures to report."""
+    from ckmeans._elbow import elbow
 
-    found = elbow(X, ks, **options)
+    result = elbow(X, ks, **options)
     if plot is not None:
-        _save_figure(found.plot(), plot)
+        _save_figure(result.plot(), plot)
     return {
-        "ks": found.ks.tolist(),
-        "distortions": found.distortions.tolist(),
-        "silhouette": [None if np.isnan(value) else value for value in found.silhouette.tolist()],
-        "knee": found.knee,
+        "ks": result.ks.tolist(),
+        "distortions": result.distortions.tolist(),
+        "silhouette": [None if np.isnan(value) else value for value in result.silhouette.tolist()],
+        "knee": result.knee,
     }
 
 
-def _clusters(
+def _fit_clusters(
     X: np.ndarray,
     K: int,
-    units: tuple[np.ndarray, np.ndarray] | None,
+    scaling: tuple[np.ndarray, np.ndarray] | None,
     arguments: argparse.Namespace,
     options: dict[str, Any],
 ) -> dict[str, Any]:
+    """Cluster X, write the labels and the plot if asked for, and return the figures to report."""
     from ckmeans.api import kmeans
 
     result = kmeans(X, K, **options)
@@ -156,7 +159,7 @@ def _clusters(
         from ckmeans.plot import clusters
 
         _save_figure(clusters(X, result), arguments.plot)
-    centroids = result.centroids if units is None else result.centroids * units[1] + units[0]
+    centroids = result.centroids if scaling is None else result.centroids * scaling[1] + scaling[0]
     return {
         "k": len(result.centroids),
         "k_asked": K,
@@ -186,11 +189,11 @@ def _write_labels(labels: np.ndarray, path: str) -> None:
             np.savetxt(file, labels, fmt="%d", header="label", comments="")
 
 
-# ---- words ---------------------------------------------------------------------------------------
+# ---- messages ------------------------------------------------------------------------------------
 
 
 def _report(figures: dict[str, Any]) -> str:
-    """What was found, in a few aligned lines."""
+    """Return the figures as a few aligned lines."""
     left_out = f" (left out: {', '.join(figures['left_out'])})" if figures["left_out"] else ""
     scaled = ", each scaled to variance 1" if figures["scaled"] else ""
     size = f"{figures['rows']} rows, {len(figures['columns'])} columns"
@@ -205,16 +208,16 @@ def _report(figures: dict[str, Any]) -> str:
         if figures["knee"] is None:
             lines.append("no clear elbow")
     if "k" in figures:
-        ended = f"after {figures['n_iter']} iterations ({figures['stop_reason']})"
+        outcome = f"after {figures['n_iter']} iterations ({figures['stop_reason']})"
         if figures["k"] < figures["k_asked"]:
-            ended += f"; {figures['k']} clusters, since some of {figures['k_asked']} had no rows"
-        lines += ["", f"J         {figures['distortion']:.12g} {ended}"]
+            outcome += f"; {figures['k']} clusters, since some of {figures['k_asked']} had no rows"
+        lines += ["", f"J         {figures['distortion']:.12g} {outcome}"]
         lines += ["", *_centroid_table(figures).splitlines()]
     return "\n".join(lines)
 
 
 def _centroid_table(figures: dict[str, Any]) -> str:
-    """A line for each cluster: its size and its centroid, in the table's own units."""
+    """Return a line for each cluster: its size and its centroid, in the units of the table."""
     shown = figures["columns"][:8]
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")

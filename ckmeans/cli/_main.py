@@ -1,8 +1,8 @@
-"""The ``ckmeans`` command: each subcommand is a function that returns the lines it has to say.
+"""The entry point of the ``ckmeans`` command; each subcommand is a function that returns its output.
 
-Whatever a user can do wrong is one line on stderr, starting with ``ckmeans: ``, and exit status 2.
-Pillow and the rest of the package are imported by the subcommand that needs them, so that
-``--help`` is quick and ``--version`` works without Pillow.
+A user error prints one line on stderr, starting with ``ckmeans: ``, and gives exit status 2. Each
+subcommand imports what it needs when it runs, so that ``--help`` is quick and ``--version`` works
+without Pillow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 OK, USER_ERROR, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
 
-# For every user error a plain exception of these kinds is raised; its message is the one line.
+# User errors raise one of these exceptions, whose message is the line that is printed.
 _USER_ERRORS = (ValueError, OSError, ImportError, MemoryError)
 
 
@@ -31,22 +31,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments after the command's name; those of the process by default.
+        The arguments after the command's name; by default those of the process.
 
     Returns
     -------
     int
-        Exit status: 0, 2 for a user error, 130 after Ctrl-C, 141 if nobody reads the output.
+        Exit status: 0, 2 for a user error, 130 after Ctrl-C, 141 for a closed output pipe.
     """
     try:
         arguments = _parser().parse_args(argv)
         with warnings.catch_warnings():
-            # Pillow warns of odd files that it reads all the same, and of very large ones.
+            # Pillow warns about unusual files that it can read, and about very large ones.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             text = _run(arguments)
-        _say(text)
+        _print(text)
     except SystemExit as stop:  # --help and --version
-        with contextlib.suppress(OSError):  # as argparse does, where nobody reads them
+        with contextlib.suppress(OSError):  # a closed pipe: argparse ignores it too
             _flush()
         return stop.code if isinstance(stop.code, int) else OK
     except KeyboardInterrupt:
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line."""
+    """An argument parser whose errors are exceptions with a message of one line."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message} (see {self.prog} --help)")
@@ -88,9 +88,9 @@ def _parser() -> _Parser:
 
 
 def _run(arguments: argparse.Namespace) -> str:
-    """Run the subcommand; the text to print."""
-    watched = sys.stderr is not None and sys.stderr.isatty() and not arguments.quiet
-    arguments.progress = watched and importlib.util.find_spec("tqdm") is not None
+    """Run the subcommand and return the text to print."""
+    interactive = sys.stderr is not None and sys.stderr.isatty() and not arguments.quiet
+    arguments.progress = interactive and importlib.util.find_spec("tqdm") is not None
     text: str = arguments.run(arguments)
     return text if arguments.json or not arguments.quiet else ""
 
@@ -102,11 +102,11 @@ def _config(arguments: argparse.Namespace) -> str:
     return json.dumps(config, default=str) if arguments.json else str(config)
 
 
-# ---- words ---------------------------------------------------------------------------------------
+# ---- messages ------------------------------------------------------------------------------------
 
 
 def _explain(error: BaseException) -> str:
-    """Put an exception into words for somebody who never saw the code."""
+    """Return the message of an exception in terms of the command's arguments."""
     if isinstance(error, MemoryError):
         return "out of memory"
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
@@ -115,28 +115,28 @@ def _explain(error: BaseException) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    """Say one line on stderr, whatever the message holds, and return the exit status."""
+    """Print the message on stderr as one line and return the exit status."""
     print("ckmeans:", " ".join(message.split()), file=sys.stderr)
     return status
 
 
-def _say(text: str) -> None:
-    """Print the text, if there is any and somewhere to print it."""
+def _print(text: str) -> None:
+    """Print the text on stdout, unless it is empty or there is no stdout."""
     if not text or sys.stdout is None:
         return
-    # File names may hold what the encoding lacks: spell that out.
+    # File names may hold characters that the encoding lacks: print them as escapes.
     encoding = sys.stdout.encoding or "utf-8"
     _flush(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def _flush(text: str = "") -> None:
-    """Write out what the buffer holds, and this."""
+    """Write the text and flush the buffer."""
     if sys.stdout is None:
         return
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError:
-        # What is still in the buffer must go nowhere, or Python complains again as it exits.
+        # Discard what is left in the buffer, or Python reports the same error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise

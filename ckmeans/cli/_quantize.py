@@ -1,4 +1,4 @@
-"""``ckmeans quantize`` and ``ckmeans demo``: pictures of few colours."""
+"""``ckmeans quantize`` and ``ckmeans demo``: reduce the colours of an image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 from typing import Any
 
-from ckmeans.cli._options import add_fit, of_fit
+from ckmeans.cli._options import add_fit_options, fit_options
 
 __all__ = ["add_parsers"]
 
@@ -21,11 +21,11 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
 def _add_quantize(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "quantize",
-        help="reduce a picture to a few colours",
-        description="Reduce a picture to at most K colours and write it as an indexed PNG; with --sizes "
+        help="reduce an image to a few colours",
+        description="Reduce an image to at most K colours and write it as an indexed PNG; with --sizes "
         "once for each of several K, side by side: OUT-4.png, OUT-16.png and so on.",
     )
-    parser.add_argument("photo", metavar="PHOTO", help="any picture that Pillow reads")
+    parser.add_argument("photo", metavar="PHOTO", help="any image that Pillow can read")
     number = parser.add_mutually_exclusive_group()
     number.add_argument("-k", type=int, default=16, metavar="K", help="colours, 1 to 256 (16)")
     number.add_argument("--sizes", metavar="K,K,...", help="several numbers of colours, such as 4,16,64")
@@ -34,10 +34,10 @@ def _add_quantize(commands: Any) -> argparse.ArgumentParser:
         "--space",
         choices=("rgb", "oklab"),
         default="rgb",
-        help="compare colours by their bytes, or as they look (rgb)",
+        help="measure distances in RGB, or in OKLab as they are perceived (rgb)",
     )
-    parser.add_argument("--dither", action="store_true", help="spread the error: noise in place of bands")
-    add_fit(parser, n_init=1)
+    parser.add_argument("--dither", action="store_true", help="diffuse the error: noise instead of bands")
+    add_fit_options(parser, n_init=1)
     parser.set_defaults(run=_quantize)
     return parser
 
@@ -61,16 +61,17 @@ def _add_demo(commands: Any) -> argparse.ArgumentParser:
 
 
 def _quantize(arguments: argparse.Namespace) -> str:
-    from ckmeans.image import _quantize as image
+    from ckmeans import image
+    from ckmeans.image._png import check_output
 
     sizes = [arguments.k] if arguments.sizes is None else _numbers(arguments.sizes)
     outputs = [arguments.output]
     if arguments.sizes is not None:
         outputs = [f"-{K}".join(os.path.splitext(arguments.output)) for K in sizes]
     for output in outputs:
-        image.check_output(output)
-    options = of_fit(arguments)
-    # One run over a photo's colours is too short for a bar.
+        check_output(output)
+    options = fit_options(arguments)
+    # A single fit of a photo's colours is too short for a progress bar.
     options["progress"] = options["progress"] and options["n_init"] > 1
     results = image.quantize_sizes(
         arguments.photo, sizes, space=arguments.space, dither=arguments.dither, **options
@@ -87,7 +88,7 @@ def _quantize(arguments: argparse.Namespace) -> str:
 
 
 def _numbers(text: str) -> list[int]:
-    """The numbers of a list such as 4,16,64, each once."""
+    """Return the distinct numbers of a list such as 4,16,64, in order."""
     words = [word.strip() for word in text.split(",")]
     if not all(word.isascii() and word.isdecimal() for word in words):
         raise ValueError(f"--sizes must be numbers of colours, such as 4,16,64, found {text!r}")
@@ -95,46 +96,47 @@ def _numbers(text: str) -> list[int]:
 
 
 def _demo(arguments: argparse.Namespace) -> str:
-    from ckmeans.image import _quantize as image
+    from ckmeans import image
+    from ckmeans.image._png import check_output, save_png
 
-    image.check_output(arguments.output)
-    shipped = importlib.resources.files("ckmeans").joinpath("data", "demo.jpg")
-    with importlib.resources.as_file(shipped) as photo:
+    check_output(arguments.output)
+    demo_photo = importlib.resources.files("ckmeans").joinpath("data", "demo.jpg")
+    with importlib.resources.as_file(demo_photo) as photo:
         result = image.quantize(photo, 16, seed=0)
-        image.save_png(image.before_after(photo, result), arguments.output)
+        save_png(image.before_after(photo, result), arguments.output)
     output = os.path.abspath(arguments.output)
     figures = {"photo": "demo.jpg", "output": output, **result.report()}
     if arguments.json:
         return json.dumps(figures)
-    return f"{_report(figures)}\nThe picture before and after, with its palette: {output}"
+    return f"{_report(figures)}\nThe image before and after, with its palette: {output}"
 
 
-# ---- words ---------------------------------------------------------------------------------------
+# ---- messages ------------------------------------------------------------------------------------
 
 
 def _report(figures: dict[str, Any]) -> str:
-    """Say in a few aligned lines what `Quantized.report` counted."""
+    """Return the figures of `Quantized.report` as a few aligned lines."""
     pixels = figures["width"] * figures["height"]
     palette_bits = figures["colors_after"] * 8 * figures["channels"]
     index_bits = (figures["bits_after"] - palette_bits) // pixels
-    sums = f"{figures['colors_after']} x {8 * figures['channels']} + {pixels} x {index_bits}"
+    bit_sum = f"{figures['colors_after']} x {8 * figures['channels']} + {pixels} x {index_bits}"
     lines = {
-        "picture": _picture(figures),
+        "image": _image_line(figures),
         "colours": f"{figures['colors_before']:,} -> {figures['colors_after']:,}",
         "J": f"{figures['distortion']:.12g} (mean squared distance to the written palette)",
         "PSNR": _psnr(figures),
-        "bits": f"{figures['bits_before']:,} -> {figures['bits_after']:,} = {sums}",
+        "bits": f"{figures['bits_before']:,} -> {figures['bits_after']:,} = {bit_sum}",
         "bytes": f"{figures['bytes_before']:,} -> {figures['bytes_after']:,} "
-        f"(PNG, {figures['bit_depth']} bits a pixel)",
+        f"(PNG, {figures['bit_depth']} bits per pixel)",
     }
     return "\n".join(f"{name:<8} {value}" for name, value in lines.items())
 
 
 def _table(sizes: list[dict[str, Any]]) -> str:
-    """A line for the picture and one for each size."""
+    """Return a line for the image and one for each size."""
     first = sizes[0]
     lines = [
-        f"picture  {_picture(first)}, {first['colors_before']:,} colours, {first['bytes_before']:,} bytes",
+        f"image    {_image_line(first)}, {first['colors_before']:,} colours, {first['bytes_before']:,} bytes",
         f"{'colours':>7} {'J':>12} {'PSNR':>12} {'bytes':>12}  written to",
     ]
     for size in sizes:
@@ -143,7 +145,7 @@ def _table(sizes: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _picture(figures: dict[str, Any]) -> str:
+def _image_line(figures: dict[str, Any]) -> str:
     return f"{figures['photo']}, {figures['width']} x {figures['height']} pixels"
 
 

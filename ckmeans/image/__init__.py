@@ -1,5 +1,7 @@
-"""Color quantization of images."""
+"""Colour quantization of images."""
 
-from ckmeans.image._quantize import Quantized, before_after, quantize, quantize_sizes
+from ckmeans.image._before_after import before_after
+from ckmeans.image._quantize import quantize, quantize_sizes
+from ckmeans.image._quantized import Quantized
 
 __all__ = ["Quantized", "before_after", "quantize", "quantize_sizes"]

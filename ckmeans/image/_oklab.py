@@ -1,7 +1,7 @@
-"""OKLab, a space in which equal distances look about equally far apart.
+"""Conversion between sRGB and OKLab, a colour space in which distances match perceived differences.
 
 Ottosson, B., "A perceptual color space for image processing", 2020, with its matrices of 2021 for
-linear sRGB; the curve between bytes and linear light is that of IEC 61966-2-1.
+linear sRGB; the transfer function is that of IEC 61966-2-1.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 __all__ = ["from_rgb", "to_rgb"]
 
-_CONES = np.array(
+_RGB_TO_LMS = np.array(
     [
         [0.4122214708, 0.5363325363, 0.0514459929],
         [0.2119034982, 0.6806995451, 0.1073969566],
         [0.0883024619, 0.2817188376, 0.6299787005],
     ]
 )
-_LAB = np.array(
+_LMS_TO_LAB = np.array(
     [
         [0.2104542553, 0.7936177850, -0.0040720468],
         [1.9779984951, -2.4285922050, 0.4505937099],
         [0.0259040371, 0.7827717662, -0.8086757660],
     ]
 )
-_STEPS = np.arange(256) / 255
-_LINEAR = np.where(_STEPS <= 0.04045, _STEPS / 12.92, ((_STEPS + 0.055) / 1.055) ** 2.4)
+_LEVELS = np.arange(256) / 255
+_SRGB_TO_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4)
 
 
 def from_rgb(colors: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """OKLab of sRGB colours: lightness, green to red, blue to yellow.
+    """Convert sRGB colours to OKLab: lightness, green to red, blue to yellow.
 
     Parameters
     ----------
@@ -44,27 +44,28 @@ def from_rgb(colors: NDArray[np.uint8]) -> NDArray[np.float32]:
     Returns
     -------
     ndarray of float32, shape (u, 3) or (u, 4)
-        Lightness 0 to 1; alpha comes along, as 0 to 1.
+        Lightness 0 to 1; alpha, if any, is scaled to 0 to 1.
     """
     points = np.empty(colors.shape, np.float32)
-    points[:, :3] = np.cbrt(_LINEAR[colors[:, :3]] @ _CONES.T) @ _LAB.T
-    points[:, 3:] = _STEPS[colors[:, 3:]]
+    points[:, :3] = np.cbrt(_SRGB_TO_LINEAR[colors[:, :3]] @ _RGB_TO_LMS.T) @ _LMS_TO_LAB.T
+    points[:, 3:] = _LEVELS[colors[:, 3:]]
     return points
 
 
 def to_rgb(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """sRGB of points in OKLab, in steps of 0 to 255, not rounded; outside of that where sRGB ends.
+    """Convert points in OKLab to sRGB.
 
     Parameters
     ----------
     points : ndarray of shape (u, 3) or (u, 4)
-        As `from_rgb` gives them.
+        As returned by `from_rgb`.
 
     Returns
     -------
     ndarray of float64, shape (u, 3) or (u, 4)
+        On the scale 0 to 255, not rounded; outside that range for colours that sRGB cannot represent.
     """
-    linear = (points[:, :3] @ np.linalg.inv(_LAB).T) ** 3 @ np.linalg.inv(_CONES).T
+    linear = (points[:, :3] @ np.linalg.inv(_LMS_TO_LAB).T) ** 3 @ np.linalg.inv(_RGB_TO_LMS).T
     colors = np.empty(points.shape)
     curved = 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055
     colors[:, :3] = np.where(linear <= 0.04045 / 12.92, linear * 12.92, curved)
