@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ckmeans._config import release_memory, show_config
+from ckmeans._inputs import Prepared
 from ckmeans._result import Result, load
-from ckmeans._sources import Prepared
 from ckmeans._version import __version__
 from ckmeans.api import assign, distortion, init_centroids, kmeans, kmeans_chunks, prepare, update
 
 if TYPE_CHECKING:
     from ckmeans import image as image
     from ckmeans import plot
-    from ckmeans.choose import compare, elbow
+    from ckmeans._elbow import compare, elbow
     from ckmeans.estimators import KMeans, MiniBatchKMeans
     from ckmeans.image import quantize
 
@@ -43,8 +43,8 @@ __all__ = [
 _LAZY = {
     "KMeans": "ckmeans.estimators",
     "MiniBatchKMeans": "ckmeans.estimators",
-    "compare": "ckmeans.choose",
-    "elbow": "ckmeans.choose",
+    "compare": "ckmeans._elbow",
+    "elbow": "ckmeans._elbow",
     "image": "",
     "plot": "",
     "quantize": "ckmeans.image",

@@ -7,5 +7,5 @@ from ckmeans._engine import ENGINES, register
 
 __all__ = ["ENGINES", "register"]
 
-for _module in (_dense, _cells, _screen, _sparse, _auto):
+for _module in (_auto, _dense, _cells, _screen, _sparse):
     register(_module.ENGINE)

@@ -1,4 +1,4 @@
-"""What a call of kmeans gives back."""
+"""The result of `kmeans`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Result:
-    """The best restart of a k-means run, in exactly the state described.
+    """The best restart of a k-means run: labels and distortion are those of these centroids.
 
     Attributes
     ----------
@@ -35,9 +35,10 @@ class Result:
     algorithm : str
         The engine that ran.
     stats : dict
-        Over all restarts: "distances_computed" (those of whole boxes too), "distances_avoided" (how
-        many more the dense engine would have computed), and "bytes" of memory that the engine took. Of
-        restarts on several threads the first two depend on which thread took which.
+        Over all restarts: "distances_computed" (including those to nodes of the tree),
+        "distances_avoided" (how many more the dense engine would have computed), and "bytes" of memory
+        that the engine used. If restarts share several threads, the first two depend on which thread
+        ran which restart.
     """
 
     __slots__ = (
@@ -58,8 +59,10 @@ class Result:
     stats: dict[str, int]
 
     def __init__(self, **fields: Any) -> None:
-        for name in self.__slots__:
-            object.__setattr__(self, name, fields[name])
+        if fields.keys() != _SETTERS.keys():
+            raise TypeError(f"a Result has the fields {', '.join(_SETTERS)}, found {', '.join(fields)}")
+        for name, setter in _SETTERS.items():
+            setter(self, fields[name])
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Result is read-only: {name} cannot be set")
@@ -69,19 +72,19 @@ class Result:
 
     @property
     def converged(self) -> bool:
-        """Whether the run ended by itself: no label changed, or J barely fell."""
+        """Whether the run converged: no label changed, or J barely fell."""
         return self.stop_reason in ("stable", "tolerance")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one file, which `ckmeans.load` reads.
+        """Write all fields to one file, which `ckmeans.load` reads.
 
         Parameters
         ----------
         path : str or path
-            The name is taken as it is; ``.npz`` suits. The file holds plain arrays and a version,
+            The name is used as given, without a suffix added. The file holds plain arrays and a version,
             no pickled objects.
         """
-        from ckmeans._files import save
+        from ckmeans._result_io import save
 
         save(self, path)
 
@@ -92,6 +95,10 @@ class Result:
             f"<ckmeans.Result: {len(self.labels)} points x {n}, K={K}, distortion={self.distortion:.6g}, "
             f"n_iter={self.n_iter}, {self.stop_reason}{restarts}>"
         )
+
+
+# Faster than object.__setattr__ by name.
+_SETTERS = {name: vars(Result)[name].__set__ for name in Result.__slots__}
 
 
 def _result_of(fields: dict[str, Any]) -> Result:
@@ -112,9 +119,9 @@ def load(path: str | os.PathLike[str]) -> Result:
     Raises
     ------
     ValueError
-        The file is damaged, was written by a newer version, or holds anything but plain arrays.
+        If the file is damaged, was written by a newer version, or holds anything but plain arrays.
     OSError
-        The file cannot be opened.
+        If the file cannot be opened.
 
     Examples
     --------
@@ -124,6 +131,6 @@ def load(path: str | os.PathLike[str]) -> Result:
     >>> ckmeans.load(path)
     <ckmeans.Result: 3 points x 1, K=2, distortion=0.166667, n_iter=1, stable>
     """
-    from ckmeans._files import read
+    from ckmeans._result_io import read
 
     return Result(**read(path))

@@ -1,10 +1,10 @@
-"""The best centroids for each of many K, in far less time than fits of their own would take.
+"""Search for the best centroids of each of many K, in far less time than separate fits would take.
 
-Restarts run on a sample of the points, and starts from what was found for a K and its neighbours; of many
-points of few features more of these are annealed on a coarse sample, where a run takes little time, and
-where that ended low go on to their ends on the fine one. Annealed: for a while centroids are disturbed
-after each update, less and less [1]. Where there is a sample, centroids also go beyond the means, which
-takes fewer updates [2]. At last the best of a K runs to its end on all points.
+Restarts run on a fine sample of the points, starting from the results found so far for the same K and for
+its neighbours. For many points of few features, more starts are first annealed on a coarse sample, on which
+fits are fast, and those that end with a low distortion continue on the fine one. Annealing adds noise to the
+centroids after each update, decreasing over some updates [1]. On samples, updates are also over-relaxed,
+which takes fewer of them [2]. Finally the best result for each K continues on all points until it stops.
 
 [1] K. Zeger, J. Vaisey and A. Gersho, "Globally optimal vector quantizer design by stochastic relaxation",
 IEEE Trans. Signal Processing 40, 1992.
@@ -15,202 +15,295 @@ Processing Letters 4, 1997.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ckmeans import _boxes, _run, _sources, _validate
+from ckmeans import _cells, _dispatch, _inputs, _validate
+from ckmeans._engine import EngineEntry
+from ckmeans._engines import ENGINES
+from ckmeans._fit_options import Annealing, FitOptions
+from ckmeans._inputs import PersistentInputs
 from ckmeans._result import Result
-from ckmeans._sources import Prepared
-from ckmeans.api import assign, init_centroids, prepare, run
+from ckmeans._starts import StartArray, default_trials
+from ckmeans.api import assign, init_centroids
 
-# The fine and the coarse sample have at least so many points, and so many for each cluster.
-_FINE, _COARSE = (8192, 100), (1024, 20)
-# Up to so many features a sample is the means of small boxes, and there is a coarse one.
-_BOXED = 3
-# How often the Ks are gone through, up and down in turn, and how many starts each time come from the best
-# centroids of the K before and from the best of the same K by moving one; and the same where they are
-# annealed; how far centroids go, in ways to the mean.
-_SWEEPS, _GROWN, _SWAPPED, _RELAX = (5, 3), (2, 5), (1, 2), (1.5, 1.8)
-# A K is left out once its best end was reached so many times, within this part of its distortion.
-_MET, _SAME = 9, 2e-4
-# How far centroids are disturbed at first, in mean distances, and for how many updates.
-_NOISE, _COOLING = 0.4, 20
-# Ends on the coarse sample, to this tolerance, go on if they are above the lowest one by at most this part.
-_ENOUGH, _PROMISING = 1e-3, 0.006
-# Of the ends on the sample so many are kept. Of boxes the second goes on on all points, too, if it is above
-# the best one by at most this part; of random points all do, for so many updates. After a sample runs go
-# on, on all points, to this part of the tolerance: some come down slowly.
-_FINALISTS, _CLOSE, _HEAT, _LAST = 4, 2e-3, 2, 0.3
+# All values were chosen by experiments on the curves of J, of synthetic groups and of real sets.
+
+# Sizes of the samples, in points.
+_FINE_MIN_POINTS = 8192
+_FINE_POINTS_PER_CLUSTER = 100
+_COARSE_MIN_POINTS = 1024
+_COARSE_POINTS_PER_CLUSTER = 20
+_TREE_MAX_FEATURES = 3  # up to this many, samples are means of tree nodes, and there is a coarse one
 
 
-def steps(ks: list[int]) -> int:
-    """How many steps a search takes at most, which `beat` counts."""
-    return len(ks) * (1 + max(_SWEEPS) + 1)
+@dataclass(frozen=True)
+class _Schedule:
+    """How much of what a search does."""
+
+    sweeps: int  # passes over all K, alternately in decreasing and increasing order
+    grown: int  # starts per K and sweep: the best centroids for the K before, with some added
+    swapped: int  # starts per K and sweep: the best centroids for the same K, with one moved
+    relaxation: float  # how far centroids move, in multiples of the way to the mean
+
+
+_PLAIN = _Schedule(sweeps=5, grown=2, swapped=1, relaxation=1.5)
+_ANNEALED = _Schedule(sweeps=3, grown=5, swapped=2, relaxation=1.8)
+
+_MAX_HITS = 9  # restarts that reach the best distortion before a K is left out of further sweeps
+_SAME_DISTORTION = 2e-4  # relative difference of J below which a restart counts as reaching the best
+_SAME_RESULT = 1e-4  # relative difference of J below which two results are the same local minimum
+_NOISE = 0.4  # first noise of annealing, in roots of J
+_COOLING_STEPS = 20  # updates over which the noise decreases to 0
+_COARSE_TOL = 1e-3  # tolerance on the coarse sample, relative decrease of J
+_PROMISING = 0.006  # relative excess of J over the lowest on the coarse sample up to which starts continue
+_FINALISTS = 4  # results kept per K
+# Node means: relative excess of J on the sample up to which the second best continues, too, on all points.
+_CLOSE_SECOND = 2e-3
+_TRIAL_UPDATES = 2  # random sample: updates on all points after which the best finalist is chosen
+# Tolerance of the last fit on all points after a sample, in multiples of the user's: some converge slowly.
+_FINAL_TOL_FACTOR = 0.3
+
+
+def n_steps(ks: list[int]) -> int:
+    """Return the total that `on_progress` counts up to."""
+    return len(ks) * (1 + max(_PLAIN.sweeps, _ANNEALED.sweeps) + 1)
+
+
+def search(
+    points: PersistentInputs,
+    ks: list[int],
+    options: FitOptions,
+    n_threads: int | None,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Result]:
+    """Return the best result found for each of these K, which increase; its J never increases with K.
+
+    `options` says how to fit; its K, number of threads and candidates are set for each fit."""
+    rng = np.random.default_rng(options.seed)
+    samples = Samples.draw(points, ks[-1], rng, n_threads)
+    return Search(samples, ks, options, n_threads, rng, on_progress).run()
+
+
+@dataclass(frozen=True)
+class Samples:
+    """All points, and the samples of them that a search fits."""
+
+    points: PersistentInputs
+    fine: PersistentInputs  # all points if they are few
+    coarse: PersistentInputs | None  # means of tree nodes, for annealing
+    of_nodes: bool  # whether samples are means of tree nodes
+
+    @classmethod
+    def draw(
+        cls, points: PersistentInputs, max_K: int, rng: np.random.Generator, n_threads: int | None
+    ) -> Samples:
+        """Draw samples large enough for max_K clusters."""
+        of_nodes = points.shape[1] <= _TREE_MAX_FEATURES and points.kind == "array"
+        size = max(_FINE_MIN_POINTS, _FINE_POINTS_PER_CLUSTER * max_K)
+        fine = _node_means(points, size, n_threads) if of_nodes else random_sample(points, size, rng)
+        coarse = None
+        if of_nodes and fine is not points:
+            size = max(_COARSE_MIN_POINTS, _COARSE_POINTS_PER_CLUSTER * max_K)
+            coarse = _in_float32(_node_means(points, size, n_threads))
+        return cls(points, fine, coarse, of_nodes)
+
+    @property
+    def first(self) -> PersistentInputs:
+        """The sample on which starts are tried first."""
+        return self.fine if self.coarse is None else self.coarse
 
 
 class Search:
-    """Restarts for every K on samples, and more of them from what was found for its neighbours."""
+    """The state of a search: the best results for each K so far."""
 
     def __init__(
         self,
-        X: Prepared,
+        samples: Samples,
         ks: list[int],
-        n_init: int,
-        seed: int,
-        options: dict[str, Any],
-        beat: Callable[[int], None] | None = None,
+        options: FitOptions,
+        n_threads: int | None,
+        rng: np.random.Generator,
+        on_progress: Callable[[int], None] | None,
     ) -> None:
-        self.X, self.ks, self.options = X, ks, options
-        self.rng = rng = np.random.default_rng(seed)
-        self.beat, self.done = beat, 0
-        self.few = X.shape[1] <= _BOXED and X.has_rows
-        self.fine = _sample(X, _FINE, ks[-1], rng)
-        self.coarse: Prepared | None = None
-        if self.few and self.fine is not X:
-            self.coarse = _coarser(_sample(X, _COARSE, ks[-1], rng))
-        self.annealed = self.coarse is not None
-        self.tried = self.fine if self.coarse is None else self.coarse
-        self.relax = _RELAX[self.annealed]
-        self.found: dict[int, list[Result]] = {K: [] for K in ks}
-        self.met = dict.fromkeys(ks, 0)
-        self.least = dict.fromkeys(ks, np.inf)
-        self.last: Result | None = None
-        self.merged = lru_cache(64)(_merged)
-        self._restart(n_init, seed)
-        for sweep in range(_SWEEPS[self.annealed]):
-            for i in range(len(ks))[:: -1 if sweep % 2 else 1]:
-                self._climb(i)
-        self.done = steps(ks) - len(ks)
+        self.samples, self.ks, self.options, self.n_threads, self.rng = samples, ks, options, n_threads, rng
+        self.on_progress, self.n_done = on_progress, 0
+        self.schedule = _PLAIN if samples.coarse is None else _ANNEALED
+        self.results: dict[int, list[Result]] = {K: [] for K in ks}  # best first
+        self.hits = dict.fromkeys(ks, 0)  # restarts that reached the best distortion
+        self.min_coarse = dict.fromkeys(ks, np.inf)  # lowest distortion on the coarse sample
+        self.merge = lru_cache(64)(_merge_clusters)
 
-    def _restart(self, n_init: int, seed: int) -> None:
-        """With all points the runs of separate calls, so that no J is above theirs; on a sample from the
-        first K of the same centroids."""
-        if self.fine is self.X:
-            for K in self.ks:
-                self._try(K, "k-means++", n_init, seed=seed, relax=1.0)
-            return
-        options = {"seed": self.rng, "n_threads": self.options["n_threads"]}
-        nested = [init_centroids(self.fine, self.ks[-1], "k-means++", **options) for _ in range(n_init)]
+    def run(self) -> list[Result]:
+        """Restart, refine every K in sweeps, and finish every K on all points."""
+        self._restart()
+        for sweep in range(self.schedule.sweeps):
+            for i in range(len(self.ks))[:: -1 if sweep % 2 else 1]:
+                self._refine_k(i)
+        self.n_done = n_steps(self.ks) - len(self.ks)
+        finished: list[Result] = []
         for K in self.ks:
-            self._try_all(K, [start[:K] for start in nested])
+            finished.append(self._finish(K, finished[-1] if finished else None))
+            self._count_step()
+        return finished
 
-    def _climb(self, i: int) -> None:
-        """More starts for a K, unless it came to the same end again and again."""
-        K, ks = self.ks[i], self.ks
-        if K == 1 or self.met[K] >= _MET:
-            self._tick()
+    # ---- on samples ----------------------------------------------------------------------------
+
+    def _restart(self) -> None:
+        """Fit every K from k-means++ starts.
+
+        On all points as separate calls would, so that no J is above theirs; on a sample from the first K
+        of the same drawn centroids."""
+        n_init = self.options.n_init
+        if self.samples.fine is self.samples.points:
+            for K in self.ks:
+                options = self._fit_options(self.samples.fine, K, n_init, self.options.seed)
+                options = options._replace(trials=default_trials(K))
+                self._record(K, _dispatch.fit(self.samples.fine, self._engine(), None, options))
+                self._count_step()
             return
-        starts = self._grown(self.found[K][0], K - 1, K, _SWAPPED[self.annealed])
+        nested = [
+            init_centroids(self.samples.fine, self.ks[-1], seed=self.rng, n_threads=self.n_threads)
+            for _ in range(n_init)
+        ]
+        for K in self.ks:
+            self._try_starts(K, [start[:K] for start in nested])
+
+    def _refine_k(self, i: int) -> None:
+        """Try more starts for a K, unless restarts have reached its best distortion often."""
+        K, ks = self.ks[i], self.ks
+        if K == 1 or self.hits[K] >= _MAX_HITS:
+            self._count_step()
+            return
+        starts = self._grow_starts(self.results[K][0], K - 1, K, self.schedule.swapped)
         if i > 0:
-            starts += self._grown(self.found[ks[i - 1]][0], ks[i - 1], K, _GROWN[self.annealed])
+            starts += self._grow_starts(self.results[ks[i - 1]][0], ks[i - 1], K, self.schedule.grown)
         if i + 1 < len(ks):
-            starts.append(self.merged(self.found[ks[i + 1]][0], K))
-        self._try_all(K, starts)
+            starts.append(self.merge(self.results[ks[i + 1]][0], K))
+        self._try_starts(K, starts)
 
-    def _try_all(self, K: int, starts: list[np.ndarray]) -> None:
-        """Run these starts, annealed first where there is a coarse sample."""
-        if self.coarse is not None:
-            starts = self._ends(self.coarse, K, starts)
-        self._try(K, _run.Given(starts), len(starts))
+    def _try_starts(self, K: int, starts: list[np.ndarray]) -> None:
+        """Fit these starts on the fine sample, after annealing if there is a coarse one."""
+        if self.samples.coarse is not None:
+            starts = self._anneal(self.samples.coarse, K, starts)
+        if starts:
+            relaxed = Annealing(relaxation=self.schedule.relaxation)
+            self._record(K, self._fit(self.samples.fine, starts, annealing=relaxed))
+        self._count_step()
 
-    def _try(self, K: int, init: Any, n_init: int, **changes: Any) -> None:
-        """Run these starts to their ends on the fine sample."""
-        if n_init:
-            self._note(K, self._fit(self.fine, K, init, n_init, **changes))
-        self._tick()
+    def _anneal(self, coarse: PersistentInputs, K: int, starts: list[np.ndarray]) -> list[np.ndarray]:
+        """Anneal these starts on the coarse sample; return the final centroids of those that end low."""
+        annealing = Annealing(relaxation=self.schedule.relaxation, noise=_NOISE, cooling_steps=_COOLING_STEPS)
+        options = self._fit_options(coarse, K, len(starts))._replace(
+            annealing=annealing,
+            max_iter=self.options.max_iter + _COOLING_STEPS,
+            tol=_COARSE_TOL,
+            keep_ends=True,
+        )
+        given = StartArray(np.stack(starts), coarse)
+        result, ends = _dispatch.fit_with_ends(coarse, ENGINES["auto"], given, options)
+        self.min_coarse[K] = min(self.min_coarse[K], result.distortion)
+        promising = result.distortions <= self.min_coarse[K] * (1 + _PROMISING)
+        return list(ends[promising])
 
-    def _ends(self, coarse: Prepared, K: int, starts: list[np.ndarray]) -> list[np.ndarray]:
-        """Where these starts come to, annealed on the coarse sample, if that is low enough."""
-        ends: list[np.ndarray] = []
-        last = self.options["max_iter"] + _COOLING
-        annealing = {"noise": _NOISE, "cooling": _COOLING, "max_iter": last, "tol": _ENOUGH}
-        runs = self._fit(coarse, K, _run.Given(starts), len(starts), ends=ends, **annealing)
-        self.least[K] = min(self.least[K], runs.distortion)
-        low = runs.distortions <= self.least[K] * (1 + _PROMISING)
-        return [ends[i] for i in np.flatnonzero(low)]
+    def _record(self, K: int, result: Result) -> None:
+        """Keep the best of these restarts, and count those that reached the best distortion."""
+        results = self.results[K]
+        if results and result.distortion < results[0].distortion * (1 - _SAME_DISTORTION):
+            self.hits[K] = 0
+        results = _distinct(sorted([*results, result], key=lambda each: each.distortion))
+        self.results[K] = results
+        self.hits[K] += int((result.distortions <= results[0].distortion * (1 + _SAME_DISTORTION)).sum())
 
-    def _note(self, K: int, runs: Result) -> None:
-        """Keep the best of these runs; count those that came to the best end of all."""
-        found = self.found[K]
-        if found and runs.distortion < found[0].distortion * (1 - _SAME):
-            self.met[K] = 0
-        found.append(runs)
-        self.found[K] = found = _different(sorted(found, key=lambda run: run.distortion))
-        self.met[K] += int((runs.distortions <= found[0].distortion * (1 + _SAME)).sum())
+    def _count_step(self) -> None:
+        self.n_done += 1
+        if self.on_progress is not None:
+            self.on_progress(self.n_done)
 
-    def _tick(self) -> None:
-        self.done += 1
-        if self.beat is not None:
-            self.beat(self.done)
+    # ---- on all points -------------------------------------------------------------------------
 
-    def _fit(self, X: Prepared, K: int, init: Any, n_init: int = 1, **changes: Any) -> Result:
-        options: dict[str, Any] = {"seed": self.rng, "relax": self.relax} | self.options | changes
-        algorithm = "cells" if self.few and X is not self.coarse else "auto"
-        return run(X, K, init=init, n_init=n_init, algorithm=algorithm, sample_weight=None, **options)
-
-    def settle(self, K: int) -> Result:
-        """The best result on all points; its distortion is not above that of the K before."""
-        best, before = self._finish(K), self.last
-        if before is not None and best.distortion > before.distortion:
-            (start,) = self._grown(before, len(before.centroids), K, 1)
-            more = self._fit(self.X, K, start, relax=1.0)
-            best = min(more, best, before, key=lambda run: run.distortion)
-        self.last = best
-        self._tick()
+    def _finish(self, K: int, previous: Result | None) -> Result:
+        """Return the best result on all points, with J at most that of the previous K."""
+        best = self._finish_best(K)
+        if previous is not None and best.distortion > previous.distortion:
+            starts = self._grow_starts(previous, len(previous.centroids), K, 1)
+            other = self._fit(self.samples.points, starts)
+            best = min(other, best, previous, key=lambda each: each.distortion)
         return best
 
-    def _finish(self, K: int) -> Result:
-        """Of what the samples gave, the best on all points, run to its end there."""
-        best, *others = self.found[K]
-        if self.fine is self.X:
-            return self._fit(self.X, K, best.centroids, relax=1.0)
-        if self.few:
-            close = [run for run in others[:1] if run.distortion <= best.distortion * (1 + _CLOSE)]
-            return self._go_on(K, [best, *close])
+    def _finish_best(self, K: int) -> Result:
+        """Continue the best results of the samples on all points; return the best."""
+        best, *others = self.results[K]
+        if self.samples.fine is self.samples.points:
+            return self._fit(self.samples.points, [best.centroids])
+        if self.samples.of_nodes:
+            limit = best.distortion * (1 + _CLOSE_SECOND)
+            return self._continue([best, *(each for each in others[:1] if each.distortion <= limit)])
         if others:
-            best = self._go_on(K, [best, *others], max_iter=min(_HEAT, self.options["max_iter"]))
-        return self._go_on(K, [best])
+            best = self._continue([best, *others], max_iter=min(_TRIAL_UPDATES, self.options.max_iter))
+        return self._continue([best])
 
-    def _go_on(self, K: int, runs: list[Result], **changes: Any) -> Result:
-        """The best of these runs, on all points."""
-        starts = _run.Given([run.centroids for run in runs])
-        return self._fit(self.X, K, starts, len(runs), tol=_LAST * float(self.options["tol"]), **changes)
+    def _continue(self, results: list[Result], **changes: Any) -> Result:
+        """Fit all points from these results; return the best."""
+        return self._fit(
+            self.samples.points,
+            [result.centroids for result in results],
+            annealing=Annealing(relaxation=self.schedule.relaxation),
+            tol=_FINAL_TOL_FACTOR * self.options.tol,
+            **changes,
+        )
 
-    def _squared(self, centroids: np.ndarray) -> np.ndarray:
-        """The weighted squared distances of the sample on which starts are tried first."""
-        threads, weights = self.options["n_threads"], self.tried.weights
-        squared: np.ndarray
-        _, squared = assign(self.tried, centroids, return_squared_distance=True, n_threads=threads)
-        return squared if weights is None else squared * weights
+    # ---- fits ----------------------------------------------------------------------------------
 
-    def _grown(self, result: Result, fewer: int, K: int, count: int) -> list[np.ndarray]:
-        """`count` times so many fewer centroids of a result, with others drawn as k-means++ draws."""
-        centroids = self.merged(result, fewer)
-        squared, grown = self._squared(centroids), []
-        for added in self._drawn(squared, count):
-            more, left = np.concatenate([centroids, added]), squared
-            while len(more) < K:
-                left = np.minimum(left, self._squared(more[-1:]))
-                more = np.concatenate([more, *self._drawn(left, 1)])
-            grown.append(more.astype(centroids.dtype))
+    def _fit(self, points: PersistentInputs, starts: list[np.ndarray], **changes: Any) -> Result:
+        options = self._fit_options(points, len(starts[0]), len(starts))._replace(**changes)
+        return _dispatch.fit(points, self._engine(), StartArray(np.stack(starts), points), options)
+
+    def _fit_options(
+        self, points: PersistentInputs, K: int, n_init: int, seed: int | None = None
+    ) -> FitOptions:
+        threads = _dispatch.thread_count(self.n_threads, points.size * K * n_init)
+        seed = _validate.seed(self.rng) if seed is None else seed
+        return self.options._replace(K=K, n_init=n_init, n_threads=threads, seed=seed)
+
+    def _engine(self) -> EngineEntry:
+        """Return the engine for all points and the fine sample."""
+        return ENGINES["cells" if self.samples.of_nodes else "auto"]
+
+    # ---- starts --------------------------------------------------------------------------------
+
+    def _squared_distances(self, centroids: np.ndarray) -> np.ndarray:
+        """Return the weighted squared distances of the first sample to the closest centroid."""
+        points = self.samples.first
+        _, squared = assign(points, centroids, return_squared_distance=True, n_threads=self.n_threads)
+        return squared if points.weights is None else squared * points.weights
+
+    def _grow_starts(self, result: Result, n_kept: int, K: int, count: int) -> list[np.ndarray]:
+        """Return `count` starts: a result merged to n_kept centroids, and others drawn as by k-means++."""
+        centroids = self.merge(result, n_kept)
+        squared, grown = self._squared_distances(centroids), []
+        for added in self._sample_d2(squared, count):
+            start, remaining = np.concatenate([centroids, added]), squared
+            while len(start) < K:
+                remaining = np.minimum(remaining, self._squared_distances(start[-1:]))
+                start = np.concatenate([start, *self._sample_d2(remaining, 1)])
+            grown.append(start.astype(centroids.dtype))
         return grown
 
-    def _drawn(self, squared: np.ndarray, count: int) -> np.ndarray:
-        """Points of that sample, (count, 1, n), each drawn with its part of these squared distances."""
-        far = np.cumsum(squared)
-        rows = np.searchsorted(far, self.rng.random(count) * far[-1], side="right")
-        return _dense(_sources.rows(self.tried, np.minimum(rows, len(far) - 1)))[:, None]
+    def _sample_d2(self, squared: np.ndarray, count: int) -> np.ndarray:
+        """Draw points of the first sample, (count, 1, n), with probability proportional to `squared`."""
+        cumulative = np.cumsum(squared)
+        rows = np.searchsorted(cumulative, self.rng.random(count) * cumulative[-1], side="right")
+        drawn = self.samples.first.select(np.minimum(rows, len(cumulative) - 1))
+        dense: np.ndarray = drawn if isinstance(drawn, np.ndarray) else drawn.toarray()
+        return dense[:, None]
 
 
-def _dense(some: Any) -> np.ndarray:
-    dense: np.ndarray = some if isinstance(some, np.ndarray) else some.toarray()
-    return dense
-
-
-def _merged(result: Result, K: int) -> np.ndarray:
-    """K centroids from more: the two whose union costs least (J. H. Ward, 1963) become one, and again."""
+def _merge_clusters(result: Result, K: int) -> np.ndarray:
+    """Return K centroids: repeatedly merge the two clusters whose union costs least (J. H. Ward, 1963)."""
     centroids, counts = result.centroids.astype(np.float64), result.counts.astype(np.float64)
     while len(centroids) > K:
         between = ((centroids[:, None] - centroids) ** 2).sum(axis=2)
@@ -225,48 +318,45 @@ def _merged(result: Result, K: int) -> np.ndarray:
     return centroids.astype(result.centroids.dtype)
 
 
-def _different(runs: list[Result]) -> list[Result]:
-    """The first few of sorted runs that did not end where the one before ended."""
+def _distinct(results: list[Result]) -> list[Result]:
+    """Return the first few of sorted results that are not the local minimum of the one before."""
     return [
-        run for i, run in enumerate(runs) if i == 0 or run.distortion > runs[i - 1].distortion * (1 + 1e-4)
+        result
+        for i, result in enumerate(results)
+        if i == 0 or result.distortion > results[i - 1].distortion * (1 + _SAME_RESULT)
     ][:_FINALISTS]
 
 
-def _sample(X: Prepared, size: tuple[int, int], K: int, rng: np.random.Generator) -> Prepared:
-    """About so many points, or so many for each cluster, that stand for all, with their weights; all
-    points where they are few.
+def _node_means(points: PersistentInputs, size: int, n_threads: int | None) -> PersistentInputs:
+    """Return about `size` weighted means of small nodes of the k-d tree; all points if they are few.
 
-    Of few features they are the means of boxes of points, whose J differs from that of all points by
-    little more than a constant; else points drawn at random.
-    """
-    m, least = len(X), max(size[0], size[1] * K)
-    if m < 2 * least:
-        return X
-    if X.shape[1] > _BOXED or not X.has_rows:
-        return random_sample(X, least, rng)
-    threads = _run.threads(None, X.size)
-    means, weights = _run.in_safe_dtype(
-        X, X.weights, lambda store: _boxes.box_means(store, 4 * m // least, threads)
+    Their J differs from that of all points by little more than a constant."""
+    m = len(points)
+    if m < 2 * size:
+        return points
+    threads = _dispatch.thread_count(n_threads, points.size)
+    means, weights = _dispatch.with_dtype_fallback(
+        points, lambda prepared: _cells.node_means(prepared, 4 * m // size, threads)
     )
-    dtype = np.float32 if _validate.itemsize(X) == 4 else np.float64
-    return prepare(means.astype(dtype), sample_weight=weights)
+    return _inputs.read_persistent(means.astype(points.computing_dtype), weights)
 
 
-def _coarser(sample: Prepared) -> Prepared:
-    """The same in float32, which is faster, where that tells the points apart."""
-    points = _sources.inner(sample)
-    largest = float(np.abs(points).max())
-    if points.dtype != np.float64 or not largest < 1e15 or not points.std() > max(1e-15, 1e-4 * largest):
+def _in_float32(sample: PersistentInputs) -> PersistentInputs:
+    """Return the sample in float32, which is faster, if that does not merge distinct points."""
+    rows = sample.rows
+    assert isinstance(rows, np.ndarray)
+    max_abs = float(np.abs(rows).max())
+    if rows.dtype != np.float64 or not max_abs < 1e15 or not rows.std() > max(1e-15, 1e-4 * max_abs):
         return sample
-    return prepare(points.astype(np.float32), sample_weight=sample.weights)
+    return _inputs.read_persistent(rows.astype(np.float32), sample.weights)
 
 
-def random_sample(X: Prepared, size: int, rng: np.random.Generator) -> Prepared:
-    """About `size` points that weigh something; all points where they are few."""
-    weights = X.weights
-    if len(X) < 2 * size:
-        return X
-    rows = np.arange(len(X)) if weights is None else np.flatnonzero(weights)
+def random_sample(points: PersistentInputs, size: int, rng: np.random.Generator) -> PersistentInputs:
+    """Return about `size` points of positive weight; all points if they are few."""
+    weights = points.weights
+    if len(points) < 2 * size:
+        return points
+    rows = np.arange(len(points)) if weights is None else np.flatnonzero(weights)
     if len(rows) > size:
         rows = rows[np.unique(rng.integers(len(rows), size=size))]
-    return prepare(_sources.rows(X, rows), sample_weight=None if weights is None else weights[rows])
+    return _inputs.read_persistent(points.select(rows), None if weights is None else weights[rows])

@@ -1,4 +1,4 @@
-"""Every check of what a user passes in, and every error message about it."""
+"""Every check of an argument, and every error message about one."""
 
 from __future__ import annotations
 
@@ -6,27 +6,34 @@ import numbers
 import operator
 import os
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
+from ckmeans._engine import EngineEntry
+from ckmeans._engines import ENGINES
+
 INITS = ("k-means++", "random")
 EMPTY = ("drop", "reinit", "farthest", "error")
-ALGORITHMS = ("auto", "dense", "cells", "screen")
-CELLS_FEATURES = 8
-CELLS_ROWS = 1 << 30
 
-# dtype, of either byte order -> size of an item of the computing dtype.
-_COMPUTED_IN = {
+# dtype, of either byte order -> bytes of a value of the computing dtype.
+COMPUTING_ITEMSIZE = {
     np.dtype(order + name): 4 if name in ("f2", "f4", "u1", "u2") else 8
     for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
     for order in "<>"
 }
-_MAX_THREADS = 1024
+_MAX_THREADS = 1024  # as in compiled code; more are not an error
 
 
-def found(value: object) -> str:
-    """A short form of a value for a message."""
+class HasExtrema(Protocol):
+    """An array, or points in another form."""
+
+    def min(self) -> Any: ...
+    def max(self) -> Any: ...
+
+
+def shorten_repr(value: object) -> str:
+    """Return a short form of a value for a message."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -34,28 +41,28 @@ def found(value: object) -> str:
 # ---- numbers and choices ----------------------------------------------------------------------
 
 
-def integer(name: str, value: object, low: int, high: int | None = None, high_name: str = "") -> int:
-    """`value` as an int between low and high."""
+def integer(name: str, value: object, min_: int, max_: int | None = None, max_name: str = "") -> int:
+    """Return `value` as an int between min_ and max_."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{name} must be an integer, found {found(value)}") from None
-    if number < low:
-        raise ValueError(f"{name} must be at least {low}, found {number}")
-    if high is not None and number > high:
-        raise ValueError(f"{name} must be at most {high}{high_name}, found {number}")
+        raise TypeError(f"{name} must be an integer, found {shorten_repr(value)}") from None
+    if number < min_:
+        raise ValueError(f"{name} must be at least {min_}, found {number}")
+    if max_ is not None and number > max_:
+        raise ValueError(f"{name} must be at most {max_}{max_name}, found {number}")
     return number
 
 
 def clusters(K: object, m: int) -> int:
-    """The number of clusters for m points."""
+    """Return the number of clusters for m points."""
     return integer("K", K, 1, m, " (the number of points)")
 
 
 def n_clusters(value: object, m: int) -> int:
-    """The number of clusters of an estimator for m points."""
+    """Return an estimator's number of clusters for m points."""
     number = integer("n_clusters", value, 1)
     if number > m:
         raise ValueError(f"n_samples={m} should be >= n_clusters={number}.")
@@ -63,18 +70,20 @@ def n_clusters(value: object, m: int) -> int:
 
 
 def cluster_counts(ks: object, m: int) -> list[int]:
-    """Numbers of clusters to try for m points, rising, each once."""
+    """Return the numbers of clusters to try for m points, each once, in increasing order."""
     try:
         values = list(ks)  # type: ignore[call-overload]
     except TypeError:
-        raise TypeError(f"ks must be numbers of clusters such as range(1, 11), found {found(ks)}") from None
+        raise TypeError(
+            f"ks must be numbers of clusters such as range(1, 11), found {shorten_repr(ks)}"
+        ) from None
     if not values:
         raise ValueError("ks must hold at least one number of clusters, found none")
     return sorted({integer("each of ks", K, 1, m, " (the number of points)") for K in values})
 
 
 def cost_of(cost: Any, K: int) -> float:
-    """What K clusters cost."""
+    """Return the cost of K clusters."""
     if cost is None:
         return 0.0
     name, value = (f"cost({K})", cost(K)) if callable(cost) else ("cost", cost)
@@ -85,27 +94,27 @@ def cost_of(cost: Any, K: int) -> float:
 
 
 def threads(n_threads: object, default: Callable[[], int]) -> int:
-    """The number of threads; None means `default()`."""
+    """Return the number of threads; None means `default()`."""
     if n_threads is None:
         return default()
     return min(integer("n_threads", n_threads, 1), _MAX_THREADS)
 
 
 def tolerance(tol: object) -> float:
-    """A relative decrease of J."""
+    """Return a relative decrease of J."""
     try:
         if isinstance(tol, (bool, np.bool_, str, bytes)):
             raise TypeError
         number = float(tol)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise TypeError(f"tol must be a real number, found {found(tol)}") from None
+        raise TypeError(f"tol must be a real number, found {shorten_repr(tol)}") from None
     if not number >= 0:
         raise ValueError(f"tol must be at least 0, found {number}")
     return number
 
 
 def ratio(name: str, value: object) -> float:
-    """A real number of at least 0."""
+    """Return a real number of at least 0."""
     number = _real(name, value)
     if not number >= 0:
         raise ValueError(f"{name} must be at least 0, found {value}")
@@ -113,29 +122,34 @@ def ratio(name: str, value: object) -> float:
 
 
 def _real(name: str, value: object) -> float:
-    """A number, which `True` is not."""
+    """Return a real number; a bool is none."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a real number, found {found(value)}")
+        raise TypeError(f"{name} must be a real number, found {shorten_repr(value)}")
     return float(value)
 
 
 def choice(name: str, value: object, valid: tuple[str, ...]) -> str:
-    """One of a few names."""
+    """Return one of a few names."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be one of {_listed(valid)}, found {found(value)}")
+        raise TypeError(f"{name} must be one of {_listed(valid)}, found {shorten_repr(value)}")
     if value not in valid:
-        raise ValueError(f"{name} must be one of {_listed(valid)}, found {found(value)}")
+        raise ValueError(f"{name} must be one of {_listed(valid)}, found {shorten_repr(value)}")
     return value
 
 
-def algorithm(value: object, m: int, n: int) -> str:
-    """The name of an engine that takes m points of n features, or "auto"."""
-    name = choice("algorithm", value, ALGORITHMS)
-    if name == "cells" and n > CELLS_FEATURES:
-        raise ValueError(f'algorithm="cells" takes at most {CELLS_FEATURES} features, found {n}')
-    if name == "cells" and m > CELLS_ROWS:
-        raise ValueError(f'algorithm="cells" takes at most {CELLS_ROWS} points, found {m}')
-    return name
+def algorithms(kind: str) -> tuple[str, ...]:
+    """Return the names of the engines that accept points of this kind ("array", "sparse" or "chunks")."""
+    return tuple(name for name, entry in ENGINES.items() if entry.accepts(kind))
+
+
+def algorithm(value: object, kind: str, m: int, n: int) -> EngineEntry:
+    """Return the engine of this name, if it accepts m points of n features of this kind."""
+    name = choice("algorithm", value, algorithms(kind))
+    entry = ENGINES[name]
+    for limit, number, things in ((entry.max_features, n, "features"), (entry.max_points, m, "points")):
+        if limit is not None and number > limit:
+            raise ValueError(f'algorithm="{name}" takes at most {limit} {things}, found {number}')
+    return entry
 
 
 def _listed(valid: tuple[str, ...]) -> str:
@@ -143,14 +157,14 @@ def _listed(valid: tuple[str, ...]) -> str:
 
 
 def function(name: str, value: object) -> Any:
-    """A callable or None."""
+    """Return a callable or None."""
     if value is not None and not callable(value):
-        raise TypeError(f"{name} must be callable or None, found {found(value)}")
+        raise TypeError(f"{name} must be callable or None, found {shorten_repr(value)}")
     return value
 
 
 def seed(seed: object) -> int:
-    """64 bits that the whole call draws from; a Generator moves on by one draw."""
+    """Return the 64-bit seed of the whole call; from a Generator it is drawn."""
     if isinstance(seed, np.random.Generator):
         return int(seed.integers(1 << 63))
     if seed is None:
@@ -159,36 +173,38 @@ def seed(seed: object) -> int:
         number = integer("seed", seed, 0)
     except TypeError:
         raise TypeError(
-            f"seed must be an integer, a numpy.random.Generator or None, found {found(seed)}"
+            f"seed must be an integer, a numpy.random.Generator or None, found {shorten_repr(seed)}"
         ) from None
     return number if number < 1 << 63 else int(np.random.SeedSequence(number).generate_state(1, np.uint64)[0])
 
 
 def random_state(value: object) -> np.random.RandomState:
-    """NumPy's global generator for None, a fresh one for a number, and one that goes on being used."""
+    """Return NumPy's global generator for None, a new one for a number, or the generator given."""
     if value is None:
-        return np.random.mtrand._rand  # type: ignore[attr-defined,no-any-return]
+        global_state: np.random.RandomState = np.random.mtrand._rand
+        return global_state
     if isinstance(value, np.random.RandomState):
         return value
     try:
         return np.random.RandomState(integer("random_state", value, 0, 2**32 - 1))
     except TypeError:
         raise TypeError(
-            f"random_state must be an integer, a numpy.random.RandomState or None, found {found(value)}"
+            "random_state must be an integer, a numpy.random.RandomState or None, "
+            f"found {shorten_repr(value)}"
         ) from None
 
 
 # ---- arrays -----------------------------------------------------------------------------------
 
 
-def array(name: str, value: object) -> np.ndarray:
-    """Real numbers as an array of native or foreign byte order, without a copy where possible."""
-    found_: Any = value if type(value) is np.ndarray else _as_ndarray(name, value)
-    if found_.dtype not in _COMPUTED_IN:
-        if found_.dtype.kind == "f":  # longer than float64
-            return found_.astype(np.float64)
-        raise TypeError(f"{name} must hold real numbers, found dtype {found_.dtype}")
-    return found_
+def real_array(name: str, value: object) -> np.ndarray:
+    """Return real numbers as an array of either byte order, without a copy where possible."""
+    array = value if type(value) is np.ndarray else _as_ndarray(name, value)
+    if array.dtype not in COMPUTING_ITEMSIZE:
+        if array.dtype.kind == "f":  # longer than float64
+            return array.astype(np.float64)
+        raise TypeError(f"{name} must hold real numbers, found dtype {array.dtype}")
+    return array
 
 
 def _as_ndarray(name: str, value: object) -> np.ndarray:
@@ -203,138 +219,132 @@ def _as_ndarray(name: str, value: object) -> np.ndarray:
 
 
 def is_sparse(value: object) -> bool:
-    """Whether this is a SciPy sparse matrix or array; by name, so that nobody imports SciPy for it."""
+    """Return whether this is a SciPy sparse matrix or array, by name: SciPy need not be imported."""
     return type(value).__module__.startswith("scipy.sparse")
 
 
 def points(X: object, name: str = "X") -> np.ndarray:
-    """Points as a 2-D array."""
-    X = array(name, X)
+    """Return points as a 2-D array."""
+    X = real_array(name, X)
     shape = X.shape
     if len(shape) != 2:
         hint = f"; {name}.reshape(-1, 1) makes points of one feature" if len(shape) == 1 else ""
         raise ValueError(f"{name} must be 2-dimensional (points, features), found shape {shape}{hint}")
     if 0 in shape:
-        not_without_values(name, shape)
+        require_nonempty(name, shape)
     return X
 
 
-def not_without_values(name: str, shape: tuple[int, ...]) -> None:
-    """Refuse a 2-D shape without rows or without features."""
+def require_nonempty(name: str, shape: tuple[int, ...]) -> None:
+    """Raise for a 2-D shape without rows or without features."""
     for length, what in zip(shape, ("row", "feature"), strict=True):
         if length == 0:
             raise ValueError(f"{name} must have at least one {what}, found shape {shape}")
 
 
-def table(X: object) -> np.ndarray:
-    """Points as an estimator takes them: numbers kept as objects too, and faults worded as users of
-    scikit-learn know them."""
-    array_ = X if type(X) is np.ndarray else _as_ndarray("X", X)
-    assert isinstance(array_, np.ndarray)
-    if array_.dtype.kind == "c":
-        raise ValueError(f"Complex data not supported: X has dtype {array_.dtype}")
-    if array_.dtype.kind == "O":
-        array_ = array_.astype(np.float64)
-    if array_.ndim == 1:
+def estimator_points(X: object) -> np.ndarray:
+    """Return points for an estimator: of dtype object, too, and with scikit-learn's messages."""
+    array = X if type(X) is np.ndarray else _as_ndarray("X", X)
+    assert isinstance(array, np.ndarray)
+    if array.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: X has dtype {array.dtype}")
+    if array.dtype.kind == "O":
+        array = array.astype(np.float64)
+    if array.ndim == 1:
         raise ValueError(
-            f"Expected 2D array, got 1D array of shape {array_.shape}. Reshape your data: X.reshape(-1, 1) "
+            f"Expected 2D array, got 1D array of shape {array.shape}. Reshape your data: X.reshape(-1, 1) "
             "makes points of one feature, X.reshape(1, -1) one point"
         )
-    if array_.ndim == 2 and array_.shape[1] == 0:
+    if array.ndim == 2 and array.shape[1] == 0:
         raise ValueError(
-            f"Found array with 0 feature(s) (shape={array_.shape}) while a minimum of 1 is required."
+            f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
         )
-    return points(array_)
-
-
-def itemsize(X: Any) -> int:
-    """Size of an item of the dtype in which X is computed."""
-    return _COMPUTED_IN[X.dtype]
+    return points(array)
 
 
 def centroids(value: object, n: int, name: str = "centroids") -> np.ndarray:
-    """Centroids of n features, in their own dtype."""
-    array_ = points(value, name)
-    if array_.shape[1] != n:
-        raise ValueError(f"{name} must have {n} features, as X has, found shape {array_.shape}")
-    return array_
+    """Return centroids of n features, in their own dtype."""
+    array = points(value, name)
+    if array.shape[1] != n:
+        raise ValueError(f"{name} must have {n} features, as X has, found shape {array.shape}")
+    return array
 
 
-def start(value: object, K: int, n: int, name: str = "init") -> np.ndarray:
-    """Starting centroids: K rows of n features."""
-    array_ = centroids(value, n, name)
-    if len(array_) != K:
-        raise ValueError(f"{name} must have K={K} rows, found shape {array_.shape}")
-    return array_
+def starting_centroids(value: object, K: int, n: int, name: str = "init") -> np.ndarray:
+    """Return starting centroids: K rows of n features."""
+    array = centroids(value, n, name)
+    if len(array) != K:
+        raise ValueError(f"{name} must have K={K} rows, found shape {array.shape}")
+    return array
 
 
 def initial_centers(value: object, n_clusters: int, n_features: int) -> np.ndarray:
-    """An estimator's start, its faults worded as users of scikit-learn know them."""
-    array_ = points(value, "init")
-    does_not_match = f"The shape of the initial centers {array_.shape} does not match the number of"
-    if len(array_) != n_clusters:
+    """Return an estimator's starting centroids, checked with scikit-learn's messages."""
+    array = points(value, "init")
+    does_not_match = f"The shape of the initial centers {array.shape} does not match the number of"
+    if len(array) != n_clusters:
         raise ValueError(f"{does_not_match} clusters {n_clusters}.")
-    if array_.shape[1] != n_features:
+    if array.shape[1] != n_features:
         raise ValueError(f"{does_not_match} features of the data {n_features}.")
-    return array_
+    return array
 
 
 def labels(value: object, m: int, K: int) -> np.ndarray:
-    """Labels of m points between 0 and K - 1, as C-contiguous int32."""
-    array_ = array("labels", value)
-    if array_.dtype.kind not in "iu":
-        raise TypeError(f"labels must be integers, found dtype {array_.dtype}")
-    if array_.shape != (m,):
-        raise ValueError(f"labels must have shape ({m},), one a row of X, found shape {array_.shape}")
-    low, high = array_.min(), array_.max()
-    if low < 0 or high >= K:
-        raise ValueError(f"labels must lie in 0..{K - 1}, found {low if low < 0 else high}")
-    return np.ascontiguousarray(array_, np.int32)
+    """Return labels of m points between 0 and K - 1, as C-contiguous int32."""
+    array = real_array("labels", value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integers, found dtype {array.dtype}")
+    if array.shape != (m,):
+        raise ValueError(f"labels must have shape ({m},), one a row of X, found shape {array.shape}")
+    smallest, largest = array.min(), array.max()
+    if smallest < 0 or largest >= K:
+        raise ValueError(f"labels must lie in 0..{K - 1}, found {smallest if smallest < 0 else largest}")
+    return np.ascontiguousarray(array, np.int32)
 
 
 def weights(value: object, m: int) -> np.ndarray | None:
-    """Weights of m points, as C-contiguous float64; None means that each weighs 1."""
+    """Return weights of m points, as C-contiguous float64; None means that each weighs 1."""
     if value is None:
         return None
-    array_ = array("sample_weight", value)
-    if array_.shape != (m,):
-        raise ValueError(f"sample_weight must have shape ({m},), one a row of X, found shape {array_.shape}")
-    array_ = np.ascontiguousarray(array_, np.float64)
-    total = array_.sum()
+    array = real_array("sample_weight", value)
+    if array.shape != (m,):
+        raise ValueError(f"sample_weight must have shape ({m},), one a row of X, found shape {array.shape}")
+    array = np.ascontiguousarray(array, np.float64)
+    total = array.sum()
     if not np.isfinite(total):
-        if np.isfinite(array_).all():
+        if np.isfinite(array).all():
             raise ValueError("sample_weight must have a finite sum, found infinity")
-        row = np.flatnonzero(~np.isfinite(array_))[0]
-        raise ValueError(f"sample_weight must be finite, found {array_[row]} at row {row}")
-    if array_.min() < 0:
-        row = np.flatnonzero(array_ < 0)[0]
-        raise ValueError(f"sample_weight must not be negative, found {array_[row]} at row {row}")
+        row = np.flatnonzero(~np.isfinite(array))[0]
+        raise ValueError(f"sample_weight must be finite, found {array[row]} at row {row}")
+    if array.min() < 0:
+        row = np.flatnonzero(array < 0)[0]
+        raise ValueError(f"sample_weight must not be negative, found {array[row]} at row {row}")
     if total == 0:
         raise ValueError("sample_weight must not be all zero")
     if not 1e-200 < total < 1e200:
         raise ValueError(f"sample_weight must have a sum between 1e-200 and 1e200, found {total}")
-    return array_
+    return array
 
 
-def no_other_weights(value: object) -> None:
-    """Points that were prepared have their weights in what was made of them."""
-    if value is not None:
-        raise ValueError("sample_weight must be given to prepare, whose sums it is part of, and not again")
+def reject_sample_weight() -> NoReturn:
+    """Raise: prepared points have their weights."""
+    raise ValueError("sample_weight must be given to prepare, whose sums it is part of, and not again")
 
 
 def estimator_weights(value: Any, m: int) -> tuple[np.ndarray | None, float]:
-    """Weights of m points, which may be one number for all, and their sum; None where all are equal,
-    so that the same numbers are drawn as without weights."""
-    array_ = weights(np.full(m, value, np.float64) if isinstance(value, numbers.Real) else value, m)
-    if array_ is None:
+    """Return weights of m points, which may be one number for all, and their sum.
+
+    Equal weights become None, so that the same numbers are drawn as without weights."""
+    array = weights(np.full(m, value, np.float64) if isinstance(value, numbers.Real) else value, m)
+    if array is None:
         return None, float(m)
-    return None if array_.min() == array_.max() else array_, float(array_.sum())
+    return None if array.min() == array.max() else array, float(array.sum())
 
 
-def output(value: object, m: int) -> np.ndarray:
-    """The caller's array for labels."""
+def labels_out(value: object, m: int) -> np.ndarray:
+    """Return the caller's array for labels."""
     if not isinstance(value, np.ndarray) or value.dtype != np.int32:
-        raise TypeError(f"out must be an int32 array, found {_kind_of(value)}")
+        raise TypeError(f"out must be an int32 array, found {_describe(value)}")
     if value.shape != (m,) or not value.flags.c_contiguous or not value.flags.writeable:
         raise ValueError(
             f"out must be a writable contiguous array of shape ({m},), found shape {value.shape}"
@@ -342,52 +352,52 @@ def output(value: object, m: int) -> np.ndarray:
     return value
 
 
-def _kind_of(value: object) -> str:
-    return f"dtype {value.dtype}" if isinstance(value, np.ndarray) else found(value)
+def _describe(value: object) -> str:
+    return f"dtype {value.dtype}" if isinstance(value, np.ndarray) else shorten_repr(value)
 
 
-# ---- what a kernel met ------------------------------------------------------------------------
+# ---- values that compiled code rejects --------------------------------------------------------
 
 
-def finite(name: str, array_: np.ndarray) -> None:
-    """Refuse the first NaN or infinity of an array that is small enough to look at whole."""
-    bad = ~np.isfinite(array_)
+def require_finite(name: str, array: np.ndarray) -> None:
+    """Raise for the first NaN or infinity of a small array."""
+    bad = ~np.isfinite(array)
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        refuse_not_finite(name, row, column, array_[row, column])
+        raise_not_finite(name, row, column, array[row, column])
 
 
-def refuse_not_finite(name: str, row: int, column: int, value: float) -> NoReturn:
-    """Refuse the NaN or infinity at this place."""
+def raise_not_finite(name: str, row: int, column: int, value: float) -> NoReturn:
+    """Raise for the NaN or infinity at this place."""
     raise ValueError(
         f"{name} must be finite, found {value} at row {row}, column {column}: "
         "drop or fill NaN and infinity first"
     )
 
 
-def magnitude(array_: Any) -> float:
-    """The largest magnitude, without a copy; NaN where there is one."""
-    return max(abs(float(array_.min())), abs(float(array_.max())))
+def max_abs(array: HasExtrema) -> float:
+    """Return the largest magnitude, without a copy; NaN if there is one."""
+    return max(abs(float(array.min())), abs(float(array.max())))
 
 
-def refuse_start_beyond(limit: float, name: str, found: float) -> NoReturn:
-    """Refuse a start that float32 cannot be computed with, though X is computed in it: its result
-    would be in float64, and its labels not those that `assign` finds in float32."""
+def raise_start_beyond(limit: float, name: str, found: float) -> NoReturn:
+    """Raise for a start whose squares leave the dtype in which X is computed."""
     raise ValueError(f"{name} must lie within +-{limit:.3g}, as X does, found a value of {found:g}")
 
 
-def refuse_beyond_float64(**arrays: Any) -> NoReturn:
-    """Refuse values whose squares leave float64: those of the array with the largest one, or, where
-    none is large, those of X, which are too small."""
-    largest = {name: magnitude(array_) for name, array_ in arrays.items()}
-    name = max(largest, key=largest.__getitem__)
-    if largest[name] < 1e9:
+def raise_beyond_float64(**arrays: HasExtrema) -> NoReturn:
+    """Raise for values whose squares leave float64, naming the array with the largest one; X if none is
+    large, since then its values are too small."""
+    magnitudes = {name: max_abs(array) for name, array in arrays.items()}
+    name = max(magnitudes, key=magnitudes.__getitem__)
+    if magnitudes[name] < 1e9:
         name = "X"
     raise ValueError(
-        f"{name} must have values whose squares float64 can hold, found {largest[name]:g}: rescale the data"
+        f"{name} must have values whose squares float64 can hold, found {magnitudes[name]:g}: "
+        "rescale the data"
     )
 
 
-def empty_cluster(cluster: int, iteration: int) -> str:
-    """The message of empty="error"."""
+def empty_cluster_message(cluster: int, iteration: int) -> str:
+    """Return the message of empty="error"."""
     return f'empty="error": cluster {cluster} has no points after iteration {iteration}'

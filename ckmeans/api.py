@@ -1,27 +1,23 @@
-"""kmeans and its parts: check what came in, choose the dtype, run, give back."""
+"""The public functions: check the arguments, choose engine and dtype, run, return the result."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ckmeans import _dense, _lloyd, _run, _seed, _sources, _validate
-from ckmeans._points import OutOfRange
+from ckmeans import _dispatch, _inputs, _lloyd, _starts, _validate
+from ckmeans._fit_options import FitOptions
+from ckmeans._inputs import PersistentInputs, PointsLike, Prepared
+from ckmeans._points import PreparedPoints
 from ckmeans._result import Result
-from ckmeans._sources import Prepared
-from ckmeans._store import Store
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from numpy.typing import ArrayLike
-
-    from ckmeans._run import Init
+from ckmeans._starts import Init
 
 
 def kmeans(
-    X: ArrayLike | Prepared,
+    X: PointsLike,
     K: int,
     *,
     init: Init = "k-means++",
@@ -39,77 +35,82 @@ def kmeans(
 ) -> Result:
     """Cluster points around K centroids by Lloyd's algorithm, exactly.
 
-    From a start, repeat "assign every point to its closest centroid, move every centroid to the
-    mean of its points" until nothing changes or the distortion barely falls [1]_; of several
-    restarts the one with the lowest distortion is returned.
+    From starting centroids, alternately assign every point to its closest centroid and move every
+    centroid to the mean of its points, until nothing changes or the distortion barely falls [1]_. Of
+    several restarts the one with the lowest distortion is returned.
 
     Parameters
     ----------
     X : array_like of shape (m, n)
         Points. float32, float16, uint8 and uint16 data are computed in float32, everything else in
-        float64. Any strides, byte order and memory map will do; the array is read block by block.
-        So will a SciPy sparse matrix or array: CSR is read in place, other formats are converted.
-        Values whose squares leave float32 are computed in float64.
-        What `prepare` made of them goes in their place, here and in all that takes X, for the same
-        result.
+        float64. Any strides, byte order and memory map are accepted; the array is read block by block.
+        SciPy sparse matrices and arrays are accepted, too: CSR is read in place, other formats are
+        converted. Values whose squares leave float32 are computed in float64.
+        The result of `prepare` is accepted wherever X is, for the same result.
     K : int
         Number of clusters, 1 to m.
     init : {"k-means++", "random"}, array_like of shape (K, n), or callable
-        "random" draws K examples, of distinct values where there are enough; "k-means++" is greedy
-        with 2 + floor(ln K) trials a centroid [2]_; an array is used as given (with n_init=1);
+        "random" draws K examples, of distinct values if there are enough; "k-means++" is greedy
+        with 2 + floor(ln K) candidates per centroid [2]_; an array is used as given (with n_init=1);
         a callable is called as ``init(X, K, rng)`` for each restart.
     n_init : int
         Number of restarts. Restart r draws from stream r of the seed.
     max_iter : int
-        Most updates of one restart.
+        Maximum number of updates of one restart.
     tol : float
         A restart stops when J falls by at most tol times J; 0: when J stays the same.
     empty : {"drop", "reinit", "farthest", "error"}
-        What becomes of a cluster whose points weigh 0: "drop" removes it (K - 1 remain), "reinit"
-        puts it on a random point, "farthest" puts it on the point farthest from its centroid,
-        "error" raises. After the last assignment only "drop" and "error" act. A cluster that cannot
-        be filled, since every distance is 0, stays where it is with count 0.
+        What to do with a cluster of total weight 0: "drop" removes it (K - 1 remain), "reinit" moves
+        it to a random point, "farthest" to the point farthest from its centroid, "error" raises.
+        After the last assignment only "drop" and "error" act. A cluster that cannot be filled, since
+        every distance is 0, keeps its centroid and has count 0.
     sample_weight : array_like of shape (m,), optional
-        Weight of each point; 1 by default. Points that were prepared have theirs.
+        Weight of each point; 1 by default. Prepared points have their weights already.
     algorithm : {"auto", "dense", "cells", "screen"}
-        The engine; every engine gives the same labels. "dense" computes every distance; "cells", up
-        to 8 features, puts the points in a spatial order once and settles whole boxes of them at
-        once; "screen", made for many features, bounds every distance from below by a projection on
-        the leading n' directions of a sample and computes in full only what that leaves: it takes
-        4 (n' + 3) bytes a row on top (8 for float64), n' at most 128, and from step to step carries
-        what is known of a point, so that late steps look at few. "auto" chooses by the shapes, takes
-        "screen" only where its bytes are at most half of the size of X or 256 MiB, and changes
-        between it and "dense" by what the steps show: how many distances are left, how many labels
-        change. Sparse rows have an engine of their own.
+        The engine; every engine gives the same labels. "dense" computes every distance. "cells", for
+        up to 8 features, builds a k-d tree once and assigns whole nodes of it at once (the filtering
+        algorithm [3]_, [4]_). "screen", for many features, bounds every distance from below by a
+        projection on the n' leading principal directions of a sample and computes only the distances
+        that the bounds leave; from iteration to iteration it carries bounds of each point's distances
+        [5]_. It takes 4 (n' + 3) bytes more per row (8 for float64), n' at most 128. "auto" chooses by
+        the shapes, uses "screen" only if its bytes are at most half the size of X or 256 MiB, and
+        switches between it and "dense" by how many distances remain and how many labels change.
+        Sparse rows have an engine of their own.
     seed : int, numpy.random.Generator or None
-        The same seed gives the same bits on the same machine, on any number of threads.
+        The same seed gives bit-identical results on the same machine, on any number of threads.
     n_threads : int, optional
         By default OpenMP's limit, capped by the CPU affinity and quota of the process.
     callback : callable, optional
-        Called as ``callback(iteration, distortion, centroids)`` after each assignment, iteration 0
-        first in every restart; restarts then run one after another. Returning True ends the call
+        Called as ``callback(iteration, distortion, centroids)`` after each assignment, in every
+        restart from iteration 0 on; restarts then run one after another. Returning True ends the call
         with the best state so far.
     progress : bool
-        Show a bar (needs tqdm): over restarts, or over iterations where there is one restart.
+        Show a progress bar (needs tqdm): over restarts, or over iterations if there is one restart.
     keep_path : bool
         Keep the centroids of every assignment in ``Result.path``.
 
     Returns
     -------
     Result
-        Its ``labels`` equal ``assign(X, centroids)`` and its ``distortion``
-        ``distortion(X, centroids)``: exactly the state described, not one step behind.
+        Its ``labels`` equal ``assign(X, centroids)`` and its ``distortion`` equals
+        ``distortion(X, centroids)``, bit for bit.
 
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as above; the message names it, what was found and what is wanted.
-        With ``empty="error"`` also where a cluster becomes empty.
+        If an argument is invalid; the message names it, what was found and what is wanted.
+        With ``empty="error"`` also if a cluster becomes empty.
 
     References
     ----------
     .. [1] Lloyd, S. P., "Least squares quantization in PCM", IEEE Trans. Information Theory 28, 1982.
     .. [2] Arthur, D. and Vassilvitskii, S., "k-means++: the advantages of careful seeding", SODA 2007.
+    .. [3] Pelleg, D. and Moore, A., "Accelerating exact k-means algorithms with geometric reasoning",
+       KDD 1999. See also Alsabti, K., Ranka, S. and Singh, V., "An efficient k-means clustering
+       algorithm", 1998.
+    .. [4] Kanungo, T. et al., "An efficient k-means clustering algorithm: analysis and implementation",
+       IEEE Trans. Pattern Analysis and Machine Intelligence 24, 2002.
+    .. [5] Hamerly, G., "Making k-means even faster", SDM 2010.
 
     Examples
     --------
@@ -118,125 +119,65 @@ def kmeans(
     >>> sorted(r.counts.tolist()), r.stop_reason
     ([2, 2], 'stable')
     """
-    return run(
-        X,
-        K,
-        init=init,
+    points = _inputs.read(X, sample_weight)
+    K = _validate.clusters(K, len(points))
+    n_init = _validate.integer("n_init", n_init, 1)
+    max_iter = _validate.integer("max_iter", max_iter, 1)
+    tol = _validate.tolerance(tol)
+    empty_policy = _validate.choice("empty", empty, _validate.EMPTY)
+    callback = _validate.function("callback", callback)
+    engine = _validate.algorithm(algorithm, points.kind, *points.shape)
+    starts, trials = _starts.read_init(init, points, K, n_init)
+    options = FitOptions(
+        K=K,
         n_init=n_init,
         max_iter=max_iter,
         tol=tol,
-        empty=empty,
-        sample_weight=sample_weight,
-        algorithm=algorithm,
-        seed=seed,
-        n_threads=n_threads,
+        empty=empty_policy,
+        seed=_validate.seed(seed),
+        n_threads=_dispatch.thread_count(n_threads, points.size * K * n_init),
+        trials=trials,
         callback=callback,
-        progress=progress,
-        keep_path=keep_path,
+        keep_path=bool(keep_path),
     )
-
-
-def run(
-    X: Any,
-    K: Any,
-    *,
-    init: Any,
-    n_init: Any = 1,
-    max_iter: Any,
-    tol: Any = 0.0,
-    tol_shift: float = -1.0,
-    relax: float = 1.0,
-    noise: float = 0.0,
-    cooling: int = 0,
-    empty: Any,
-    sample_weight: Any,
-    algorithm: Any = "auto",
-    seed: Any,
-    n_threads: Any,
-    callback: Any = None,
-    progress: Any = False,
-    keep_path: Any = False,
-    ends: list[np.ndarray] | None = None,
-) -> Result:
-    """`kmeans`; where tol_shift is at least 0, in scikit-learn's way: a restart stops when the squared
-    moves of the centroids add up to at most that, and not by tol, and a farthest point that an empty
-    cluster is put on no longer counts for the mean of the cluster that it leaves.
-
-    For those who search (`_search.py`): centroids go `relax` times as far as to the mean, and are
-    disturbed by at first `noise` times the root of J, less and less over `cooling` updates; `ends`
-    receives the centroids at the end of every restart, of which none may be dropped."""
-    X = _sources.points(X)
-    K = _validate.clusters(K, len(X))
-    weights = _sources.weights(X, sample_weight)
-    n_init = _validate.integer("n_init", n_init, 1)
-    options: dict[str, Any] = {
-        "max_iter": _validate.integer("max_iter", max_iter, 1),
-        "tol": _validate.tolerance(tol),
-        "tol_shift": tol_shift,
-        "relax": relax,
-        "noise": noise,
-        "cooling": cooling,
-        "empty": _lloyd.EMPTY_POLICIES[_validate.choice("empty", empty, _validate.EMPTY)],
-        "callback": _validate.function("callback", callback),
-        "keep_path": bool(keep_path),
-        "keep_ends": ends is not None,
-    }
-    algorithm = _sources.engine(X, algorithm)
-    options["watchful"] = algorithm == "auto"
-    if algorithm == "auto":
-        algorithm = _run.fastest(X, K, n_init)
-    options["late"] = options["watchful"] and algorithm != "cells" and _run.screening_may_pay(X, K)
-    options["algorithm"] = _lloyd.ALGORITHMS.index(algorithm)
-    start, trials = _run.starts(init, X, K, n_init)
-    options |= {"K": K, "n_init": n_init, "trials": trials, "seed": _validate.seed(seed)}
-    options["n_threads"] = _run.threads(n_threads, X.size * K * n_init)
-
-    def work(points: Store) -> dict[str, Any]:
-        found = _run.fit(points, start, beat, options)
-        if ends is not None:
-            ends[:] = found["ends"]
-        return found
-
-    steps = (n_init, "restart") if n_init > 1 else (options["max_iter"], "iteration")
-    with _run.Bar(progress, *steps) as beat:
-        return Result(**_run.in_safe_dtype(X, weights, work))
+    return _dispatch.fit(points, engine, starts, options, progress)
 
 
 def prepare(X: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Prepared:
-    """Keep what is made of X, for callers who fit many K or many starts, or assign many times.
+    """Cache the preprocessing of X, to fit many K or many starts, or to assign many times.
 
-    The result goes wherever X goes: `kmeans`, `assign`, `update`, `distortion`, `init_centroids`,
-    `elbow` and `compare` then return the same bits in less time. Nothing is made before it is
-    needed: equal points found and made one (photos: up to three features of bytes, from 262,144
-    points on, where four points or more share a value), which serves "k-means++" too; the spatial
-    order with its boxes, for up to 8 features. With boxes `assign` and `distortion` settle whole
-    boxes of points at once. Engines for more features keep nothing: their projection and packing
-    take less time than a step. Sparse rows are checked and converted once.
+    The result is accepted wherever X is: `kmeans`, `assign`, `update`, `distortion`,
+    `init_centroids`, `elbow` and `compare` then return bit-identical results in less time.
+    Everything is computed when it is first needed: the deduplicated points (photos: up to three
+    features of bytes, from 262,144 points on, if four points or more share a value), which "k-means++"
+    uses, too; and the k-d tree, for up to 8 features, with which `assign` and `distortion` assign
+    whole nodes at once. For more features nothing is cached: projection and packing take less time
+    than an iteration. Sparse rows are checked and converted once.
 
     Parameters
     ----------
     X : array_like of shape (m, n)
         Points, as for `kmeans`. They are not copied, and must not change as long as the result is used.
     sample_weight : array_like of shape (m,), optional
-        Weight of each point; 1 by default. It becomes part of what is kept, so it is not to be given
+        Weight of each point; 1 by default. It becomes part of the cache, so it must not be passed
         again with the result.
 
     Returns
     -------
     Prepared
-        To be passed on. Any number of threads may use it at once. Its ``nbytes`` tells how much is
-        kept beside X.
+        To be passed in place of X. Any number of threads may use it at once. Its ``nbytes`` is what
+        it holds beside X.
 
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as above.
+        If an argument is invalid.
 
     Notes
     -----
-    For m points (distinct ones, where equal ones were made one) of n features of s bytes each, boxes
-    take about (n s + 4) m + m (24 + 3 n s + 8 (n + 2)) / 28 bytes, and 8 m with weights; points made
-    one take 4 bytes a row and 16 + 4 n for each distinct one.
+    For m points (m distinct ones after deduplication) of n features of s bytes each, the tree takes
+    about (n s + 4) m + m (24 + 3 n s + 8 (n + 2)) / 28 bytes, and 8 m more with weights; deduplication
+    takes 4 bytes per row and 16 + 4 n per distinct point.
 
     Examples
     --------
@@ -246,19 +187,19 @@ def prepare(X: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Prepared
     >>> [len(ckmeans.kmeans(prepared, K, seed=0).centroids) for K in (2, 4, 8)]
     [2, 4, 8]
     """
-    points = _sources.points(X)
-    if isinstance(points, Prepared):
+    if isinstance(X, Prepared):
         raise TypeError("X is prepared already")
-    return Prepared(points, _validate.weights(sample_weight, len(points)))
+    points = _inputs.read(X, sample_weight)
+    return Prepared(PersistentInputs(points.rows, points.weights))
 
 
 def kmeans_chunks(
     chunks: Iterable[ArrayLike] | Callable[[], Iterable[ArrayLike]], K: int, **options: Any
 ) -> Result:
-    """Cluster points that come in chunks: exactly `kmeans`, with memory flat in m.
+    """Cluster points that come in chunks, in memory that hardly grows with m.
 
-    The chunks are iterated over again and again, at least once an assignment. However they are cut,
-    the result has the same bits as ``kmeans(X, K, algorithm="dense")`` on all points in memory.
+    The chunks are iterated over again and again, at least once per assignment. For chunks of any size
+    the result is bit-identical to ``kmeans(X, K, algorithm="dense")`` on all points in memory.
 
     Parameters
     ----------
@@ -275,19 +216,19 @@ def kmeans_chunks(
     Returns
     -------
     Result
-        What stays in memory for each point is its label, 4 bytes; with ``init="k-means++"`` also a
-        squared distance in the computing dtype, with ``n_init`` above 1 one more label, and with
-        `sample_weight` the weights.
+        In memory there is for each point its label, 4 bytes; with ``init="k-means++"`` also a squared
+        distance in the computing dtype, with ``n_init`` above 1 one more label, and with
+        `sample_weight` its weight.
 
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as above, or a later pass finds other chunks.
+        If an argument is invalid, or if a later pass finds other chunks.
 
     Notes
     -----
-    An assignment takes one pass, ``init="random"`` one or two in all, and "k-means++" two a
-    centroid, of the pixels of photos (see `prepare`) two in all.
+    An assignment takes one pass, ``init="random"`` one or two in all, and "k-means++" two per
+    centroid, or two in all for the pixels of photos (see `prepare`).
 
     Examples
     --------
@@ -296,18 +237,40 @@ def kmeans_chunks(
     >>> sorted(r.counts.tolist()), r.stop_reason
     ([2, 2], 'stable')
     """
-    return kmeans(_sources.Chunks(chunks), K, **options)  # type: ignore[arg-type]
+    return kmeans(_inputs.read_chunks(chunks), K, **options)
+
+
+@overload
+def assign(
+    X: PointsLike,
+    centroids: ArrayLike,
+    *,
+    return_squared_distance: Literal[False] = False,
+    out: np.ndarray | None = None,
+    n_threads: int | None = None,
+) -> np.ndarray: ...
+
+
+@overload
+def assign(
+    X: PointsLike,
+    centroids: ArrayLike,
+    *,
+    return_squared_distance: Literal[True],
+    out: np.ndarray | None = None,
+    n_threads: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def assign(
-    X: ArrayLike | Prepared,
+    X: PointsLike,
     centroids: ArrayLike,
     *,
     return_squared_distance: bool = False,
     out: np.ndarray | None = None,
     n_threads: int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Index of each point's closest centroid; of equally close ones the lowest.
+    """Return the index of each point's closest centroid; of equally close ones the lowest.
 
     Parameters
     ----------
@@ -316,7 +279,7 @@ def assign(
     centroids : array_like of shape (K, n)
         Rounded to the dtype of the computation first.
     return_squared_distance : bool
-        Give the squared distances too.
+        Return the squared distances, too.
     out : ndarray of shape (m,), int32, optional
         Array to fill with the labels.
     n_threads : int, optional
@@ -331,27 +294,27 @@ def assign(
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as above.
+        If an argument is invalid.
     """
-    X = _sources.points(X)
-    m, n = X.shape
+    points = _inputs.read(X)
+    m, n = points.shape
     centroids = _validate.centroids(centroids, n)
-    labels = np.empty(m, np.int32) if out is None else _validate.output(out, m)
+    labels = np.empty(m, np.int32) if out is None else _validate.labels_out(out, m)
     squared = np.empty(m) if return_squared_distance else None
-    threads = _run.threads(n_threads, X.size * len(centroids))
-    _run.one_step(X, None, centroids, labels, threads, squared=squared, score=True)
+    threads = _dispatch.thread_count(n_threads, points.size * len(centroids))
+    _dispatch.step(points, centroids, labels, threads, squared=squared, assign=True)
     return labels if squared is None else (labels, squared)
 
 
 def update(
-    X: ArrayLike | Prepared,
+    X: PointsLike,
     labels: ArrayLike,
     K: int,
     *,
     sample_weight: ArrayLike | None = None,
     n_threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of each cluster's points.
+    """Return the mean of each cluster's points.
 
     Parameters
     ----------
@@ -368,37 +331,36 @@ def update(
     Returns
     -------
     centroids : ndarray of shape (K, n), float32 or float64
-        NaN rows for clusters whose points weigh 0.
+        NaN rows for clusters of total weight 0.
     counts : ndarray of shape (K,), int64
         Number of points of each cluster.
 
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as above.
+        If an argument is invalid.
     """
-    X = _sources.points(X)
+    points = _inputs.read(X, sample_weight)
     K = _validate.integer("K", K, 1)
-    labels = _validate.labels(labels, len(X), K)
-    weights = _sources.weights(X, sample_weight)
-    origin = np.zeros((K, X.shape[1]))
-    threads = _run.threads(n_threads, X.size)
-    _, sums, total, counts = _run.one_step(X, weights, origin, labels, threads, add_up=True)
-    filled = total > 0
+    labels = _validate.labels(labels, len(points), K)
+    origin = np.zeros((K, points.shape[1]))
+    threads = _dispatch.thread_count(n_threads, points.size)
+    _, sums, weight_sums, counts = _dispatch.step(points, origin, labels, threads, sums=True)
+    filled = weight_sums > 0
     means = np.full(sums.shape, np.nan)
-    np.divide(sums, total[:, None], out=means, where=filled[:, None])
-    return means.astype(np.float32 if _validate.itemsize(X) == 4 else np.float64), counts
+    np.divide(sums, weight_sums[:, None], out=means, where=filled[:, None])
+    return means.astype(points.computing_dtype), counts
 
 
 def distortion(
-    X: ArrayLike | Prepared,
+    X: PointsLike,
     centroids: ArrayLike,
     labels: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
     n_threads: int | None = None,
 ) -> float:
-    """J, the (weighted) mean squared distance of the points to their centroids.
+    """Return J, the (weighted) mean squared distance of the points to their centroids.
 
     Parameters
     ----------
@@ -421,22 +383,20 @@ def distortion(
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as above.
+        If an argument is invalid.
     """
-    X = _sources.points(X)
-    centroids = _validate.centroids(centroids, X.shape[1])
-    weights = _sources.weights(X, sample_weight)
-    score = labels is None
-    labels = np.empty(len(X), np.int32) if score else _validate.labels(labels, len(X), len(centroids))
-    work = X.size * len(centroids) if score else X.size
-    threads = _run.threads(n_threads, work)
-    square, *_ = _run.one_step(X, weights, centroids, labels, threads, score=score, measure=True)
-    # Weights are added up in their order, as for `kmeans`: the same bits.
-    return square / (len(X) if weights is None else np.cumsum(weights)[-1])
+    points = _inputs.read(X, sample_weight)
+    centroids = _validate.centroids(centroids, points.shape[1])
+    m, K = len(points), len(centroids)
+    assign_labels = labels is None
+    labels = np.empty(m, np.int32) if labels is None else _validate.labels(labels, m, K)
+    threads = _dispatch.thread_count(n_threads, points.size * K if assign_labels else points.size)
+    squared_sum, *_ = _dispatch.step(points, centroids, labels, threads, assign=assign_labels, measure=True)
+    return squared_sum / points.total_weight
 
 
 def init_centroids(
-    X: ArrayLike | Prepared,
+    X: PointsLike,
     K: int,
     method: Init = "k-means++",
     *,
@@ -445,7 +405,7 @@ def init_centroids(
     sample_weight: ArrayLike | None = None,
     n_threads: int | None = None,
 ) -> np.ndarray:
-    """Starting centroids, as restart 0 of `kmeans` with this seed takes them.
+    """Return starting centroids, those of restart 0 of `kmeans` with this seed.
 
     Parameters
     ----------
@@ -458,9 +418,9 @@ def init_centroids(
     seed : int, numpy.random.Generator or None
         As for `kmeans`.
     trials : int, optional
-        Candidates a centroid of "k-means++"; 2 + floor(ln K) by default.
+        Candidates per centroid of "k-means++"; 2 + floor(ln K) by default.
     sample_weight : array_like of shape (m,), optional
-        Points are drawn with their weight; 1 by default.
+        Weight of each point, to which its probability is proportional; 1 by default.
     n_threads : int, optional
         As for `kmeans`.
 
@@ -471,49 +431,23 @@ def init_centroids(
     Raises
     ------
     ValueError, TypeError
-        Where an argument is not as above.
+        If an argument is invalid.
     """
-    X = _sources.points(X)
-    K = _validate.clusters(K, len(X))
-    weights = _sources.weights(X, sample_weight)
-    start, default_trials = _run.starts(method, X, K, 1, "method")
-    number = _validate.seed(seed)
+    points = _inputs.read(X, sample_weight)
+    K = _validate.clusters(K, len(points))
+    starts, default_trials = _starts.read_init(method, points, K, 1, "method")
+    seed_ = _validate.seed(seed)
     if trials is not None:
         trials = _validate.integer("trials", trials, 1)
-        default_trials = trials if default_trials else 0
-    count = _run.threads(n_threads, X.size * K * default_trials)
+    n_trials = trials if trials is not None and default_trials else default_trials
+    threads = _dispatch.thread_count(n_threads, points.size * K * n_trials)
 
-    def draw(points: Store) -> np.ndarray:
-        if start is not None:
-            return start(0, number, points)
-        centroids, most = _seed.init(points, K, default_trials, number, count)
-        if points.out_of_range(most):
-            raise OutOfRange(most)
-        # Of random examples nobody has looked at the values yet.
-        _look_at_range(points, centroids)
+    def draw(prepared: PreparedPoints) -> np.ndarray:
+        if starts is not None:
+            resolved = starts.resolve(prepared, seed_)
+            return resolved(0) if callable(resolved) else resolved[0].copy()  # not the caller's array
+        centroids = _lloyd.init(prepared, K, n_trials, seed_, threads)
+        _dispatch.check_centroids(prepared, centroids)  # random examples were drawn without this check
         return centroids
 
-    return _run.in_safe_dtype(X, weights, draw)
-
-
-def all_distances(X: np.ndarray, centroids: np.ndarray, n_threads: int | None = None) -> np.ndarray:
-    """The (m, K) distances of checked points to centroids, in the computing dtype."""
-    threads = _run.threads(n_threads, X.size * len(centroids))
-
-    def work(points: Store) -> np.ndarray:
-        _look_at_range(points, centroids)
-        rounded = np.ascontiguousarray(centroids, np.float32 if points.itemsize == 4 else np.float64)
-        out = np.empty((len(X), len(rounded)), rounded.dtype)
-        most = _dense.distances(points, rounded, out, threads)
-        if points.out_of_range(most):
-            raise OutOfRange(most)
-        return out
-
-    return _run.in_safe_dtype(X, None, work, centroids=centroids)
-
-
-def _look_at_range(points: Store, centroids: np.ndarray) -> None:
-    """Tell `in_safe_dtype` where the computing dtype does not hold the squares of these centroids."""
-    largest = float(np.abs(centroids).max())
-    if not largest <= points.largest:
-        raise OutOfRange(points.bits(largest))
+    return _dispatch.with_dtype_fallback(points, draw)

@@ -1,4 +1,4 @@
-"""Pictures of results, drawn with matplotlib; each function returns the Axes it drew on."""
+"""Figures of results, drawn with matplotlib; each function returns the Axes it drew on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _sources
+from ckmeans import _inputs
 from ckmeans._result import Result
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["before_after", "clusters", "elbow", "path", "restarts"]
 
-_MOST_POINTS = 20_000  # more are drawn as a sample
-_DENSE = 1 << 24  # sparse points with no more places are made dense
+_MAX_POINTS = 20_000  # of more points a sample is drawn
+_MAX_DENSE_VALUES = 1 << 24  # sparse points of at most so many values, zeros included, become dense
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -33,12 +33,12 @@ def _axes(ax: Axes | None) -> Axes:
 
 
 def elbow(result: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw the distortion for each K, and the knee where there is one.
+    """Draw the distortion for each K, and the knee if there is one.
 
     Parameters
     ----------
     result : Elbow
-        What `ckmeans.elbow` found.
+        Returned by `ckmeans.elbow`.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure by default.
 
@@ -63,14 +63,15 @@ def elbow(result: Any, *, ax: Axes | None = None) -> Axes:
 def clusters(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the points in the colours of their clusters, and the centroids.
 
-    Above two dimensions: the first two principal components. Of many points a sample is drawn.
+    Points of more than two features are projected on their first two principal components. Of many
+    points a sample is drawn.
 
     Parameters
     ----------
     X : array_like or SciPy sparse of shape (m, n)
         The points of the result.
     result : Result
-        What `kmeans` found.
+        Returned by `kmeans`.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure by default.
 
@@ -85,14 +86,14 @@ def clusters(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
 
 
 def path(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
-    """Draw the way the centroids took over the iterations.
+    """Draw the path of the centroids over the iterations.
 
     Parameters
     ----------
     X : array_like or SciPy sparse of shape (m, n)
         The points of the result.
     result : Result
-        What `kmeans` found with ``keep_path=True``.
+        Returned by `kmeans` with ``keep_path=True``.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure by default.
 
@@ -103,13 +104,13 @@ def path(X: ArrayLike, result: Result, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ValueError
-        The result holds no path.
+        If the result holds no path.
     """
     if result.path is None:
         raise ValueError("the result holds no path of its centroids: run kmeans with keep_path=True")
     ax, onto_plane = _with_points(X, result, ax, alpha=0.25)
     K = len(result.path[-1])
-    # Where clusters were dropped the centroids before cannot be told apart.
+    # Before clusters were dropped, rows cannot be matched with the final centroids.
     steps = np.stack([onto_plane(step) for step in result.path if len(step) == K])
     for k in range(K):
         ax.plot(*steps[:, k].T, ".-", color="black", linewidth=1, markersize=4)
@@ -125,7 +126,7 @@ def restarts(result: Result, *, bins: int | str = "auto", ax: Axes | None = None
     Parameters
     ----------
     result : Result
-        What `kmeans` found with ``n_init`` above 1.
+        Returned by `kmeans` with ``n_init`` above 1.
     bins : int or str
         As for `numpy.histogram`.
     ax : matplotlib.axes.Axes, optional
@@ -145,14 +146,14 @@ def restarts(result: Result, *, bins: int | str = "auto", ax: Axes | None = None
 
 
 def before_after(picture: Any, result: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw a picture beside its quantised self, with the palette below.
+    """Draw a picture beside its quantized version, with the palette below.
 
     Parameters
     ----------
     picture : path, PIL.Image.Image, or ndarray of uint8
         The original.
     result : Quantized
-        What `ckmeans.quantize` made of it.
+        Returned by `ckmeans.quantize`.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure by default.
 
@@ -174,23 +175,23 @@ def _xy(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _with_points(X: ArrayLike, result: Result, ax: Axes | None, alpha: float) -> tuple[Axes, Any]:
-    """Axes with the points, or some of them, in the colours of their clusters, and how to get others
-    into that plane."""
-    points = _sources.points(X)
+    """Draw the points, or a sample, in the colours of their clusters; return the Axes and the projection
+    onto their plane."""
+    points = _inputs.read(X)
     expected = (len(result.labels), result.centroids.shape[1])
     if points.shape != expected:
         raise ValueError(
             f"X must be the points of the result, of shape {expected}, found shape {points.shape}"
         )
     rows: Any = slice(None)
-    if len(points) > _MOST_POINTS:
-        rows = np.random.default_rng(0).choice(len(points), _MOST_POINTS, replace=False)
-    some, labels = _sources.rows(points, rows).astype(np.float64), result.labels[rows]
-    if not isinstance(some, np.ndarray) and math.prod(some.shape) <= _DENSE:
+    if len(points) > _MAX_POINTS:
+        rows = np.random.default_rng(0).choice(len(points), _MAX_POINTS, replace=False)
+    some, labels = points.select(rows).astype(np.float64), result.labels[rows]
+    if not isinstance(some, np.ndarray) and math.prod(some.shape) <= _MAX_DENSE_VALUES:
         some = some.toarray()
     onto_plane = _plane(some)
     ax = _axes(ax)
-    # The pale half of the colours only where it is needed.
+    # tab20 adds pale colours, which are harder to see: only if needed.
     colors = 10 if len(result.centroids) <= 10 else 20
     ax.scatter(
         *_xy(onto_plane(some)),
@@ -206,26 +207,26 @@ def _with_points(X: ArrayLike, result: Result, ax: Axes | None, alpha: float) ->
 
 
 def _plane(some: Any) -> Callable[[Any], np.ndarray]:
-    """How to get points into two dimensions: the first two principal components, where there are more."""
+    """Return the projection into two dimensions: onto the first two principal components if n > 2."""
     n = some.shape[1]
     if n <= 2:
         return lambda values: np.pad(values, ((0, 0), (0, 2 - n)))
-    middle = np.asarray(some.mean(axis=0)).ravel()
-    axes = _leading(some, middle)
-    return lambda values: values @ axes.T - middle @ axes.T
+    mean = np.asarray(some.mean(axis=0)).ravel()
+    axes = _principal_axes(some, mean)
+    return lambda values: values @ axes.T - mean @ axes.T
 
 
-def _leading(some: Any, middle: np.ndarray) -> np.ndarray:
-    """The two principal directions; sparse points are not made dense for them."""
+def _principal_axes(some: Any, mean: np.ndarray) -> np.ndarray:
+    """Return the first two principal axes; sparse points stay sparse."""
     if isinstance(some, np.ndarray):
-        directions: np.ndarray = np.linalg.svd(some - middle, full_matrices=False)[2][:2]
+        directions: np.ndarray = np.linalg.svd(some - mean, full_matrices=False)[2][:2]
         return directions
     from scipy.sparse.linalg import LinearOperator, svds
 
     centred = LinearOperator(
         some.shape,
-        matvec=lambda v: some @ v - middle @ v,
-        rmatvec=lambda u: some.T @ u - middle * u.sum(),
+        matvec=lambda v: some @ v - mean @ v,
+        rmatvec=lambda u: some.T @ u - mean * u.sum(),
         dtype=np.float64,
     )
     directions = svds(centred, k=2, v0=np.ones(min(some.shape)), return_singular_vectors="vh")[2]

@@ -42,10 +42,11 @@ def make(kind, m, n, dtype=np.float64, seed=0):
 def engines(m, n):
     """Names of the engines that take m points of n features."""
     names = []
-    for name in _validate.ALGORITHMS:
+    for name in _validate.algorithms("array"):
         with contextlib.suppress(ValueError):
-            names.append(_validate.algorithm(name, m, n))
-    return [name for name in names if name != "auto"]
+            if not _validate.algorithm(name, "array", m, n).chooses:
+                names.append(name)
+    return names
 
 
 def some_rows(X, K, seed=0):

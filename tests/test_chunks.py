@@ -36,9 +36,9 @@ def points():
 @pytest.fixture(autouse=True)
 def narrow_window():
     """Windows far smaller than the data, so that they really move."""
-    before = _points.set_feed_bytes(700 * 12)
+    before = _points.set_window_bytes(700 * 12)
     yield
-    _points.set_feed_bytes(before)
+    _points.set_window_bytes(before)
 
 
 def assert_same_bits(a, b):
@@ -135,7 +135,7 @@ def test_values_beyond_float32_go_to_float64(points):
 def test_memory_is_flat():
     """The window is bounded whatever m is: a fit holds no copy of the points."""
     resident = pytest.importorskip("resource")
-    _points.set_feed_bytes(1 << 20)
+    _points.set_window_bytes(1 << 20)
     chunk = np.random.default_rng(0).normal(size=(2000, 200))  # 3.2 MB
 
     def pieces(count):

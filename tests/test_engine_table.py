@@ -18,11 +18,11 @@ HERE = Path(__file__).parent
 
 def test_entries():
     assert [name for name, entry in ENGINES.items() if entry.name != name] == []
-    assert [name for name, entry in ENGINES.items() if entry.sparse_rows] == ["sparse"]
+    assert [name for name, entry in ENGINES.items() if entry.accepts("sparse")] == ["auto", "sparse"]
     assert [name for name, entry in ENGINES.items() if entry.chooses] == ["auto"]
     assert ENGINES["cells"].max_features == 8
     assert ENGINES["dense"].max_features is None
-    assert {name for name, entry in ENGINES.items() if entry.chunks} == {"dense", "auto"}
+    assert [name for name, entry in ENGINES.items() if entry.accepts("chunks")] == ["auto", "dense"]
 
 
 def test_unregistered_engines_are_refused():

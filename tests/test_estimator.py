@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ckmeans
-from ckmeans._sources import CSR
+from ckmeans import _inputs
 from ckmeans.estimators._base import shift_tolerance
 
 
@@ -74,9 +74,10 @@ def test_tolerance_is_relative_to_variance(form):
     X = np.random.default_rng(0).normal(size=(5000, 3)) * [1, 5, 0.2] + 1000
     if form == "sparse":
         X[:, 1] *= X[:, 1] > 1002
-        points = CSR(pytest.importorskip("scipy.sparse").csr_array(X))
+        points = _inputs.read(pytest.importorskip("scipy.sparse").csr_array(X))
     else:
-        points = X = X.astype(form)
+        X = X.astype(form)
+        points = _inputs.read(X)
     expected = 0.5 * X.astype(np.float64).var(axis=0).mean()
     # Sparse rows are summed about 0, which costs digits.
     assert shift_tolerance(points, 0.5, 1) == pytest.approx(expected, rel=1e-9 if form == "float64" else 1e-5)

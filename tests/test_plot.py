@@ -82,7 +82,7 @@ def test_clusters_in_other_dimensions(n):
 def test_sparse_points_are_drawn_where_dense_ones_are(shape, kept_sparse, monkeypatch):
     sparse = pytest.importorskip("scipy.sparse")
     if kept_sparse:
-        monkeypatch.setattr(plot, "_DENSE", 0)
+        monkeypatch.setattr(plot, "_MAX_DENSE_VALUES", 0)
     rng = np.random.default_rng(0)
     X = rng.random(shape) * (rng.random(shape) < 0.2) * np.arange(1, shape[1] + 1)
     result = ckmeans.kmeans(sparse.csr_matrix(X), 3, seed=0, keep_path=True)

@@ -193,13 +193,13 @@ def test_a_photo_in_chunks(dtype, late):
     if late and dtype == np.float32:
         X[-1] = 0.5
     expected = ckmeans.kmeans(X, 9, seed=4, algorithm="dense", max_iter=2)
-    before = _points.set_feed_bytes(1 << 20)
+    before = _points.set_window_bytes(1 << 20)
     try:
         for cuts in ([1000, 200_000], [], list(range(5000, len(X), 5000))):
             found = ckmeans.kmeans_chunks(np.split(X, cuts), 9, seed=4, max_iter=2)
             assert_same(expected, found)
     finally:
-        _points.set_feed_bytes(before)
+        _points.set_window_bytes(before)
 
 
 def test_more_clusters_than_colours():

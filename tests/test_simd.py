@@ -65,7 +65,7 @@ BATTERY = """
     import hashlib, json
     import numpy as np
     import ckmeans
-    from ckmeans._validate import ALGORITHMS
+    from ckmeans._validate import algorithms
 
     def digest(*values):
         return hashlib.sha256(b"".join(np.ascontiguousarray(v).tobytes() for v in values)).hexdigest()
@@ -85,7 +85,7 @@ BATTERY = """
                         digest(*ckmeans.update(X, labels, K, sample_weight=weights)),
                         ckmeans.distortion(X, C), ckmeans.distortion(X, C, sample_weight=weights),
                     ]
-                for algorithm in ALGORITHMS:
+                for algorithm in algorithms("array"):
                     if algorithm == "cells" and n > 8:
                         continue
                     for init in ("random", "k-means++"):

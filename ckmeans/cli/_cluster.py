@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ckmeans import _validate
-from ckmeans._write import check_output, replacing
+from ckmeans._atomic_write import check_output, replacing
 from ckmeans.cli._options import add_fit_options, fit_options
 
 __all__ = ["add_parser", "run"]
@@ -129,7 +129,7 @@ def _standardize(X: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarra
 
 def _fit_elbow(X: np.ndarray, ks: range, plot: str | None, options: dict[str, Any]) -> dict[str, Any]:
     """Find the elbow, draw it if asked for, and return the figures to report."""
-    from ckmeans.choose import elbow
+    from ckmeans._elbow import elbow
 
     result = elbow(X, ks, **options)
     if plot is not None:

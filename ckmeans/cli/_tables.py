@@ -253,7 +253,7 @@ class _Column:
         if missing:
             self.fault = f"a value is missing in line {line}, column {self.name!r} (found {value!r})"
         elif not number or not np.isfinite(float(value)):
-            found = _validate.found(value)
+            found = _validate.shorten_repr(value)
             self.fault = f"line {line}, column {self.name!r}: {found} is no finite number"
 
 

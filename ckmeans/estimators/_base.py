@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _run, _sources, _validate
-from ckmeans.api import all_distances, assign, distortion
+from ckmeans import _dispatch, _inputs, _validate
+from ckmeans._inputs import Inputs
+from ckmeans.api import assign, distortion
 from ckmeans.estimators import _compat
 
 InitMethod: TypeAlias = ArrayLike | Callable[..., ArrayLike]
@@ -154,17 +155,17 @@ class CentroidEstimator(_compat.Base):
 
     def _validate_input(
         self, X: ArrayLike, sample_weight: ArrayLike | None, reset: bool = True
-    ) -> tuple[np.ndarray, np.ndarray | None, float]:
-        """Return the points to fit, their weights (None: equal) and the sum of the weights.
+    ) -> tuple[Inputs, float]:
+        """Return the points to fit with their weights (None: equal), and the sum of the weights.
 
         Unless `reset`, the features must be those of the earlier calls.
         """
         points = as_points(X)
         _compat.check_features(self, X, reset=reset)
         weights, total = _validate.estimator_weights(sample_weight, len(points))
-        return points, weights, total
+        return Inputs(points.rows, weights), total
 
-    def _check_test_data(self, X: ArrayLike) -> np.ndarray:
+    def _check_test_data(self, X: ArrayLike) -> Inputs:
         """Return the points of X; raise unless the estimator is fitted and the features match."""
         if not hasattr(self, "cluster_centers_"):
             raise _compat.NotFittedError(
@@ -175,10 +176,8 @@ class CentroidEstimator(_compat.Base):
         _compat.check_features(self, X, reset=False)
         return points
 
-    def _nearest_labels(self, X: np.ndarray) -> np.ndarray:
-        labels = assign(X, self.cluster_centers_, n_threads=self.n_threads)
-        assert isinstance(labels, np.ndarray)
-        return labels
+    def _nearest_labels(self, points: Inputs) -> np.ndarray:
+        return assign(points, self.cluster_centers_, n_threads=self.n_threads)
 
     def _check_n_init(self, default: int) -> int:
         """Return the number of restarts; `default` if n_init is "auto" and the start is random."""
@@ -220,32 +219,26 @@ class CentroidEstimator(_compat.Base):
         return len(self.cluster_centers_)
 
 
-def as_points(X: Any) -> np.ndarray:
+def as_points(X: Any) -> Inputs:
     """Return X checked as scikit-learn's users expect; sparse rows stay sparse."""
-    return _sources.points(X) if _validate.is_sparse(X) else _validate.table(X)
+    return _inputs.read(X) if _validate.is_sparse(X) else Inputs(_validate.estimator_points(X))
 
 
-def computing_dtype(X: np.ndarray) -> type[np.floating[Any]]:
-    """Return the dtype in which X is computed, and which its centroids have."""
-    return np.float32 if _validate.itemsize(X) == 4 else np.float64
-
-
-def select_rows(X: Any, rows: np.ndarray | slice) -> np.ndarray:
-    """Return some of the points; sparse rows stay sparse."""
-    return as_points(_sources.rows(X, rows))
+def select_rows(points: Inputs, rows: np.ndarray | slice) -> Inputs:
+    """Return some of the points, without weights; sparse rows stay sparse."""
+    return _inputs.read(points.select(rows))
 
 
 def accumulate(
-    X: np.ndarray,
-    centroids: np.ndarray,  # of the computing dtype of X
+    points: Inputs,
+    centroids: np.ndarray,  # of the computing dtype of the points
     labels: np.ndarray,
-    weights: np.ndarray | None = None,
     *,
     n_threads: int | None,
     assign_labels: bool = False,
     sums: bool = True,
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Measure X against centroids in one pass, after filling `labels` if `assign_labels`.
+    """Measure points against centroids in one pass, after filling `labels` if `assign_labels`.
 
     Returns
     -------
@@ -256,38 +249,38 @@ def accumulate(
     weight_sums : ndarray of shape (K,), float64
         The sum of the weights of each cluster; only if `sums`.
     """
-    threads = _run.threads(n_threads, X.size * (len(centroids) if assign_labels else 1))
-    inertia, offsets, weight_sums, _ = _run.one_step(
-        X, weights, centroids, labels, threads, score=assign_labels, add_up=sums, measure=True
+    threads = _dispatch.thread_count(n_threads, points.size * (len(centroids) if assign_labels else 1))
+    inertia, offsets, weight_sums, _ = _dispatch.step(
+        points, centroids, labels, threads, assign=assign_labels, sums=sums, measure=True
     )
-    if sums and not isinstance(X, np.ndarray):  # of sparse rows the engine returns the sums of x itself
+    if sums and points.kind == "sparse":  # of sparse rows the engine returns the sums of x itself
         offsets -= weight_sums[:, None] * centroids
     return inertia, offsets, weight_sums
 
 
-def _distances(X: np.ndarray, centers: np.ndarray, n_threads: int | None) -> np.ndarray:
-    if isinstance(X, np.ndarray):
-        return all_distances(X, centers, n_threads)
-    out = np.empty((len(X), len(centers)), computing_dtype(X))
+def _distances(points: Inputs, centers: np.ndarray, n_threads: int | None) -> np.ndarray:
+    if points.kind == "array":
+        return _dispatch.all_distances(points, centers, n_threads)
+    out = np.empty((len(points), len(centers)), points.computing_dtype)
     for k in range(len(centers)):
-        _, squared = assign(X, centers[k : k + 1], return_squared_distance=True, n_threads=n_threads)
+        _, squared = assign(points, centers[k : k + 1], return_squared_distance=True, n_threads=n_threads)
         np.sqrt(squared, out=out[:, k], casting="same_kind")
     return out
 
 
-def shift_tolerance(X: np.ndarray, tol: float, n_threads: int | None) -> float:
+def shift_tolerance(points: Inputs, tol: float, n_threads: int | None) -> float:
     """Return the sum of squared centroid shifts that ends a run: `tol` times the mean variance of
     the features."""
     if tol == 0:
         return 0.0
-    m, n_features = X.shape
+    m, n_features = points.shape
     # The variance in one pass, about a point near the mean: about 0 its digits would cancel.
-    sample = _sources.rows(X, slice(None, None, max(m // _SAMPLE_ROWS, 1)))
+    sample = points.select(slice(None, None, max(m // _SAMPLE_ROWS, 1)))
     with np.errstate(over="ignore", invalid="ignore"):
         center = np.asarray(sample.mean(axis=0, dtype=np.float64)).reshape(1, n_features)
-        center = center.astype(computing_dtype(X))
+        center = center.astype(points.computing_dtype)
     center[~np.isfinite(center)] = 0  # then the pass itself finds and reports the faulty value of X
-    square, offset, _ = accumulate(X, center, np.zeros(m, np.int32), n_threads=n_threads)
+    square, offset, _ = accumulate(Inputs(points.rows), center, np.zeros(m, np.int32), n_threads=n_threads)
     variance = max(square / m - ((offset / m) ** 2).sum(), 0.0)
     return float(tol * variance / n_features)
 

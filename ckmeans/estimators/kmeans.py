@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _validate
+from ckmeans import _dispatch, _starts, _validate
+from ckmeans._fit_options import FitOptions
 from ckmeans._result import Result
-from ckmeans.api import run
 from ckmeans.estimators import _compat
 from ckmeans.estimators._base import CentroidEstimator, InitMethod, draw_seed, shift_tolerance
 
@@ -123,7 +123,7 @@ class KMeans(CentroidEstimator):
             If a parameter or an argument is invalid; the message says which.
             With ``empty="error"`` also if a cluster becomes empty.
         """
-        points, weights, total = self._validate_input(X, sample_weight)
+        points, total = self._validate_input(X, sample_weight)
         m, n = points.shape
         n_clusters = _validate.n_clusters(self.n_clusters, m)
         max_iter = _validate.integer("max_iter", self.max_iter, 1)
@@ -132,26 +132,28 @@ class KMeans(CentroidEstimator):
         algorithm = self._check_algorithm()
         random_state = _validate.random_state(self.random_state)
         self._n_init = self._check_n_init(10)
-        result = run(
-            points,
-            n_clusters,
-            init=self._check_init(n, random_state),
+        starts, trials = _starts.read_init(
+            self._check_init(n, random_state), points, n_clusters, self._n_init
+        )
+        options = FitOptions(
+            K=n_clusters,
             n_init=self._n_init,
             max_iter=max_iter,
-            tol_shift=shift_tolerance(points, tol, self.n_threads),
+            tol=0.0,
+            shift_tol=shift_tolerance(points, tol, self.n_threads),
             empty=empty,
-            sample_weight=weights,
-            algorithm=algorithm,
             seed=draw_seed(random_state),
-            n_threads=self.n_threads,
+            n_threads=_dispatch.thread_count(self.n_threads, points.size * n_clusters * self._n_init),
+            trials=trials,
             callback=_print_inertia(total) if self.verbose else None,
         )
+        result = _dispatch.fit(points, _validate.algorithm(algorithm, points.kind, *points.shape), starts, options)
         self._set_results(result, total)
         return self
 
     def _check_algorithm(self) -> str:
         """Return the engine's name for `kmeans`."""
-        algorithm = _validate.choice("algorithm", self.algorithm, (*_LLOYD, *_validate.ALGORITHMS))
+        algorithm = _validate.choice("algorithm", self.algorithm, (*_LLOYD, *_validate.algorithms("array")))
         if algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _sources, _validate
+from ckmeans import _validate
+from ckmeans._inputs import Inputs
 from ckmeans.api import distortion, init_centroids
 from ckmeans.estimators._base import (
     CentroidEstimator,
@@ -146,26 +147,26 @@ class MiniBatchKMeans(CentroidEstimator):
         ValueError, TypeError
             If a parameter or an argument is invalid; the message says which.
         """
-        points, weights, total = self._validate_input(X, sample_weight)
+        points, total = self._validate_input(X, sample_weight)
         random_state = _validate.random_state(self.random_state)
         max_iter = _validate.integer("max_iter", self.max_iter, 1)
         tol = _validate.tolerance(self.tol)
-        self._initialize(points, weights, random_state)
+        self._initialize(points, random_state)
         monitor = _ConvergenceMonitor(self, len(points), shift_tolerance(points, tol, self.n_threads))
         n_steps = max(max_iter * len(points) // self._batch_size, 1)
-        cum_weights = None if weights is None else np.cumsum(weights)
+        cum_weights = None if points.weights is None else np.cumsum(points.weights)
         self.n_steps_ = 0
         while self.n_steps_ < n_steps:
             rows = _sample_rows(len(points), cum_weights, self._batch_size, random_state)
             previous = self.cluster_centers_
-            inertia = self._step(select_rows(points, rows), None, random_state)
+            inertia = self._step(select_rows(points, rows), random_state)
             self.n_steps_ += 1
             if monitor.should_stop(inertia, ((self.cluster_centers_ - previous) ** 2).sum()):
                 break
         self.n_iter_ = math.ceil(self.n_steps_ * self._batch_size / len(points))
         self.inertia_ = monitor.smoothed * total
         if self.compute_labels:
-            self._set_labels(points, weights, total / len(points))
+            self._set_labels(points, total / len(points))
         return self
 
     def partial_fit(
@@ -192,26 +193,24 @@ class MiniBatchKMeans(CentroidEstimator):
             If a parameter or an argument is invalid; the message says which.
         """
         first = not hasattr(self, "cluster_centers_")
-        points, weights, total = self._validate_input(X, sample_weight, reset=first)
+        points, total = self._validate_input(X, sample_weight, reset=first)
         if first or not hasattr(self, "_random_state"):
             self._random_state = _validate.random_state(self.random_state)
         if first:
-            self._initialize(points, weights, self._random_state)
+            self._initialize(points, self._random_state)
             self.n_steps_ = 0
         unit_weight = total / len(points)
-        self._step(points, weights, self._random_state, unit_weight)
+        self._step(points, self._random_state, unit_weight)
         self.n_steps_ += 1
         if self.compute_labels:
-            self._set_labels(points, weights, unit_weight)
+            self._set_labels(points, unit_weight)
         return self
 
     # ---- initialization and steps --------------------------------------------------------------
 
-    def _initialize(
-        self, X: np.ndarray, weights: np.ndarray | None, random_state: np.random.RandomState
-    ) -> None:
+    def _initialize(self, points: Inputs, random_state: np.random.RandomState) -> None:
         """Check the parameters, choose the initial centroids and reset the counts."""
-        m, n = X.shape
+        (m, n), weights = points.shape, points.weights
         K = _validate.n_clusters(self.n_clusters, m)
         self._ratio = _validate.ratio("reassignment_ratio", self.reassignment_ratio)
         if self.max_no_improvement is not None:
@@ -226,14 +225,14 @@ class MiniBatchKMeans(CentroidEstimator):
         for _ in range(self._n_init):
             rows = np.arange(m) if self._init_size == m else random_state.randint(0, m, self._init_size)
             centers = init_centroids(
-                select_rows(X, rows),
+                select_rows(points, rows),
                 K,
                 init,
                 seed=draw_seed(random_state),
                 sample_weight=None if weights is None else weights[rows],
                 n_threads=self.n_threads,
             )
-            loss = distortion(select_rows(X, validation_rows), centers, n_threads=self.n_threads)
+            loss = distortion(select_rows(points, validation_rows), centers, n_threads=self.n_threads)
             if loss < best_loss:
                 best_loss, self.cluster_centers_ = loss, centers
         self._counts = np.zeros(K)  # the sum of the weights each centroid has been assigned so far
@@ -257,55 +256,53 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _step(
         self,
-        X: np.ndarray,
-        weights: np.ndarray | None,
+        points: Inputs,
         random_state: np.random.RandomState,
         unit_weight: float = 1.0,
     ) -> float:
         """Update the centroids from a batch; return its inertia before the update.
 
-        `unit_weight` is the weight of every point if `weights` is None.
+        `unit_weight` is the weight of every point if they have no weights.
         """
         centers = self.cluster_centers_
-        labels = np.empty(len(X), np.int32)
+        labels = np.empty(len(points), np.int32)
         inertia, offsets, weight_sums = accumulate(
-            X, centers, labels, weights, n_threads=self.n_threads, assign_labels=True
+            points, centers, labels, n_threads=self.n_threads, assign_labels=True
         )
-        scale = unit_weight if weights is None else 1.0
+        scale = unit_weight if points.weights is None else 1.0
         self._counts += weight_sums * scale
         hit = weight_sums > 0
         moved = centers.astype(np.float64)
         moved[hit] += offsets[hit] * (scale / self._counts[hit])[:, None]
-        self._since_reassignment += len(X)
+        self._since_reassignment += len(points)
         if (self._counts == 0).any() or self._since_reassignment >= 10 * len(centers):
             self._since_reassignment = 0
-            self._reassign(moved, X, random_state)
+            self._reassign(moved, points, random_state)
         self.cluster_centers_ = moved.astype(centers.dtype)
         return inertia
 
-    def _reassign(self, centers: np.ndarray, X: np.ndarray, random_state: np.random.RandomState) -> None:
+    def _reassign(self, centers: np.ndarray, points: Inputs, random_state: np.random.RandomState) -> None:
         """Move centroids with small counts to random points of the batch, at most half as many as it has."""
         small = np.flatnonzero(self._counts < self._ratio * self._counts.max())
-        small = small[np.argsort(self._counts[small], kind="stable")][: len(X) // 2]
+        small = small[np.argsort(self._counts[small], kind="stable")][: len(points) // 2]
         if len(small):
-            rows = _sources.rows(X, random_state.choice(len(X), len(small), replace=False))
+            rows = points.select(random_state.choice(len(points), len(small), replace=False))
             centers[small] = rows if isinstance(rows, np.ndarray) else rows.toarray()
             # The smallest count of the others: not reassigned again at once, and still quick to learn.
             self._counts[small] = np.delete(self._counts, small).min()
 
-    def _set_labels(self, X: np.ndarray, weights: np.ndarray | None, unit_weight: float) -> None:
-        """Set `labels_` and `inertia_` for the points X; `unit_weight` as for `_step`."""
-        self.labels_ = np.empty(len(X), np.int32)
+    def _set_labels(self, points: Inputs, unit_weight: float) -> None:
+        """Set `labels_` and `inertia_` for the points; `unit_weight` as for `_step`."""
+        self.labels_ = np.empty(len(points), np.int32)
         inertia, *_ = accumulate(
-            X,
+            points,
             self.cluster_centers_,
             self.labels_,
-            weights,
             n_threads=self.n_threads,
             assign_labels=True,
             sums=False,
         )
-        self.inertia_ = inertia * (unit_weight if weights is None else 1.0)
+        self.inertia_ = inertia * (unit_weight if points.weights is None else 1.0)
 
 
 class _ConvergenceMonitor:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ckmeans import _write
+from ckmeans import _atomic_write
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,7 +38,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
         raise ValueError(
             f"cannot write {os.fspath(path)}: the output is an indexed PNG, so its name must end in .png"
         )
-    return _write.check_output(path)
+    return _atomic_write.check_output(path)
 
 
 def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
@@ -56,5 +56,5 @@ def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
     ValueError, OSError
         As in `check_output`.
     """
-    with _write.replacing(check_output(path)) as file:
+    with _atomic_write.replacing(check_output(path)) as file:
         image.save(file, "PNG")

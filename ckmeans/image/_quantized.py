@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ckmeans import _write
+from ckmeans import _atomic_write
 from ckmeans.image._png import check_output
 
 if TYPE_CHECKING:
@@ -116,5 +116,5 @@ class Quantized:
         OSError
             If `path` cannot be written.
         """
-        with _write.replacing(check_output(path)) as file:
+        with _atomic_write.replacing(check_output(path)) as file:
             file.write(self._png)

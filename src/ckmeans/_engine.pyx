@@ -35,15 +35,11 @@ cdef class EngineEntry:
         """How many points it takes; None: any number."""
         return self.factory.max_points or None
 
-    @property
-    def sparse_rows(self):
-        """Whether it takes sparse rows, and no others."""
-        return bool(self.factory.sparse_rows)
-
-    @property
-    def chunks(self):
-        """Whether it takes points that come in chunks."""
-        return bool(self.factory.chunks)
+    def accepts(self, kind):
+        """Whether it takes points of this kind: "array", "sparse" or "chunks"."""
+        if self.factory.choose != NULL:
+            return True
+        return bool(self.factory.chunks if kind == "chunks" else self.factory.sparse_rows == (kind == "sparse"))
 
     @property
     def chooses(self):
@@ -78,7 +74,7 @@ def register(EngineEntry entry not None):
 cdef const EngineFactory *row_sums_factory(const Rows *rows) except NULL:
     cdef EngineEntry entry
     for entry in ENGINES.values():
-        if entry.factory.row_sums and entry.factory.sparse_rows == (rows.source.indptr != NULL):
+        if entry.factory.choose == NULL and entry.factory.row_sums and entry.factory.sparse_rows == (rows.source.indptr != NULL):
             return entry.factory
     raise LookupError("no engine adds up these rows one by one")
 

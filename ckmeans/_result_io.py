@@ -1,4 +1,4 @@
-"""A saved result: an npz archive of plain arrays, with a version, and nothing that could run code."""
+"""Saved results: npz archives of plain arrays and a version, without pickled objects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ckmeans import _write
+from ckmeans import _atomic_write
 
 __all__ = ["read", "save"]
 
@@ -19,7 +19,7 @@ VERSION = 1
 _ARRAYS = ("centroids", "labels", "counts", "history", "distortions")
 _SCALARS = {"distortion": float, "n_iter": int, "stop_reason": str, "algorithm": str, "stats": dict}
 _STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
-# What NumPy and zipfile raise on bytes that are not what they claim to be.
+# Exceptions of NumPy and zipfile on damaged files.
 _DAMAGED = (
     ValueError, TypeError, KeyError, EOFError, OverflowError, MemoryError, OSError, NotImplementedError,
     zipfile.BadZipFile, zlib.error,
@@ -27,19 +27,19 @@ _DAMAGED = (
 
 
 def save(result: Any, path: str | os.PathLike[str]) -> None:
-    """Write a result under exactly this name; a file that was there stays whole until it is done."""
+    """Write a result under exactly this name; an existing file is replaced in one step at the end."""
     about = {"format": FORMAT, "version": VERSION, "has_path": result.path is not None}
     about |= {name: getattr(result, name) for name in _SCALARS}
     arrays = {name: getattr(result, name) for name in _ARRAYS}
     if about["has_path"]:
         arrays["path"] = np.concatenate(result.path)
         arrays["path_K"] = np.array([len(centroids) for centroids in result.path], np.int64)
-    with _write.replacing(path) as file:
+    with _atomic_write.replacing(path) as file:
         np.savez_compressed(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The fields of a saved result."""
+    """Return the fields of a saved result."""
     with open(path, "rb") as file:
         try:
             _check_start(file.peek(2))
@@ -52,7 +52,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 class _Refused(ValueError):
-    """The file is whole, but none of ours."""
+    """The file is intact, but cannot be read as a result."""
 
 
 _PICKLED = _Refused("holds pickled objects, which could run any code: it is not read")
@@ -88,7 +88,7 @@ def _explain(error: BaseException) -> str:
 
 
 def _fields(about: dict[str, Any], read: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The fields of a result, if they agree with each other."""
+    """Return the fields of a result if they are consistent."""
     if set(read) != {*_ARRAYS, *(("path", "path_K") if about["has_path"] else ())}:
         raise ValueError("its arrays are not those of a result")
     fields: dict[str, Any] = {name: kind(about[name]) for name, kind in _SCALARS.items()}

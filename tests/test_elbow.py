@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import ckmeans
-from ckmeans import _boxes, choose
-from ckmeans._store import Store
-from ckmeans.api import run
-from ckmeans.choose import knee, simplified_silhouette
+from ckmeans import _cells, _dispatch, _elbow, _inputs, _starts
+from ckmeans._elbow import find_knee, simplified_silhouette
+from ckmeans._fit_options import Annealing, FitOptions
+from ckmeans._points import PreparedPoints
 
 
 def groups(K, n=2, each=80, apart=8.0, seed=0):
@@ -51,7 +51,7 @@ def test_knee_with_gaps_and_without_room():
     assert ckmeans.elbow(X, [1, 2, 3, 5, 8, 12], seed=0).knee == 5
     assert ckmeans.elbow(X, [3, 4, 5, 6, 8], seed=0).knee == 5
     assert ckmeans.elbow(X, [4, 5], seed=0).knee is None
-    assert knee(np.array([1, 2, 3]), np.zeros(3), 10, 2) is None
+    assert find_knee(np.array([1, 2, 3]), np.zeros(3), 10, 2) is None
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -89,13 +89,23 @@ def test_never_above_separate_runs_of_few_points(kind, n, seed):
 
 def test_moves_beyond_the_means_and_noise_end_at_means_and_never_leave_the_safe_range():
     X = np.random.default_rng(0).random((3000, 2))
-    options = {"init": "k-means++", "empty": "farthest", "sample_weight": None, "seed": 0, "n_init": 6}
-    for scale in (1.0, 0.999 * Store(X, 8, None).largest):
+    annealing = Annealing(relaxation=1.8, noise=0.4, cooling_steps=10)
+    for scale in (1.0, 0.999 * PreparedPoints(X, 8, None).largest):
         runs = []
         for n_threads in (1, 2):
-            ends = []
-            more = {"relax": 1.8, "noise": 0.4, "cooling": 10, "n_threads": n_threads, "ends": ends}
-            runs.append((run(X * scale, 7, max_iter=300, **options, **more), np.array(ends)))
+            options = FitOptions(
+                K=7,
+                n_init=6,
+                max_iter=300,
+                tol=0.0,
+                empty="farthest",
+                seed=0,
+                n_threads=n_threads,
+                trials=_starts.default_trials(7),
+                annealing=annealing,
+                keep_ends=True,
+            )
+            runs.append(_dispatch.fit_with_ends(_inputs.read(X * scale), "auto", None, options))
         (one, ends), (two, again) = runs
         np.testing.assert_array_equal(ends, again)
         np.testing.assert_array_equal(one.labels, two.labels)
@@ -139,7 +149,7 @@ def test_silhouette_weights_and_equal_centroids():
     X = np.array([[0.0], [1], [10], [11]])
     centroids = np.array([[0.5], [10.5]])
     repeated = simplified_silhouette(np.repeat(X, [1, 3, 1, 2], axis=0), centroids)
-    assert simplified_silhouette(X, centroids, np.array([1.0, 3, 1, 2])) == pytest.approx(repeated)
+    assert simplified_silhouette(_inputs.read(X, [1.0, 3, 1, 2]), centroids) == pytest.approx(repeated)
     assert simplified_silhouette(X, np.array([[0.5], [0.5]])) == 0
 
 
@@ -220,7 +230,7 @@ def test_wrong_n_init():
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_compare_of_sparse_points(weighted, monkeypatch):
-    monkeypatch.setattr(choose, "_ROWS", 150)
+    monkeypatch.setattr(_elbow, "_SPARSE_BLOCK_ROWS", 150)
     X, rows = sparse_groups(400)
     weights = np.random.default_rng(1).integers(0, 3, 400) if weighted else None
     dense, sparse = (
@@ -293,17 +303,17 @@ def test_many_points_are_clustered_as_well_as_by_fits(n, weighted):
 
 @pytest.mark.parametrize("kind", ["blobs", "duplicates", "outlier", "offset 1e6"])
 @pytest.mark.parametrize("most", [1, 300, 10**6])
-def test_the_means_of_boxes_stand_for_all_points(kind, most):
+def test_the_means_node_weights_stand_for_all_points(kind, most):
     X = cases.make(kind, 20_000, 2)
     weights = np.random.default_rng(0).integers(0, 3, len(X)).astype(float)
-    means, of_boxes = _boxes.box_means(Store(X, 8, weights), most, 2)
-    assert of_boxes.min() > 0
-    assert of_boxes.sum() == weights.sum()
+    means, node_weights = _cells.node_means(PreparedPoints(X, 8, weights), most, 2)
+    assert node_weights.min() > 0
+    assert node_weights.sum() == weights.sum()
     assert {1: 600, 300: 60, 10**6: 1}[most] <= len(means) <= {1: 2000, 300: 800, 10**6: 1}[most]
     center = np.average(X, axis=0, weights=weights)
     scale = np.abs(X).max()
     np.testing.assert_allclose(
-        np.average(means, axis=0, weights=of_boxes), center, rtol=0, atol=1e-12 * scale
+        np.average(means, axis=0, weights=node_weights), center, rtol=0, atol=1e-12 * scale
     )
     assert (means >= X.min(axis=0) - 1e-12 * scale).all()
     assert (means <= X.max(axis=0) + 1e-12 * scale).all()

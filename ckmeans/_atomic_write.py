@@ -1,4 +1,4 @@
-"""Files written in one step: whoever reads sees the old file or the new one, whole."""
+"""Atomic writing of files: a reader sees either the old file or the complete new one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check_output", "replacing"]
 
 
 def check_output(path: str | os.PathLike[str]) -> Path:
-    """Find out whether a file can be written, before any work is done for it.
+    """Raise if a file cannot be written, before any work is done for it.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
         raise OSError(f"cannot write {shown}: it is not a regular file")
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(f"cannot write {shown}: the file there is read-only")
-    # Only trying tells for certain: permissions lie on network disks, for root and on Windows.
+    # Only writing is reliable: permissions mislead on network disks, for root and on Windows.
     with _rephrased(shown):
         handle, probe = _temporary(target.parent)
         os.close(handle)
@@ -48,7 +48,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
 
 
 def _is_a_stream(target: Path) -> bool:
-    """Whether this file is where our own output goes, as /dev/stdout may be: not to be replaced."""
+    """Return whether stdout or stderr go to this file, as with /dev/stdout: it must not be replaced."""
     for stream in (1, 2):
         with suppress(OSError):
             if os.path.samestat(os.fstat(stream), target.stat()):
@@ -58,12 +58,12 @@ def _is_a_stream(target: Path) -> bool:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file to be written, which takes its place when the block ends without an exception.
+    """Open a temporary file that replaces `path` when the block ends without an exception.
 
     Parameters
     ----------
     path : str or path-like
-        Where to write; a file that was there stays whole on failure.
+        Where to write; an existing file stays unchanged on failure.
 
     Yields
     ------
@@ -92,7 +92,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _rephrased(shown: str) -> Iterator[None]:
-    """Let an OSError say which output could not be written, instead of a temporary name."""
+    """Raise an OSError again with the name of the output instead of the temporary one."""
     try:
         yield
     except OSError as error:
@@ -100,7 +100,7 @@ def _rephrased(shown: str) -> Iterator[None]:
 
 
 def _temporary(folder: Path) -> tuple[int, Path]:
-    """Open a new file in the folder; its permissions follow the umask, unlike `tempfile`'s."""
+    """Open a new file in the folder; unlike `tempfile`'s, its permissions follow the umask."""
     path = folder / f".ckmeans-{secrets.token_hex(8)}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     return os.open(path, flags, 0o666), path

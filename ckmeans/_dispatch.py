@@ -1,0 +1,137 @@
+"""Calls of compiled code: engine, number of threads, and the computing dtype with its fallback."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ckmeans import _dense, _engine, _lloyd, _validate
+from ckmeans._config import default_threads
+from ckmeans._engine import EngineEntry
+from ckmeans._engines import ENGINES
+from ckmeans._fit_options import FitOptions
+from ckmeans._inputs import Inputs
+from ckmeans._points import OutOfRange, Points, PreparedPoints
+from ckmeans._progress import ProgressBar
+from ckmeans._result import Result
+from ckmeans._starts import Starts
+
+# Multiply-adds below which no thread is started, so that their number need not be determined (which
+# reads files). Compiled code has the same limit.
+_SERIAL_WORK = 1_000_000
+
+_T = TypeVar("_T")
+
+
+def thread_count(n_threads: object, work: int) -> int:
+    """Return the number of threads to use for `work` multiply-adds."""
+    return _validate.threads(n_threads, (lambda: 1) if work < _SERIAL_WORK else default_threads)
+
+
+# ---- computing dtype ----------------------------------------------------------------------------
+
+
+def with_dtype_fallback(points: Inputs, work: Callable[[PreparedPoints], _T], **others: np.ndarray) -> _T:
+    """Do `work` in the computing dtype of X, again in float64 if squares leave float32.
+
+    `others` are the small arrays, by name, whose values may be the cause, too."""
+    itemsize = points.itemsize
+    while True:
+        prepared = points.prepared_points(itemsize)
+        try:
+            return work(prepared)
+        except OutOfRange as error:
+            if not math.isfinite(error.args[0]):
+                if place := points.first_not_finite():
+                    _validate.raise_not_finite("X", *place)
+                for name, other in others.items():
+                    _validate.require_finite(name, other)
+        if itemsize == 8:
+            _validate.raise_beyond_float64(X=points.rows, **others)
+        itemsize = 8
+
+
+def check_centroids(prepared: PreparedPoints, centroids: np.ndarray) -> None:
+    """Raise OutOfRange if the computing dtype cannot hold the squares of these centroids."""
+    max_abs = float(np.abs(centroids).max())
+    if not max_abs <= prepared.largest:
+        raise OutOfRange(max_abs)
+
+
+# ---- single steps -------------------------------------------------------------------------------
+
+
+def step(
+    points: Inputs,
+    centroids: np.ndarray,
+    labels: np.ndarray,
+    n_threads: int,
+    *,
+    squared: np.ndarray | None = None,
+    assign: bool = False,
+    sums: bool = False,
+    measure: bool = False,
+) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """Pass once over the points: fill `labels` if `assign`, and `squared` distances if given.
+
+    Returns
+    -------
+    squared_sum : float
+        The (weighted) sum of squared distances; only if `measure` or `sums`.
+    offsets : ndarray of shape (K, n), float64
+        The (weighted) sum of x - centroid over each cluster; only if `sums`, as are the following.
+    weight_sums : ndarray of shape (K,), float64
+    counts : ndarray of shape (K,), int64
+    """
+    centroid_points = Points(centroids, 8)
+    outputs = assign * _engine.ASSIGN + sums * _engine.SUM + measure * _engine.MEASURE
+
+    def work(prepared: PreparedPoints) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+        return _engine.step(prepared, ENGINES["auto"], centroid_points, labels, squared, outputs, n_threads)
+
+    return with_dtype_fallback(points, work, centroids=centroids)
+
+
+def all_distances(points: Inputs, centroids: np.ndarray, n_threads: object = None) -> np.ndarray:
+    """Return the (m, K) distances of the points of an array to centroids, in the computing dtype."""
+    threads = thread_count(n_threads, points.size * len(centroids))
+
+    def work(prepared: PreparedPoints) -> np.ndarray:
+        check_centroids(prepared, centroids)
+        rounded = np.ascontiguousarray(centroids, np.float32 if prepared.itemsize == 4 else np.float64)
+        out = np.empty((len(points), len(rounded)), rounded.dtype)
+        _dense.distances(prepared, rounded, out, threads)
+        return out
+
+    return with_dtype_fallback(points, work, centroids=centroids)
+
+
+# ---- fits ---------------------------------------------------------------------------------------
+
+
+def fit(
+    points: Inputs, engine: EngineEntry, starts: Starts | None, options: FitOptions, progress: bool = False
+) -> Result:
+    """Run all restarts; return the best one."""
+    return fit_with_ends(points, engine, starts, options, progress)[0]
+
+
+def fit_with_ends(
+    points: Inputs, engine: EngineEntry, starts: Starts | None, options: FitOptions, progress: bool = False
+) -> tuple[Result, np.ndarray]:
+    """Run all restarts; return the best one, and with `keep_ends` the final centroids of each."""
+    total, unit = (options.n_init, "restart") if options.n_init > 1 else (options.max_iter, "iteration")
+    with ProgressBar(progress, total, unit) as on_progress:
+
+        def work(prepared: PreparedPoints) -> tuple[dict[str, Any], np.ndarray]:
+            resolved = None if starts is None else starts.resolve(prepared, options.seed)
+            try:
+                return _lloyd.fit(prepared, engine, resolved, options, on_progress)
+            except _lloyd.EmptyCluster as error:
+                raise ValueError(_validate.empty_cluster_message(*error.args)) from None
+
+        fields, ends = with_dtype_fallback(points, work)
+    return Result(**fields), ends

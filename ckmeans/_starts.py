@@ -1,0 +1,91 @@
+"""The starting centroids of every restart: given as arrays, computed by a callable, or drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ckmeans import _validate
+from ckmeans._inputs import Inputs
+from ckmeans._points import OutOfRange, PreparedPoints
+
+Init: TypeAlias = str | ArrayLike | Callable[[Any, int, np.random.Generator], ArrayLike]
+
+
+class Starts(Protocol):
+    """Provider of the starts of all restarts, for any computing dtype."""
+
+    def resolve(self, prepared: PreparedPoints, seed: int) -> np.ndarray | Callable[[int], np.ndarray]:
+        """Return an (n_init, K, n) array or a function of the restart, in the dtype of these points."""
+
+
+class StartArray:
+    """Starts of all restarts as one (n_init, K, n) array."""
+
+    def __init__(self, arrays: np.ndarray, points: Inputs, name: str = "init") -> None:
+        self.arrays, self.points, self.name = arrays, points, name
+
+    def resolve(self, prepared: PreparedPoints, seed: int) -> np.ndarray:
+        """Return the starts in the computing dtype."""
+        flat = self.arrays.reshape(-1, self.arrays.shape[2])
+        return _in_dtype(flat, self.points, prepared, self.name).reshape(self.arrays.shape)
+
+
+class StartCallable:
+    """Starts that the user's ``init(X, K, rng)`` computes."""
+
+    def __init__(self, init: Callable[..., ArrayLike], points: Inputs, K: int, name: str) -> None:
+        self.init, self.points, self.K, self.name = init, points, K, f"{name}(X, K, rng)"
+
+    def resolve(self, prepared: PreparedPoints, seed: int) -> Callable[[int], np.ndarray]:
+        """Return a function that calls `init` for a restart and checks what it returns."""
+        n = self.points.shape[1]
+
+        def start(restart: int) -> np.ndarray:
+            rng = np.random.default_rng([seed, restart])
+            given = self.init(self.points.original, self.K, rng)
+            centroids = _validate.starting_centroids(given, self.K, n, self.name)
+            return _in_dtype(centroids, self.points, prepared, self.name)
+
+        return start
+
+
+def read_init(
+    init: Init, points: Inputs, K: int, n_init: int, name: str = "init"
+) -> tuple[Starts | None, int]:
+    """Return (start provider or None, k-means++ trials): without a provider starts are drawn, as random
+    examples if trials is 0."""
+    if isinstance(init, str):
+        method = _validate.choice(name, init, _validate.INITS)
+        return None, default_trials(K) if method == "k-means++" else 0
+    if callable(init):
+        return StartCallable(init, points, K, name), 0
+    given = _validate.starting_centroids(init, K, points.shape[1], name)
+    if n_init != 1:
+        raise ValueError(f"n_init must be 1 where {name} is an array, found {n_init}")
+    return StartArray(given[None], points, name), 0
+
+
+def default_trials(K: int) -> int:
+    """Return the candidates per centroid of greedy k-means++ (Arthur and Vassilvitskii 2007)."""
+    return 2 + int(math.log(K))
+
+
+def _in_dtype(centroids: np.ndarray, points: Inputs, prepared: PreparedPoints, name: str) -> np.ndarray:
+    """Return starting centroids in the computing dtype if they are finite and it can hold their squares.
+
+    If it cannot, and X needs no wider dtype, raise ValueError: the result would be in float64, and its
+    labels not those that `assign` computes in float32."""
+    max_abs = float(np.abs(centroids).max())
+    if not max_abs <= prepared.largest:
+        _validate.require_finite(name, centroids)
+        if prepared.itemsize == 8:
+            _validate.raise_beyond_float64(**{name: centroids})
+        if _validate.max_abs(points.rows) <= prepared.largest:
+            _validate.raise_start_beyond(prepared.largest, name, max_abs)
+        raise OutOfRange(max_abs)
+    return np.ascontiguousarray(centroids, np.float32 if prepared.itemsize == 4 else np.float64)
