@@ -22,10 +22,11 @@ _CELLS_MIN_WORK_MORE_FEATURES = {
 _CELLS_MIN_ROWS_SHARED_MORE_FEATURES = 1 << 14
 _DENSE_FLAT_K = 6  # dense takes the same time for fewer centroids than this
 _SCREEN_FIRST_FEATURES = 48  # features from which screen starts at once, not after steps of dense
+# Smallest number of features, K and m K for which "auto" considers screen.
 _SCREEN_MIN_FEATURES = 8
 _SCREEN_MIN_K = 16
-_SCREEN_MIN_WORK = 1e6  # m K
-_SCREEN_DIRECTIONS = 128  # most directions of the projection
+_SCREEN_MIN_WORK = 1e6
+_SCREEN_DIRECTIONS = 128  # maximum number of directions of the projection
 _SCREEN_MIN_BYTES = 256 << 20  # bytes that the projection may take however small X is
 
 

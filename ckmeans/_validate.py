@@ -13,8 +13,8 @@ import numpy as np
 INITS = ("k-means++", "random")
 EMPTY = ("drop", "reinit", "farthest", "error")
 ALGORITHMS = ("auto", "dense", "cells", "screen")
-CELLS_FEATURES = 8  # most features of the cells engine, as in the compiled k-d tree
-CELLS_ROWS = 1 << 30  # most points of it: the tree's indices are int32
+CELLS_FEATURES = 8  # maximum number of features of the cells engine, as in its compiled k-d tree
+CELLS_ROWS = 1 << 30  # maximum number of points of the cells engine: its tree indexes them by int32
 
 # dtype, of either byte order -> bytes of a value of the computing dtype.
 COMPUTING_ITEMSIZE = {
