@@ -16,7 +16,8 @@ class Annealing(NamedTuple):
     relaxation : float
         How far a centroid moves, as a multiple of its way to the mean; 1: to the mean.
     noise : float
-        Standard deviation of the noise added to the first update, as a multiple of the root of J.
+        Root mean square of the random displacement added to the first update, as a multiple of the
+        root of J.
     cooling_steps : int
         Number of updates over which the noise decreases to 0.
     """
@@ -40,8 +41,8 @@ class FitOptions(NamedTuple):
         Candidates per centroid in k-means++; 0 draws random examples.
     shift_tol : float, optional
         scikit-learn's stopping rule in place of `tol`: a restart stops when the squared shifts of the
-        centroids sum to at most this; a point that "farthest" moves a centroid to then no longer counts
-        for the mean of the cluster it leaves.
+        centroids sum to at most this. A point to which "farthest" moves an empty cluster then no longer
+        counts for the mean of the cluster it leaves.
     annealing : Annealing, optional
         How updates differ from the means.
     keep_ends : bool

@@ -296,7 +296,7 @@ class Prepared:
 
     @property
     def weights(self) -> np.ndarray | None:
-        """Weight of each point, None where each is 1."""
+        """Weight of each point, None if each is 1."""
         return self._inputs.weights
 
     @property
@@ -313,10 +313,10 @@ class Prepared:
         return f"<ckmeans.Prepared: {', '.join(parts)}, {self.nbytes / 1e6:.1f} MB>"
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError("points that were prepared are not an array: pass the X that they were made of")
+        raise TypeError("points that were prepared are not an array: pass the original X")
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("points that were prepared cannot be pickled or copied: prepare them again from X")
+        raise TypeError("points that were prepared cannot be pickled or copied: prepare X again")
 
 
 # What the public functions accept as X; SciPy's sparse arrays, too, which have no type without SciPy.

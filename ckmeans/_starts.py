@@ -66,7 +66,7 @@ def read_init(
         return StartCallable(init, points, K, name), 0
     given = _validate.starting_centroids(init, K, points.shape[1], name)
     if n_init != 1:
-        raise ValueError(f"n_init must be 1 where {name} is an array, found {n_init}")
+        raise ValueError(f"n_init must be 1 if {name} is an array, found {n_init}")
     return StartArray(given[None], points, name), 0
 
 

@@ -56,6 +56,15 @@ def test_path_whose_number_of_centroids_changes(tmp_path):
     assert_same(ckmeans.load(tmp_path / "r.npz"), result)
 
 
+def test_result_rejects_unknown_and_missing_fields(result):
+    fields = {name: getattr(result, name) for name in ckmeans.Result.__slots__}
+    with pytest.raises(TypeError, match=r"a Result has the fields algorithm, .* found .*, ends"):
+        ckmeans.Result(**fields, ends=None)
+    del fields["path"]
+    with pytest.raises(TypeError, match="a Result has the fields"):
+        ckmeans.Result(**fields)
+
+
 def test_pickle(result):
     assert_same(pickle.loads(pickle.dumps(result)), result)
 
