@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from ckmeans._engine cimport Step
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport Poll, sums
+from ckmeans._team cimport Team
 
 
 cdef enum:
@@ -45,6 +46,7 @@ cdef struct Sweep:
     const Rows *rows
     int64_t K
     int n_threads
+    Team team
     int64_t chunk
     int64_t block            # rows that a scorer gets at most: a multiple of a tile
     int64_t partials

@@ -25,6 +25,7 @@ from ckmeans._engine cimport Engine, Prepared, Step, add_cluster, empty_cluster
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport LEAF, Poll, allocate, is_stopped, leaf, poll, release, request_threads, sums, threads_for
 from ckmeans._shift cimport find_shift
+from ckmeans._team cimport Team, begin_step, end_part, end_step, team_of
 
 cdef int MIXED = -1
 cdef int64_t CHUNKS = 32               # subtrees shared out, at least, where there are so many
@@ -56,6 +57,7 @@ cdef struct Cells:
     Boxes *boxes
     int64_t K
     int n_threads
+    Team team
     int64_t partials
     int64_t chunk_level
     int64_t depth            # levels of lists
@@ -117,6 +119,7 @@ cdef Engine *cells_open(const Rows *rows, Prepared *prepared, int64_t K, int n_t
         draft.partials //= 2
     draft.partials = min(draft.partials, b.level_size[draft.chunk_level])
     draft.n_threads = min(threads_for(n_threads, <double>rows.m * 8), <int>draft.partials)
+    draft.team = team_of(draft.n_threads)
     draft.depth = depth_below(b, 0)
     draft.list_size = (K + block) // block * block * (rows.n + 2) * rows.kernels.itemsize
     draft.list_size = (draft.list_size + 63) // 64 * 64
@@ -341,15 +344,18 @@ cdef int cells_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     was interrupted."""
     cdef Cells *c = <Cells *>engine
     cdef int64_t i
+    cdef int threads = begin_step(&c.team)
     find_shift(c.boxes.itemsize, s.K, c.boxes.n, s.wide, c.shift)
-    for i in range(c.n_threads):
+    for i in range(threads):
         hand_out(c, s, &c.desks[i])
-    if c.n_threads == 1:
+    if threads == 1:
         for i in range(c.partials):
             work_part(c, s, p, i, 0)
     else:
-        for i in prange(c.partials, schedule="dynamic", chunksize=1, num_threads=request_threads(c.n_threads)):
+        for i in prange(c.partials, schedule="dynamic", chunksize=1, num_threads=request_threads(threads)):
             work_part(c, s, p, i, threadid())
+            end_part(&c.team, threadid())
+        end_step(&c.team, c.partials)
     if is_stopped(p):
         return 1
     reduce_parts(c, s)

@@ -18,6 +18,7 @@ from ckmeans._runtime cimport (
     CallContext, Poll, allocate, is_stopped, panel, poll, release, request_threads, threads_for,
 )
 from ckmeans._store cimport Store
+from ckmeans._team cimport Team, begin_step, end_part, end_step, team_of
 
 import numpy as np
 
@@ -45,6 +46,7 @@ cdef struct Draw:
 
 cdef struct Full:
     Seeding base
+    Team team
     int64_t chunks
     int64_t slots            # of the table of chosen values: a power of two over 2 K
     int64_t *table           # index + 1 of a chosen row, 0: free
@@ -111,6 +113,7 @@ cdef Seeding *seeding_open(const Rows *rows, int64_t K, int64_t trials, int n_th
     draft.base.trials = trials
     draft.chunks = (rows.m + CHUNK - 1) // CHUNK
     draft.base.n_threads = min(threads_for(n_threads, rows.stored * (trials + 1)), <int>draft.chunks)
+    draft.team = team_of(draft.base.n_threads)
     draft.slots = 4
     while draft.slots < 2 * K:
         draft.slots *= 2
@@ -304,22 +307,24 @@ cdef void relax_all(Full *f, bint first, Poll *p) noexcept nogil:
     """One pass over the points; over those of a feed in windows."""
     cdef const Rows *rows = f.base.rows
     cdef int64_t window = f.chunks, start = 0, end, chunk
+    cdef int threads = begin_step(&f.team)
     if rows.feed != NULL:
         window = max(rows.feed.room // CHUNK, f.base.n_threads)
     while start < f.chunks:
         end = min(start + window, f.chunks)
         if (first or f.packed == NULL) and hold(rows, start * CHUNK, (end - start) * CHUNK, p):
             return
-        if f.base.n_threads == 1:
+        if threads == 1:
             for chunk in range(start, end):
                 if not poll(p):
                     relax_chunk(f, 0, chunk, first)
         else:
-            for chunk in prange(start, end, schedule="dynamic", chunksize=4,
-                                num_threads=request_threads(f.base.n_threads)):
+            for chunk in prange(start, end, schedule="dynamic", chunksize=4, num_threads=request_threads(threads)):
                 if not poll(p):
                     relax_chunk(f, threadid(), chunk, first)
+                end_part(&f.team, threadid())
         start = end
+    end_step(&f.team, f.chunks)
 
 
 cdef double chunks_total(const double *sums, int64_t chunks) noexcept nogil:

@@ -26,6 +26,7 @@ from ckmeans._points cimport Rows
 from ckmeans._runtime cimport (
     Poll, allocate, is_stopped, panel, poll, release, request_threads, threads_for, wide_stride,
 )
+from ckmeans._team cimport Team, begin_step, end_part, end_step, team_of
 
 cdef int64_t CHUNK_ROWS = 512       # rows that a thread takes at a time
 cdef int64_t NORMS_TOGETHER = 8     # sums that fill the processor's pipeline
@@ -49,6 +50,8 @@ cdef struct Sparse:
     const Rows *rows
     int64_t K
     int n_threads
+    int threads              # of this step
+    Team team
     int64_t chunks
     int64_t count_pieces
     panel panel
@@ -117,6 +120,7 @@ cdef Engine *sparse_open(const Rows *rows, Prepared *prepared, int64_t K, int n_
     draft.carries = rows.weights == NULL and rows.kernels.itemsize == 4
     draft.rows_square = -1
     draft.n_threads = threads_for(n_threads, rows.stored * K)
+    draft.team = team_of(draft.n_threads)
     draft.engine.bytes = sparse_layout(&draft, NULL)
     cdef char *memory = <char *>allocate(draft.engine.bytes)
     if memory == NULL:
@@ -150,10 +154,10 @@ cdef void squared_norms(const double *wide, int64_t n, int64_t k, int64_t count,
 
 cdef void take_centroids(Sparse *e, const Step *s) noexcept nogil:
     cdef int64_t groups = e.rows.kernels.sparse.groups(s.K), norms = (s.K + NORMS_TOGETHER - 1) // NORMS_TOGETHER, i
-    for i in prange(norms, schedule="static", num_threads=request_threads(e.n_threads)):
+    for i in prange(norms, schedule="static", num_threads=request_threads(e.threads)):
         squared_norms(s.wide, e.rows.n, i * NORMS_TOGETHER, min(NORMS_TOGETHER, s.K - i * NORMS_TOGETHER), e.norms)
     if s.score:
-        for i in prange(groups, schedule="static", num_threads=request_threads(e.n_threads)):
+        for i in prange(groups, schedule="static", num_threads=request_threads(e.threads)):
             e.rows.kernels.sparse.pack(s.centroids, -2, e.norms, i, &e.panel)
 
 
@@ -276,7 +280,7 @@ cdef void add_up(Sparse *e, Step *s, Poll *p, double *table, bint moves) noexcep
     """Rows, or moves, to the sums of their clusters."""
     cdef int64_t i
     list_rows(e, s, moves)
-    for i in prange(e.count_pieces, schedule="dynamic", chunksize=1, num_threads=request_threads(e.n_threads)):
+    for i in prange(e.count_pieces, schedule="dynamic", chunksize=1, num_threads=request_threads(e.threads)):
         work_piece(e, s, p, i, table, moves)
     join_pieces(e, s, table)
 
@@ -345,12 +349,15 @@ cdef int sparse_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     s.rough = False
     s.changed = 0
     s.computed = e.rows.m * s.K
+    e.threads = begin_step(&e.team)
     take_centroids(e, s)
     if s.score:
         for i in range(e.n_threads):
             e.desks[i].changed = 0
-        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=request_threads(e.n_threads)):
+        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=request_threads(e.threads)):
             score_chunk(e, s, p, threadid(), i)
+            end_part(&e.team, threadid())
+        end_step(&e.team, e.chunks)
         for i in range(e.n_threads):
             s.changed += e.desks[i].changed
     if is_stopped(p):
@@ -361,6 +368,6 @@ cdef int sparse_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         if not (known and add_up_moves(e, s, p)):
             add_up_rows(e, s, p)
     elif s.squared != NULL:
-        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=request_threads(e.n_threads)):
+        for i in prange(e.chunks, schedule="dynamic", chunksize=1, num_threads=request_threads(e.threads)):
             measure_chunk(e, s, p, i)
     return is_stopped(p)

@@ -21,6 +21,7 @@ from ckmeans._arena cimport take
 from ckmeans._engine cimport Step, add_cluster, empty_cluster
 from ckmeans._points cimport Rows, block_at, hold, read_rows
 from ckmeans._runtime cimport Poll, allocate, is_stopped, poll, release, request_threads, threads_for, wide_stride
+from ckmeans._team cimport begin_step, end_part, end_step, team_of
 
 # ---- sizes: of n, K and the dtype alone ------------------------------------------------------
 
@@ -118,6 +119,7 @@ cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint c
     w.block = block_rows(rows, K, w.chunk, whole)
     w.partials = min(partial_count(rows.n, K), (rows.m + w.chunk - 1) // w.chunk)
     w.n_threads = min(threads_for(n_threads, <double>rows.m * rows.n * K / SHORT_STEPS), <int>w.partials)
+    w.team = team_of(w.n_threads)
     w.memory = allocate(sweep_layout(w, NULL))
     if w.memory == NULL:
         return 1
@@ -312,21 +314,25 @@ cdef int64_t window_chunks(const Sweep *w, int64_t K) noexcept nogil:
 cdef int sweep_rows(Sweep *w, void *engine, Scorer score, Step *s, Poll *p) noexcept nogil:
     """Nonzero where it was interrupted."""
     cdef int64_t chunks = (w.rows.m + w.chunk - 1) // w.chunk, first = 0, last, i
-    cdef int64_t window = window_chunks(w, s.K)
+    cdef int64_t window = window_chunks(w, s.K), parts = 0
+    cdef int threads = begin_step(&w.team)
     while first < chunks and not is_stopped(p):
         last = min(first + window, chunks)
         if hold(w.rows, first * w.chunk, (last - first) * w.chunk, p):
             break
-        if w.n_threads == 1:
+        if threads == 1:
             for i in range(w.partials):
                 work_part(w, engine, score, s, p, i, 0, first, last)
         else:
-            for i in prange(w.partials, schedule="dynamic", chunksize=1, num_threads=request_threads(w.n_threads)):
+            for i in prange(w.partials, schedule="dynamic", chunksize=1, num_threads=request_threads(threads)):
                 work_part(w, engine, score, s, p, i, threadid(), first, last)
+                end_part(&w.team, threadid())
+            parts += w.partials
         first = last
     if is_stopped(p):
         w.carried.labels = NULL
         return 1
+    end_step(&w.team, parts)
     reduce_parts(w, s)
     return 0
 
