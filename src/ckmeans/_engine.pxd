@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from ckmeans._points cimport Index, IndexBuilder, Rows
 from ckmeans._runtime cimport Poll, sums
+from ckmeans._team cimport Team
 
 
 # What the update needs of a step.
@@ -146,6 +147,7 @@ cdef struct Sweep:
     const Rows *rows
     int64_t K
     int n_threads
+    Team team
     int64_t chunk            # rows of a chunk
     int64_t block            # rows that a scorer gets at most: a multiple of a tile
     int64_t n_parts

@@ -122,6 +122,7 @@ cdef int threads_for(int n_threads, double work) noexcept nogil
 cdef int request_threads(int wanted) noexcept nogil
 cdef int thread_num() noexcept nogil
 cdef int team_size() noexcept nogil
+cdef double now() noexcept nogil
 cdef void yield_cpu() noexcept nogil
 
 cdef void *allocate(size_t size) noexcept nogil

@@ -120,6 +120,11 @@ cdef int team_size() noexcept nogil:
     return ckmeans_team_size()
 
 
+cdef double now() noexcept nogil:
+    """Seconds on a monotonic clock."""
+    return ckmeans_now()
+
+
 cdef void yield_cpu() noexcept nogil:
     """Let another thread run on this CPU."""
     ckmeans_yield()

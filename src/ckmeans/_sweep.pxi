@@ -19,6 +19,7 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._points cimport Rows, block_at, ensure_loaded, read_rows
 from ckmeans._runtime cimport Poll, allocate, is_stopped, poll, release, request_threads, threads_for, wide_stride
+from ckmeans._team cimport begin_step, end_part, end_step, team_of
 
 # ---- sizes: of n, K and the dtype alone ------------------------------------------------------
 
@@ -115,6 +116,7 @@ cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint c
     w.block = block_rows(rows, K, w.chunk, whole)
     w.n_parts = min(partial_sum_count(rows.n, K), (rows.m + w.chunk - 1) // w.chunk)
     w.n_threads = min(threads_for(n_threads, <double>rows.m * rows.n * K / MIN_SPEEDUP), <int>w.n_parts)
+    w.team = team_of(w.n_threads)
     w.memory = allocate(sweep_layout(w, NULL))
     if w.memory == NULL:
         return 1
@@ -241,8 +243,8 @@ cdef int sweep_rows(const Pass *a) noexcept nogil:
     """Go over all rows once; nonzero: it was interrupted."""
     cdef Sweep *w = a.sweep
     cdef int64_t n_chunks = (w.rows.m + w.chunk - 1) // w.chunk, first = 0, last, i
-    cdef int64_t window = window_chunks(w, a.step.K)
-    cdef int threads = w.n_threads
+    cdef int64_t window = window_chunks(w, a.step.K), parts = 0
+    cdef int threads = begin_step(&w.team)
     while first < n_chunks and not is_stopped(a.poll):
         last = min(first + window, n_chunks)
         if ensure_loaded(w.rows, first * w.chunk, (last - first) * w.chunk, a.poll):
@@ -253,10 +255,13 @@ cdef int sweep_rows(const Pass *a) noexcept nogil:
         else:
             for i in prange(w.n_parts, schedule="dynamic", chunksize=1, num_threads=request_threads(threads)):
                 work_part(a, i, threadid(), first, last)
+                end_part(&w.team, threadid())
+            parts += w.n_parts
         first = last
     if is_stopped(a.poll):
         w.carried.epoch = 0
         return 1
+    end_step(&w.team, parts)
     reduce_parts(w, a.step)
     return 0
 

@@ -1,0 +1,50 @@
+"""Decide on how many threads a short step runs: on one for some steps if the last one gained nothing by more.
+
+On a busy machine, or where a worker is woken on the caller's CPU, the caller does all of the work and then waits
+for a worker that has yet to run. So it is timed: what it did itself says how long it would have taken alone. This
+changes no bits: the work is cut into parts that do not depend on who does them.
+"""
+from libc.stdint cimport int64_t
+
+from ckmeans._runtime cimport now
+
+
+cdef enum:
+    SERIAL_BACKOFF = 16      # steps on one thread after one in vain; of so short steps a few milliseconds
+
+
+cdef struct Team:
+    int n_threads
+    int serial_steps         # that are still to be made on one thread
+    int64_t own_parts        # parts of this step that the caller did itself
+    double start             # of this step; seconds
+    double own_end           # of the caller's last part
+
+
+cdef inline Team team_of(int n_threads) noexcept nogil:
+    return Team(n_threads, 0, 0, 0, 0)
+
+
+cdef inline int begin_step(Team *team) noexcept nogil:
+    """How many threads the step is to have."""
+    team.own_parts = 0
+    if team.n_threads == 1:
+        return 1
+    if team.serial_steps > 0:
+        team.serial_steps -= 1
+        return 1
+    team.start = team.own_end = now()
+    return team.n_threads
+
+
+cdef inline void end_part(Team *team, int thread) noexcept nogil:
+    """After each part of a step on several threads."""
+    if thread == 0:
+        team.own_parts += 1
+        team.own_end = now()
+
+
+cdef inline void end_step(Team *team, int64_t parts) noexcept nogil:
+    """After a step of so many parts."""
+    if team.own_parts > 0 and now() - team.start > (team.own_end - team.start) / team.own_parts * parts:
+        team.serial_steps = SERIAL_BACKOFF
