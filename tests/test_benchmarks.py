@@ -156,12 +156,16 @@ def test_reports_survive_being_stored(cell):
 SCRIPT = ROOT / "tools" / "compare_builds.py"
 
 
+def load(script):
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    module = sys.modules[script.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("compare_builds", SCRIPT)
-    module = sys.modules["compare_builds"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
+    yield load(SCRIPT)
     del sys.modules["compare_builds"]
 
 
@@ -250,3 +254,40 @@ def test_the_checkout_is_no_build(tmp_path):
     done = run_script("tiny-assign-blobs", "--base-path", tmp_path, "--head-path", tmp_path / "none")
     assert done.returncode == 2
     assert "there is no" in done.stderr
+
+
+# ---- tools/calibrate.py ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def calibrate():
+    yield load(ROOT / "tools" / "calibrate.py")
+    del sys.modules["calibrate"]
+
+
+def test_least_squares_finds_costs_of_at_least_zero(calibrate):
+    rows = [{"a": 1.0, "b": float(x), "c": 1.0 / x, "y": 3 + 2.0 * x} for x in range(1, 9)]
+    found, residual = calibrate.least_squares(rows)
+    assert found == pytest.approx({"a": 3, "b": 2, "c": 0}, abs=1e-9)
+    assert residual == pytest.approx(0, abs=1e-9)
+    falling = [{"a": 1.0, "b": float(x), "y": 10.0 - x} for x in range(1, 9)]
+    assert calibrate.least_squares(falling)[0]["b"] == 0
+
+
+def test_distances_of_steps_add_up(calibrate):
+    X = calibrate.uniform(500, 3)
+    start = calibrate.last_rows(X, 5)
+    assert calibrate.computed_by_step(X, start, "dense", 3, max_iter=5) == [2500] * 3
+    assert calibrate.near_share(X, start, times=1e9) == 1
+
+
+def test_calibration_writes_text_and_json(calibrate, tmp_path, monkeypatch):
+    constant = calibrate.Constant("some_cost", float("nan"), "MAC", 1.0, 2.0, 0.1)
+    section = calibrate.Section([constant], {"rows": [{"K": 2, "ratio": float("inf")}]})
+    monkeypatch.setattr(calibrate, "SECTIONS", {"few": lambda quick, repeats: section})
+    monkeypatch.setattr(sys, "argv", ["calibrate.py", "--quick", "--out", str(tmp_path / "found")])
+    assert calibrate.main() == 0
+    assert "some_cost = nan  # MAC; 1 to 2; residual 10%" in (tmp_path / "found.txt").read_text()
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["constants"][0]["value"] is None
+    assert found["tables"]["rows"] == [{"K": 2, "ratio": None}]
