@@ -88,7 +88,7 @@ def _work(pipe: Connection, task: Task, warm: bool) -> Generator[None, int, None
     the call), then a ``Measured`` for every call, or an error text, which ends the task.
     """
     try:
-        run, prepared = _prepare(task, warm)
+        run, prepared = open_task(task, warm)
         before = memory.restart_peak()
         pipe.send(memory.resident("RssAnon"))
         first = _timed(run, 0, 1)
@@ -105,8 +105,8 @@ def _work(pipe: Connection, task: Task, warm: bool) -> Generator[None, int, None
         pipe.send(f"failed: {type(error).__name__}: {error}")
 
 
-def _prepare(task: Task, warm: bool) -> tuple[Run, int]:
-    """Return the function to be timed and the bytes of the contender's own copy of X."""
+def open_task(task: Task, warm: bool) -> tuple[Run, int]:
+    """Return the function to be timed, after a warm-up unless `warm`, and the bytes of the contender's own copy of X."""
     workload = task.workload
     adapter = peers.adapter(task.contender, workload.kind)
     X, starts = build(workload, task.folder, task.scale)

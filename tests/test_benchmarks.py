@@ -1,8 +1,13 @@
-"""What the benchmarks make of times: ratios, verdicts, growth, who is left out, tables, resuming."""
+"""What the benchmarks make of times: ratios, verdicts, growth, who is left out, tables, and two builds."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import importlib.util
+import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -144,3 +149,145 @@ def test_reports_survive_being_stored(cell):
     assert again.lines[1] == lines[1]
     with pytest.raises(ValueError, match="other threads"):
         report.from_json(stored, MACHINE | {"threads": 1}, SETTINGS)
+
+
+# ---- tools/compare_builds.py -------------------------------------------------------------------------
+
+SCRIPT = ROOT / "tools" / "compare_builds.py"
+
+
+def load(script):
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    module = sys.modules[script.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def tool():
+    yield load(SCRIPT)
+    del sys.modules["compare_builds"]
+
+
+def compared(tool, ratios):
+    return tool.Comparison("some", {"base": [2.0] * len(ratios), "head": [2 * ratio for ratio in ratios]})
+
+
+@pytest.mark.parametrize(
+    ("ratios", "is_slower"),
+    [
+        ([1.1] * 9, True),
+        ([1.0, *[1.1] * 8], True),  # of 9 rounds the 2nd least counts
+        ([1.0, 1.0, *[1.1] * 7], False),
+        ([1.0, *[1.1] * 5], False),
+        ([1.1] * 5, False),  # too few for an interval
+        ([0.9] * 9, False),
+        ([], False),
+    ],
+)
+def test_slower_builds_need_a_whole_interval(tool, ratios, is_slower):
+    each = compared(tool, ratios)
+    assert each.is_slower(1.03) is is_slower
+    assert not each.is_slower(1.2)
+    facts = {"machine": {"cpu": "one", "flags": [], "python": "3.11"}, "threads": 1}
+    facts |= {side: {"version": "1", "digest": side} for side in tool.SIDES}
+    assert ("**slower**" in tool.text([each], facts, 1.03)) is is_slower
+
+
+def test_builds_take_turns_with_equal_calls(tool):
+    asked = []
+
+    class Fake:
+        def __init__(self, side):
+            self.side = side
+
+        def ask(self, question, threads):
+            asked.append((self.side, question["calls"]))
+            return {"seconds": 2.0 if self.side == "head" else 1.0, "calls": 7, "engine": self.side}
+
+    options = argparse.Namespace(data=Path(), threads=1, budget=1.0)
+    each = compared(tool, [])
+    for number in range(3):
+        each.run_round(number, {side: Fake(side) for side in tool.SIDES}, options)
+    assert asked == [("base", 0), ("head", 7), ("head", 7), ("base", 7), ("base", 7), ("head", 7)]
+    assert each.ratio.median == 2
+    assert tool._remark(each, 3) == "base, now head"
+
+
+def test_compared_workloads_cover_their_groups(tool):
+    shortened = [tool.shortened(workload) for workload in select(list(tool.GROUPS))]
+    assert {workload.group for workload, _ in shortened} == set(tool.GROUPS)
+    assert all(0 < share <= 1 for _, share in shortened)
+    names = [workload.name for workload in WORKLOADS]
+    groups = {workload.group for workload in WORKLOADS}
+    assert all(key in groups or any(name.startswith(key) for name in names) for key in tool.SHARE)
+
+
+def run_script(*arguments):
+    return subprocess.run(
+        [sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_build_equals_itself(tmp_path):
+    ckmeans = pytest.importorskip("ckmeans")
+    build, kept = tmp_path / "build", tmp_path / "kept.json"
+    shutil.copytree(Path(ckmeans.__file__).parent, build / "ckmeans")
+    paths = ["--base-path", build, "--head-path", build]
+    options = [*paths, "--budget", "0.02", "--json", kept, "--resume", "--most", "1000"]
+    done = run_script("tiny-assign-blobs", "restarts-300-2-3-blobs", *options, "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    done = run_script("tiny-assign-blobs", *options, "--rounds", "2")
+    assert done.returncode == 0, done.stderr
+    assert "| tiny-assign-blobs |" in done.stdout
+    assert "restarts-300" not in done.stdout
+    stored = {entry["name"]: entry for entry in json.loads(kept.read_text())["workloads"]}
+    assert [len(stored["tiny-assign-blobs"]["seconds"][side]) for side in ("base", "head")] == [2, 2]
+    assert len(stored["restarts-300-2-3-blobs"]["seconds"]["base"]) == 1
+    assert run_script("tiny-assign-blobs", *options, "--threads", "1").returncode == 2  # other facts
+
+
+def test_the_checkout_is_no_build(tmp_path):
+    done = run_script("tiny-assign-blobs", "--base-path", ROOT, "--head-path", ROOT)
+    assert done.returncode == 2
+    assert "compare_builds:" in done.stderr
+    done = run_script("tiny-assign-blobs", "--base-path", tmp_path, "--head-path", tmp_path / "none")
+    assert done.returncode == 2
+    assert "there is no" in done.stderr
+
+
+# ---- tools/calibrate.py ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def calibrate():
+    yield load(ROOT / "tools" / "calibrate.py")
+    del sys.modules["calibrate"]
+
+
+def test_least_squares_finds_costs_of_at_least_zero(calibrate):
+    rows = [{"a": 1.0, "b": float(x), "c": 1.0 / x, "y": 3 + 2.0 * x} for x in range(1, 9)]
+    found, residual = calibrate.least_squares(rows)
+    assert found == pytest.approx({"a": 3, "b": 2, "c": 0}, abs=1e-9)
+    assert residual == pytest.approx(0, abs=1e-9)
+    falling = [{"a": 1.0, "b": float(x), "y": 10.0 - x} for x in range(1, 9)]
+    assert calibrate.least_squares(falling)[0]["b"] == 0
+
+
+def test_distances_of_steps_add_up(calibrate):
+    X = calibrate.uniform(500, 3)
+    start = calibrate.last_rows(X, 5)
+    assert calibrate.computed_by_step(X, start, "dense", 3, max_iter=5) == [2500] * 3
+    assert calibrate.near_share(X, start, times=1e9) == 1
+
+
+def test_calibration_writes_text_and_json(calibrate, tmp_path, monkeypatch):
+    constant = calibrate.Constant("some_cost", float("nan"), "MAC", 1.0, 2.0, 0.1)
+    section = calibrate.Section([constant], {"rows": [{"K": 2, "ratio": float("inf")}]})
+    monkeypatch.setattr(calibrate, "SECTIONS", {"few": lambda quick, repeats: section})
+    monkeypatch.setattr(sys, "argv", ["calibrate.py", "--quick", "--out", str(tmp_path / "found")])
+    assert calibrate.main() == 0
+    assert "some_cost = nan  # MAC; 1 to 2; residual 10%" in (tmp_path / "found.txt").read_text()
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["constants"][0]["value"] is None
+    assert found["tables"]["rows"] == [{"K": 2, "ratio": None}]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ckmeans
-from ckmeans import _validate
+from ckmeans._engines import ENGINES
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SETS = [
@@ -62,7 +62,7 @@ def test_a_step(path, K, dtype):
     labels, counts, J, means, later = first_step(X, start, "dense")
     np.testing.assert_array_equal(labels, ckmeans.assign(X, start))
     for algorithm in ("cells", "screen"):
-        if algorithm == "cells" and X.shape[1] > _validate.CELLS_FEATURES:
+        if X.shape[1] > (ENGINES[algorithm].max_features or X.shape[1]):
             continue
         found = first_step(X, start, algorithm)
         np.testing.assert_array_equal(found[0], labels)
