@@ -9,6 +9,7 @@ import pytest
 import ckmeans
 from ckmeans import _cells, _dispatch, _elbow, _inputs, _starts
 from ckmeans._elbow import find_knee, simplified_silhouette
+from ckmeans._engines import ENGINES
 from ckmeans._fit_options import Annealing, FitOptions
 from ckmeans._points import PreparedPoints
 
@@ -105,7 +106,7 @@ def test_moves_beyond_the_means_and_noise_end_at_means_and_never_leave_the_safe_
                 annealing=annealing,
                 keep_ends=True,
             )
-            runs.append(_dispatch.fit_with_ends(_inputs.read(X * scale), "auto", None, options))
+            runs.append(_dispatch.fit_with_ends(_inputs.read(X * scale), ENGINES["auto"], None, options))
         (one, ends), (two, again) = runs
         np.testing.assert_array_equal(ends, again)
         np.testing.assert_array_equal(one.labels, two.labels)

@@ -190,9 +190,11 @@ def step(PreparedPoints points, EngineEntry engine, Points centroids, int32_t[::
     memset(&s, 0, sizeof(s))
     problem.rows, problem.K, problem.n_threads = &points.rows, K, n_threads
     problem.n_fits = 4 if points.persistent else 0
-    cdef const EngineFactory *factory = chosen_factory(engine.factory, &problem)
+    cdef const EngineFactory *factory = row_sums_factory(&points.rows)
     s.K, s.epoch, s.labels = K, 1, &labels[0]
     s.assign = outputs & _ASSIGN != 0
+    if s.assign:
+        factory = chosen_factory(engine.factory, &problem)
     cdef bint measure = outputs & (_SUM | _MEASURE) != 0
     cdef bint labels_first = s.assign and not factory.distances
     cdef int64_t room = K if measure or labels_first else 0

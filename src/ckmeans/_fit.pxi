@@ -12,9 +12,6 @@ import numpy as np
 STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
 cdef dict EMPTY_POLICIES = {"drop": DROP, "reinit": REINIT, "farthest": FARTHEST, "error": RAISE}
 
-cdef enum:
-    MAX_FITS = 1024          # threads that share restarts
-
 
 cdef class Fits:
     """The threads' fits, while they are in use."""
@@ -62,7 +59,7 @@ class EmptyCluster(Exception):
 
 cdef int raise_status(const Fit *f) except -1:
     if f.run.status == OUT_OF_RANGE:
-        raise_out_of_range(f.rows, f.max_abs_bits)
+        raise_out_of_range(f.rows, f.run.max_abs_bits)
     if f.run.status == EMPTY_CLUSTER:
         raise EmptyCluster(f.empty.first_empty, f.run.n_iter)
     if f.run.status == NO_MEMORY:
@@ -146,8 +143,8 @@ cdef dict stats_of(Fits fits, PreparedPoints points):
     cdef int64_t bytes_ = points.bytes
     cdef int i
     for i in range(fits.count):
-        computed += fits.each[i].n_distances
-        pairs += fits.each[i].n_pairs
+        computed += fits.each[i].stats.n_distances
+        pairs += fits.each[i].stats.n_pairs
         bytes_ += fits.each[i].engine.bytes
     return {"distances_computed": int(computed), "distances_avoided": int(pairs - computed), "bytes": bytes_}
 
@@ -175,7 +172,7 @@ cdef int run_fits(Fits fits, Options *o, double *distortions, bint keep_path, Ca
         with nogil:
             fits.n_done = run_in_order(fits.each[0], distortions, &call.poll)
     else:
-        run_shared(fits, distortions, &call.poll)
+        run_shared(fits.each, fits.count, distortions, &call.poll)
         fits.n_done = o.n_init
     call.check()
     fits.raise_first_error()

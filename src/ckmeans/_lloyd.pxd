@@ -58,6 +58,7 @@ cdef struct Restart:
     int status
     double distortion
     bint incremental         # the distortion is right to rounding only: not summed up point by point
+    uint64_t max_abs_bits    # bits of the largest magnitude read
     char *centroids          # (K, n) of the computing dtype
     int32_t *labels          # the engine's own
     int64_t *counts          # (K,)
@@ -75,6 +76,11 @@ cdef struct EmptyWorkspace:
     double *farthest_squared
     double *norms            # (K,) squared norms of the centroids, where the rows are sparse
     int64_t first_empty      # the empty cluster that ended the restart
+
+# What all steps of a thread cost.
+cdef struct FitStats:
+    double n_distances       # that were computed
+    double n_pairs           # as many as the dense engine computes
 
 # The state of a thread that runs restarts.
 cdef struct Fit:
@@ -96,7 +102,5 @@ cdef struct Fit:
     double *wide             # the present ones in float64
     bint full_sums           # so little is gained that every digit of the distortion counts
     bint at_means            # the centroids moved to the means of their points
-    uint64_t max_abs_bits    # bits of the largest magnitude read
     EmptyWorkspace empty
-    double n_distances       # computed over all steps,
-    double n_pairs           # and how many the dense engine computes
+    FitStats stats

@@ -171,8 +171,8 @@ cdef int assign(Fit *f, int64_t updates, Poll *p) noexcept nogil:
     f.epoch = f.step.labels_epoch = f.step.epoch
     f.run.distortion = f.step.sums.square / f.rows.total_weight
     f.run.incremental = f.step.sums.incremental
-    f.n_distances += f.step.n_distances
-    f.n_pairs += <double>f.rows.m * f.run.K
+    f.stats.n_distances += f.step.n_distances
+    f.stats.n_pairs += <double>f.rows.m * f.run.K
     return RUNNING
 
 
@@ -296,24 +296,24 @@ cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
     f.full_sums = False
     f.at_means = True
     f.random = stream_of(f.options.seed, number)
-    f.max_abs_bits = 0
+    f.run.max_abs_bits = 0
     if f.options.starts != NULL:
         memcpy(f.run.centroids, f.options.starts + number * size, size)
     elif f.options.next_start != NULL:
         call_next_start(f, p)
     elif f.options.trials == 0:
-        f.max_abs_bits = random_examples(f.seeding, &f.random, f.run.centroids, p)
+        f.run.max_abs_bits = random_examples(f.seeding, &f.random, f.run.centroids, p)
     else:
-        f.max_abs_bits = plus_plus(f.seeding, &f.random, f.run.centroids, p)
+        f.run.max_abs_bits = plus_plus(f.seeding, &f.random, f.run.centroids, p)
     if is_stopped(p):
         return INTERRUPTED
-    return OUT_OF_RANGE if out_of_range(f.rows, f.max_abs_bits) else RUNNING
+    return OUT_OF_RANGE if out_of_range(f.rows, f.run.max_abs_bits) else RUNNING
 
 
 cdef int assign_start(Fit *f, Poll *p) noexcept nogil:
     cdef int status = assign_nonempty(f, 0, p)
-    f.max_abs_bits = f.step.max_abs_bits
-    return OUT_OF_RANGE if status == RUNNING and out_of_range(f.rows, f.max_abs_bits) else status
+    f.run.max_abs_bits = f.step.max_abs_bits
+    return OUT_OF_RANGE if status == RUNNING and out_of_range(f.rows, f.run.max_abs_bits) else status
 
 
 cdef int iterate(Fit *f, Poll *p) noexcept nogil:

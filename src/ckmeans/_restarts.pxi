@@ -13,6 +13,9 @@ cdef double SHARED_WORK = 1 << 31      # multiply-adds of a step up to which res
 cdef size_t SHARED_BYTES = 256 << 20   # memory that shared restarts may take
 cdef int64_t MIN_STEPS = 12            # that a restart takes, mostly
 cdef int64_t VALUE_WORK = 8            # multiply-adds that take as long as the rest of the work for a value
+cdef enum:
+    MAX_FITS = 1024                    # threads that share restarts
+
 cdef int SPIN_POLLS = 10_000           # of a thread that waits for the others, before it sleeps between polls: 10 ms
 
 
@@ -79,10 +82,8 @@ cdef struct RestartQueue:
     double *distortions
 
 
-cdef void run_shared(Fits fits, double *distortions, Poll *p) noexcept:
+cdef void run_shared(Fit **each, int count, double *distortions, Poll *p) noexcept:
     """Run restart r on any thread: its random numbers come from stream r, and of equally good ones the first wins."""
-    cdef Fit **each = fits.each
-    cdef int count = fits.count
     cdef RestartQueue queue = RestartQueue(0, 0, each[0].options.n_init, 0, 0, distortions)
     with nogil, parallel(num_threads=request_threads(count)):
         restart_worker(each, min(count, team_size()), &queue, p)

@@ -1,214 +1,245 @@
-"""Whether screening pays: what steps cost, on how many directions, and from when on."""
-from libc.math cimport INFINITY, sqrt
+"""Cost model of the screening engine: number of directions, and when to enable it.
+
+Costs are in dense steps: K n multiply-adds of the dense kernel for each point. They decide which steps screen, and
+never the labels.
+"""
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
+from ckmeans._engine cimport Block, Step
 from ckmeans._points cimport Rows, read_rows
-from ckmeans._runtime cimport Poll, is_stopped, lowest_bit, poll, release, wide_stride
-from ckmeans._shift cimport find_shift
+from ckmeans._runtime cimport Poll, is_stopped, lowest_bit, poll
 
-cdef int64_t FEW_DIRECTIONS = 32   # are looked for first
-cdef double HANDLING = 2100        # multiply-adds of the dense kernel for as long as a point is handled
-cdef double GATHERED = 1.25         # a pair of points that do not lie side by side costs more by this
-cdef double STEPS = 10             # over which the projection of the points is to pay
-cdef double LATER = 0.15           # survivors of later steps, for one of the first
-cdef double OPEN = 0.3             # survivors from which on more directions are looked for,
-cdef double HOPELESS = 0.9         # and no more
-cdef double UNLEARNED = 0.5        # survivors that are too many for ever
-cdef double CERTAIN = 0.7          # price of a first step up to which it is screened: the next one tells more
-cdef double SETTLED = 0.05         # part of the labels that change, from which what is known of points may pay,
-cdef double AGAIN = 0.5            # or of those that changed when it did not
-cdef double LEAST_GAIN = 0.05      # for which it is worth while
-cdef int64_t FEW_ROWS = 4096       # below which looking for directions takes as long as a step, so that they are only
-cdef double NEAR = 0.3             # looked for where at most this part of some distances is about as short as the
-cdef double ABOUT = 3              # second shortest of their point: squared, at most so many times that
+# Machine costs, measured by tools/calibrate.py; in multiply-adds of the dense kernel but for the factors.
+cdef double COST_PER_POINT = 2100       # of a point that is screened, whatever K and n
+cdef double COST_PER_SCORE = 4          # of a bound, beside its d features
+cdef double PAIR_COST = 6               # of a feature of a distance by itself: it is found in a list,
+cdef double PAIR_OVERHEAD = 400         # and of the distance, which is added up across lanes
+cdef double GATHER_FACTOR = 1.25        # of a bound where the points do not lie side by side
+cdef int64_t MIN_ROWS = 4096            # rows from which finding directions takes less than a step
+
+# Statistics of data, whatever the machine: parts of all pairs, or of all labels.
+cdef double N_LATER_STEPS = 10          # steps over which the projection of the points is to pay
+cdef double LATER_SURVIVORS = 0.15      # survivors of a later step for one of the first
+cdef double MORE_DIRECTIONS_FROM = 0.3  # survivors from which more directions are found,
+cdef double MORE_DIRECTIONS_UP_TO = 0.9  # and up to which
+cdef double MAX_SURVIVORS = 0.5         # survivors that leave no bounds to carry: screening never pays
+cdef double MAX_FIRST_COST = 0.7        # dense steps: a first step up to this screens, as it tells more for the next
+cdef double MAX_FRESH_COST = 1.8        # dense steps: limit of a step without carried bounds, as later ones cost less
+cdef double MIN_GAIN = 0.05             # dense steps that screening must save
+cdef double FEW_CHANGED = 0.05          # labels that change in a step, from which down bounds may be worth carrying,
+cdef double FEWER_CHANGED = 0.5         # or this part of those that changed when they were not
+cdef double MAX_CLOSE = 0.3             # close distances (below) up to which points are clustered
+cdef double CLOSE_FACTOR = 3            # squared distances up to so many times a point's second shortest are close
+
+cdef int64_t FIRST_DIRECTIONS = 32      # directions that are found at first: a quarter of the most
 
 cdef enum:
-    TRIED = 256              # points with which the number of directions is chosen, and centroids that are asked
+    PROBE_POINTS = 256       # points that a probe screens, and centroids of the test for clusters: a few tiles of each
+
+# What is known of the costs. Only this file writes it.
+cdef struct CostModel:
+    bint adaptive            # screen only where that pays
+    bint ready               # the points are projected
+    bint first_exact         # a first step computes all pairs
+    bint retried             # the directions were chosen with labels at hand, and are not chosen again
+    double recheck_below     # probe again when at most so many labels change; < 0: never
+    double fallback_share    # part of the tiles that the last step left to the dense kernel
+
+# What was counted in a step.
+cdef struct StepCounts:
+    double n_distances
+    double n_undecided       # rows that were screened against all centroids
+    double n_fallback_tiles
 
 
-# ---- what a step costs, in dense ones --------------------------------------------------------
-
-cdef inline double pair_price(int64_t n) noexcept nogil:
-    """A distance by itself takes longer than one among many: it is found in a list, and added up across lanes."""
-    return 6 + 400.0 / n
-
-
-cdef inline double scores_price(const Screen *e, double scored) noexcept nogil:
-    """What bounds for that part of the pairs cost, and the handling of all points."""
-    return scored * (e.d + 4) / e.sweep.rows.n + HANDLING / (<double>e.screened.K * e.sweep.rows.n)
+cdef void cost_open(CostModel *cost, const Rows *X, bint adaptive) noexcept nogil:
+    cost.adaptive = adaptive
+    cost.first_exact = True
+    cost.recheck_below = X.m
 
 
-cdef double step_price(const Screen *e, const Step *s, double computed) noexcept nogil:
-    """Of the step that was just made."""
-    cdef double open_ = 0, waived = 0, m = e.sweep.rows.m, tile = e.sweep.rows.kernels.tile
-    cdef double active = <double>e.active.K / s.K if e.bounds_valid else 0
-    cdef int64_t i
-    for i in range(e.sweep.n_parts):
-        open_ += e.sweep.parts[i].n_undecided
-        waived += e.sweep.parts[i].n_fallback_tiles * tile
-    computed = max(computed - open_ - waived * s.K, 0) / s.K
-    open_ = open_ / m
-    return (scores_price(e, open_ + (1 - open_) * GATHERED * active)
-            + (pair_price(e.sweep.rows.n) * computed + waived) / m)
+# ---- costs -----------------------------------------------------------------------------------
+
+cdef inline double pair_cost(int64_t n) noexcept nogil:
+    """Return the cost of all distances, one by one."""
+    return PAIR_COST + PAIR_OVERHEAD / n
 
 
-# ---- a look at a few points ------------------------------------------------------------------
-
-cdef struct Look:
-    int64_t count            # points that were looked at
-    int64_t pairs            # of theirs that survive, after those with their own centroids
-    int64_t settled          # points with none:
-    int32_t[TRIED] label     # their centroids,
-    double[TRIED] high       # at most the distance to those,
-    double[TRIED] low        # at least the distance to all others
-    double survivors         # share of the pairs
-    double scored            # share of the pairs that are scored, when as much is known of all points
+cdef inline double scores_cost(const Screen *e, double scored) noexcept nogil:
+    """Return the cost of the bounds of that part of the pairs, and of handling all points."""
+    cdef double n = e.sweep.rows.n
+    return scored * (e.projection.d + COST_PER_SCORE) / n + COST_PER_POINT / (e.panels.screened.K * n)
 
 
-cdef void note_point(Screen *e, const Workspace *work, int64_t p, Look *look) noexcept nogil:
-    cdef int item = e.sweep.rows.kernels.itemsize
-    cdef int64_t i = look.settled
-    look.label[i] = work.label[p]
-    look.high[i] = sqrt(get(work.squared, p, item))
-    look.low[i] = sqrt(max(square_of_least(e, work, p), 0))
-    look.settled += 1
+cdef double step_cost(const Screen *e, const Step *s, const StepCounts *counts) noexcept nogil:
+    """Return the cost of the step that was just made."""
+    cdef double m = e.sweep.rows.m, fallback = counts.n_fallback_tiles * e.sweep.rows.kernels.tile
+    cdef double active = <double>e.hamerly.active.K / s.K if e.hamerly.valid else 0
+    cdef double one_by_one = max(counts.n_distances - counts.n_undecided - fallback * s.K, 0) / s.K
+    cdef double undecided = counts.n_undecided / m
+    return (scores_cost(e, undecided + (1 - undecided) * GATHER_FACTOR * active)
+            + (pair_cost(e.sweep.rows.n) * one_by_one + fallback) / m)
 
 
-cdef void look_at_tile(Screen *e, const Step *s, Workspace *work, int64_t first, int64_t count, Look *look) noexcept nogil:
-    """Which pairs survive a step."""
-    cdef const Rows *X = e.sweep.rows
-    cdef int64_t stride, j, p, pairs = 0
-    cdef double squares[64]
-    cdef uint32_t points, others = 0
-    cdef const void *rows = read_rows(X, first, count, work.chosen, &stride)
-    project_tile(e, work, rows, stride, count, work.products, squares)
-    work.count = count
-    for j in range(count):
-        work.at[j] = <int32_t>j
-        work.label[j] = s.labels[first + j] if 0 <= s.labels[first + j] < s.K else 0
-        put(work.norms, j, X.kernels.itemsize, squares[j])
-    if s.labels_epoch == 0:
-        guess(e, work, work.products, count, work.label)
-    measure_own(e, s, work, rows, stride)
-    set_bounds(e, work)
-    for j in range(X.kernels.screen(work.products, &e.screened, work.bounds, work.hits, work.least)):
-        points = work.hits[j].points
+# ---- a probe: some points screened without consequence ---------------------------------------
+
+cdef struct Probe:
+    int64_t n_points
+    int64_t n_pairs          # of theirs that survive, beside those with their own centroids
+    int64_t n_decided        # points with no such pair:
+    int32_t[PROBE_POINTS] label   # their centroids,
+    double[PROBE_POINTS] upper    # and bounds
+    double[PROBE_POINTS] lower
+    double survivors         # part of the pairs
+    double scored            # part of the pairs that a step scores when bounds of all points are known
+
+
+cdef void probe_hits(const Screen *e, const TileWorkspace *tile, int64_t n_hits, Probe *probe) noexcept nogil:
+    """Count a tile's surviving pairs, and note the bounds of the points that have none."""
+    cdef int64_t i, p, n_pairs = 0
+    cdef uint32_t points, undecided = 0
+    for i in range(n_hits):
+        points = tile.hits[i].points
         while points:
             p = lowest_bit(points)
             points &= points - 1
-            pairs += 1
-            if work.label[p] != work.hits[j].k:
-                others |= <uint32_t>1 << p
-    for j in range(count):
-        if not others >> j & 1:
-            note_point(e, work, j, look)
-    look.count += count
-    look.pairs += max(pairs - count, 0)
+            n_pairs += 1
+            if tile.label[p] != tile.hits[i].k:
+                undecided |= <uint32_t>1 << p
+    for p in range(tile.count):
+        if undecided >> p & 1:
+            continue
+        i = probe.n_decided
+        probe.label[i] = tile.label[p]
+        probe.upper[i] = positive_root(get(tile.assigned_squared, p, e.sweep.rows.kernels.itemsize))
+        probe.lower[i] = positive_root(squared_above(e, tile, p))
+        probe.n_decided += 1
+    probe.n_points += tile.count
+    probe.n_pairs += max(n_pairs - tile.count, 0)
 
 
-cdef double part_scored(const Screen *e, const Look *look, int64_t K, int64_t moving) noexcept nogil:
-    """Of all pairs, if the centroids go on as they did in the last update: the points that stay where they are
-    are scored for the active centroids alone."""
-    cdef int64_t[TRIED_ACTIVE] tried
-    cdef int64_t i, j, stay
-    cdef double calm, least = 1
-    active_to_try(K, moving, tried)
-    for i in range(TRIED_ACTIVE):
-        calm = e.moves[tried[i]].far if tried[i] < K else 0
-        stay = 0
-        for j in range(look.settled):
-            stay += look.high[j] + e.moved[look.label[j]] < look.low[j] - calm
-        least = min(least, 1 - <double>stay / look.count * (1 - <double>tried[i] / K))
-    return least
-
-
-cdef void look_at_step(Screen *e, const Step *s, int64_t moving, Look *look, Poll *p) noexcept nogil:
-    """What a step costs with the directions in use, as a few points show it. `moving` < 0: no moves are known."""
+cdef void probe_tile(const Screen *e, const Step *s, Workspace *work, int64_t first, Probe *probe) noexcept nogil:
+    """Project and screen the tile of points that starts with row `first`."""
     cdef const Rows *X = e.sweep.rows
-    cdef int64_t tile = X.kernels.tile, tiles = tiles_of(X, X.m), some = min(tiles, TRIED // tile), i, first
-    prepare_projections(e, s)
-    look.count = look.pairs = look.settled = 0
-    for i in range(some):
+    cdef TileWorkspace *tile = &work.tile
+    cdef int64_t p
+    cdef double squares[MAX_TILE]
+    cdef Block block
+    block.first = first
+    block.count = tile.count = min(<int64_t>X.kernels.tile, X.m - first)
+    block.rows = read_rows(X, first, block.count, work.kernel.rows, &block.stride)
+    project_tile(&e.projection, &block, work.kernel.packed, tile.products, squares)
+    for p in range(block.count):
+        tile.row[p] = <int32_t>p
+        tile.label[p] = s.labels[first + p]
+        put(tile.norms, p, X.kernels.itemsize, squares[p])
+    probe_hits(e, tile, screen_tile(e, s, work, &block, tile.products), probe)
+
+
+cdef double scored_share(const Hamerly *h, const Probe *probe, int64_t K, int64_t n_moving) noexcept nogil:
+    """Estimate the part of the pairs that are scored if the centroids move as in the last update: the decided points
+    whose label stays are scored for the active centroids alone."""
+    cdef int64_t[N_ACTIVE_COUNTS] counts
+    cdef int64_t i, j, n_stable
+    cdef double shift, share = 1
+    active_counts(K, n_moving, counts)
+    for i in range(N_ACTIVE_COUNTS):
+        shift = max_inactive_shift(h, counts[i], K)
+        n_stable = 0
+        for j in range(probe.n_decided):
+            n_stable += probe.upper[j] + h.moved[probe.label[j]] < probe.lower[j] - shift
+        share = min(share, 1 - <double>n_stable / probe.n_points * (1 - <double>counts[i] / K))
+    return share
+
+
+cdef void probe_step(Screen *e, const Step *s, int64_t n_moving, Probe *probe, Poll *p) noexcept nogil:
+    """Screen a few points on the directions in use. `n_moving`: centroids that have moved; < 0: not known."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t tile = X.kernels.tile, tiles = n_tiles(X, X.m), count = min(tiles, PROBE_POINTS // tile), i
+    panels_start(&e.panels, X, s)
+    pack_screened(&e.panels, e, s)
+    probe.n_points = probe.n_pairs = probe.n_decided = 0
+    probe.survivors = probe.scored = 1
+    for i in range(count):
         if poll(p):
             return
-        first = i * tiles // some * tile
-        look_at_tile(e, s, e.workspaces, first, min(tile, X.m - first), look)
-    look.survivors = look.pairs / (<double>look.count * s.K)
-    look.scored = 1 if moving < 0 else part_scored(e, look, s.K, moving)
+        probe_tile(e, s, e.workspaces, i * tiles // count * tile, probe)
+    probe.survivors = probe.n_pairs / (<double>probe.n_points * s.K)
+    probe.scored = 1 if n_moving < 0 else scored_share(&e.hamerly, probe, s.K, n_moving)
 
 
-# ---- before the first step -------------------------------------------------------------------
+# ---- before a step: whether to screen, and on how many directions ----------------------------
 
-# What was found for some number of directions.
+# The best number of directions.
 cdef struct Choice:
     int64_t d
-    double price             # of the steps to come
-    double first             # of this one, with the projection of the points
-    double survivors         # with all directions
+    double cost              # of a later step, with its part of the projection
+    double first_cost        # of this step, with the projection of the points
+    double survivors         # with as many directions as were tried last
 
 
-cdef double price_of(const Screen *e, const Look *look, double later) noexcept nogil:
-    return scores_price(e, look.scored) + pair_price(e.sweep.rows.n) * look.survivors * later
+cdef double probed_cost(const Screen *e, const Probe *probe, double later) noexcept nogil:
+    """Estimate the cost of a step with `later` times the survivors of the probe."""
+    return scores_cost(e, probe.scored) + pair_cost(e.sweep.rows.n) * probe.survivors * later
 
 
 cdef void choose_directions(Screen *e, const Step *s, int64_t d, Choice *best, Poll *p) noexcept nogil:
-    """As many as make steps cheapest, from d on. Later steps leave about a sixth of a fresh one's survivors."""
-    cdef int64_t most = e.found.d, moving = -1 if s.previous == NULL else measure_moves(e, s, s.previous)
-    cdef double n = e.sweep.rows.n, projecting, price
-    cdef Look look
-    d = min(most, d)
+    """Use as many directions as make steps cheapest, from d on: by 8 more up to 32, then by a third."""
+    cdef int64_t max_ = e.projection.directions.d
+    cdef int64_t n_moving = -1 if s.previous == NULL else measure_moves(&e.hamerly, e.sweep.rows, s, s.previous)
+    cdef double n = e.sweep.rows.n, projection, cost
+    cdef Probe probe
+    d = min(max_, d)
     while not is_stopped(p):
-        use_directions(e, d)
-        if d / n > best.price:
+        use_directions(&e.projection, d)
+        if d / n > best.cost:
             break
-        look_at_step(e, s, moving, &look, p)
-        projecting = <double>d / s.K
-        price = price_of(e, &look, LATER if s.labels_epoch == 0 else 1) + projecting / STEPS
-        best.survivors = look.survivors
-        if price < best.price:
-            best.d, best.price, best.first = d, price, price_of(e, &look, 1) + projecting
-        if d == most:
+        probe_step(e, s, n_moving, &probe, p)
+        projection = <double>d / s.K
+        cost = (probed_cost(e, &probe, LATER_SURVIVORS if s.labels_epoch == 0 else 1)
+                + projection / N_LATER_STEPS)
+        best.survivors = probe.survivors
+        if cost < best.cost:
+            best.d, best.cost, best.first_cost = d, cost, probed_cost(e, &probe, 1) + projection
+        if d == max_:
             break
-        d = min(most, d + 8 if d < 32 else d * 4 // 3)
-    use_directions(e, min(best.d, most))
+        d = min(max_, d + 8 if d < 32 else d * 4 // 3)
+    use_directions(&e.projection, min(best.d, max_))
 
 
-cdef int try_all(Screen *e, const Step *s, Choice *best, Poll *p) noexcept nogil:
-    """The features themselves as directions: nothing is left out, and nothing to be looked for."""
-    cdef Directions found = e.found
-    if directions_all(&e.found, e.sweep.rows):
-        e.found = found
+cdef int try_identity(Screen *e, const Step *s, Choice *best, Poll *p) noexcept nogil:
+    """Try the features themselves as directions, which leave nothing out; nonzero: no memory."""
+    cdef Directions other
+    if directions_identity(&other, e.sweep.rows):
         return 1
-    choose_directions(e, s, e.found.d, best, p)
-    if best.d == e.found.d:
-        directions_close(&found)
-    else:
-        directions_close(&e.found)
-        e.found = found
-        use_directions(e, best.d)
+    swap_directions(&e.projection, &other)
+    choose_directions(e, s, e.sweep.rows.n, best, p)
+    if best.d != e.sweep.rows.n:
+        swap_directions(&e.projection, &other)
+        use_directions(&e.projection, best.d)
+    directions_close(&other)
     return 0
 
 
-cdef int find_more(Screen *e, const Step *s, Choice *best, Poll *p) noexcept nogil:
-    """Further directions where the first ones leave the matter open. Nonzero where there is no memory."""
-    cdef const Rows *rows = e.sweep.rows
-    cdef int64_t d = e.found.d
-    if d != FEW_DIRECTIONS or d == rows.n or best.survivors < OPEN and best.d < d:
+cdef int add_directions(Screen *e, const Step *s, Choice *best, Poll *p) noexcept nogil:
+    """Try more directions where the first ones decide neither way; nonzero: no memory."""
+    cdef int64_t n = e.sweep.rows.n, d = e.projection.directions.d
+    if d != FIRST_DIRECTIONS or d == n or best.survivors < MORE_DIRECTIONS_FROM and best.d < d:
         return 0
-    if rows.n <= MOST_DIRECTIONS:
-        return try_all(e, s, best, p)
-    if e.watchful and best.survivors > HOPELESS:
+    if n <= MAX_DIRECTIONS:
+        return try_identity(e, s, best, p)
+    if e.cost.adaptive and best.survivors > MORE_DIRECTIONS_UP_TO:
         return 0
-    directions_close(&e.found)
-    if directions_find(&e.found, rows, e.origin, MOST_DIRECTIONS, e.n_workspaces, p):
+    if find_directions(&e.projection, MAX_DIRECTIONS, e.n_workspaces, p):
         return 1
     choose_directions(e, s, d * 4 // 3, best, p)
     return 0
 
 
-cdef int64_t count_near(const Screen *e, const void *squared, int64_t p, int64_t K) noexcept nogil:
-    """Of point p's distances: how many are about as short as the second one. The first is 0 where it is a start."""
-    cdef int64_t tile = e.sweep.rows.kernels.tile, k, near = 0
+cdef int64_t count_close(const Screen *e, const void *squared, int64_t p, int64_t K) noexcept nogil:
+    """Of point p's distances, count those about as short as the second: the first is 0 where the point is a start."""
+    cdef int64_t tile = e.sweep.rows.kernels.tile, k, n_close = 0
     cdef int item = e.sweep.rows.kernels.itemsize
     cdef double first = INFINITY, second = INFINITY, square
     for k in range(K):
@@ -216,99 +247,88 @@ cdef int64_t count_near(const Screen *e, const void *squared, int64_t p, int64_t
         second = min(second, max(square, first))
         first = min(first, square)
     for k in range(K):
-        near += get(squared, k * tile + p, item) <= ABOUT * second
-    return near
+        n_close += get(squared, k * tile + p, item) <= CLOSE_FACTOR * second
+    return n_close
 
 
-cdef bint stands_out(const Screen *e, const Step *s) noexcept nogil:
-    """Whether a tile's points are far from most of some centroids, as seen from those close by: else hardly any
-    directions tell them apart."""
+cdef bint is_clustered(const Screen *e, const Step *s) noexcept nogil:
+    """Tell whether a tile's points are close to few of some centroids: else hardly any directions separate them."""
     cdef const Rows *X = e.sweep.rows
-    cdef Workspace *work = e.workspaces
-    cdef int64_t count = min(X.m, <int64_t>X.kernels.tile), some = min(s.K, TRIED), near = 0, stride, p
-    cdef const void *rows = read_rows(X, 0, count, work.chosen, &stride)
-    X.kernels.pack(rows, stride, count, X.n, e.zeros, work.tile)
-    X.kernels.relax(work.tile, 1, X.n, s.centroids, some, NULL, work.partial)
+    cdef KernelWorkspace *work = &e.workspaces[0].kernel
+    cdef int64_t count = min(X.m, <int64_t>X.kernels.tile), K = min(s.K, PROBE_POINTS), n_close = 0, stride, p
+    cdef const void *rows = read_rows(X, 0, count, work.rows, &stride)
+    X.kernels.pack(rows, stride, count, X.n, e.projection.zeros, work.packed)
+    X.kernels.relax(work.packed, 1, X.n, s.centroids, K, NULL, work.partial)
     for p in range(count):
-        near += count_near(e, work.partial, p, some)
-    return near <= NEAR * count * some
+        n_close += count_close(e, work.partial, p, K)
+    return n_close <= MAX_CLOSE * count * K
 
 
-cdef int find_first(Screen *e, const Step *s, Poll *p) noexcept nogil:
-    cdef const Rows *rows = e.sweep.rows
-    cdef int64_t l
-    find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, e.origin)
-    for l in range(wide_stride(rows.n)):
-        e.origin_wide[l] = get(e.origin, l, rows.kernels.itemsize) if l < rows.n else 0
-    return directions_find(&e.found, rows, e.origin, FEW_DIRECTIONS, e.n_workspaces, p)
+cdef bint may_probe(const CostModel *cost, const Step *s) noexcept nogil:
+    """Tell whether to find out again if screening pays."""
+    return not cost.adaptive or cost.recheck_below >= 0 and (s.labels_epoch == 0 or s.n_changed <= cost.recheck_below)
 
 
-cdef bint may_look(const Screen *e, const Step *s) noexcept nogil:
-    return not e.watchful or e.patience >= 0 and (s.labels_epoch == 0 or s.n_changed <= e.patience)
+cdef void defer(CostModel *cost, const Rows *X, const Step *s) noexcept nogil:
+    """Compute all pairs until few enough labels change."""
+    cost.recheck_below = min(FEWER_CHANGED * s.n_changed, FEW_CHANGED * X.m)
 
 
-cdef void wait(Screen *e, const Step *s, bint hopeless) noexcept nogil:
-    """Compute every pair until few enough labels change. Where most pairs survive, little is learned of distances that
-    may be carried on."""
-    e.patience = -1 if hopeless else min(AGAIN * s.n_changed, SETTLED * e.sweep.rows.m)
+cdef int enable_screening(Screen *e, const Step *s, Poll *p) noexcept nogil:
+    """Find directions and project the points on them, unless computing all pairs of this step is cheaper.
 
-
-cdef int prepare(Screen *e, const Step *s, Poll *p) noexcept nogil:
-    """Find directions and project the points on them, unless this step is better made in full; nonzero where there is
-    no memory, or it was interrupted."""
-    cdef Choice best
-    cdef int64_t n = e.sweep.rows.n
-    best.d, best.price, best.first, best.survivors = 0, INFINITY, INFINITY, 1
-    if e.found.vectors == NULL:
-        if e.watchful and e.sweep.rows.m < FEW_ROWS and not stands_out(e, s):
-            wait(e, s, True)
+    Nonzero: no memory, or interrupted.
+    """
+    cdef CostModel *cost = &e.cost
+    cdef const Rows *X = e.sweep.rows
+    cdef bint first = s.labels_epoch == 0
+    cdef Choice best = Choice(0, INFINITY, INFINITY, 1)
+    if e.projection.directions.vectors == NULL:
+        if cost.adaptive and X.m < MIN_ROWS and not is_clustered(e, s):
+            cost.recheck_below = -1
             return 0
-        if find_first(e, s, p):
+        set_origin(&e.projection, s)
+        if find_directions(&e.projection, FIRST_DIRECTIONS, e.n_workspaces, p):
             return 1
-    choose_directions(e, s, n if FEW_DIRECTIONS < e.found.d == n else 8, &best, p)
-    if s.labels_epoch == 0:
-        e.patience = e.sweep.rows.m
-        e.first_in_full = best.first > CERTAIN
-        if e.first_in_full or is_stopped(p):
+    choose_directions(e, s, X.n if FIRST_DIRECTIONS < e.projection.directions.d == X.n else 8, &best, p)
+    if first:
+        cost.recheck_below = X.m
+        cost.first_exact = best.first_cost > MAX_FIRST_COST
+        if cost.first_exact or is_stopped(p):
             return is_stopped(p)
-    elif is_stopped(p) or find_more(e, s, &best, p) or is_stopped(p):
+    elif is_stopped(p) or add_directions(e, s, &best, p) or is_stopped(p):
         return 1
-    elif e.watchful and best.price > 1 - LEAST_GAIN:
-        wait(e, s, n > MOST_DIRECTIONS and best.survivors > UNLEARNED)
+    elif cost.adaptive and best.cost > 1 - MIN_GAIN:
+        defer(cost, X, s)
+        if X.n > MAX_DIRECTIONS and best.survivors > MAX_SURVIVORS:
+            cost.recheck_below = -1
         return 0
-    e.chosen_again = e.chosen_again or not s.labels_epoch == 0
-    e.ready = not project_points(e, p) and not is_stopped(p)
-    if e.ready:
-        e.engine.name = SCREEN.name
-    return not e.ready
+    cost.retried = cost.retried or not first
+    cost.ready = not add_points(e, p)
+    return not cost.ready
 
 
-# ---- after each step -------------------------------------------------------------------------
+# ---- after a step ----------------------------------------------------------------------------
 
-cdef void forget(Screen *e) noexcept nogil:
-    """The projections do not pay."""
-    release(e.points)
-    e.points = NULL
-    e.bounds_epoch = 0
-    e.engine.bytes -= e.points_bytes
-    e.ready = False
+cdef void disable_screening(Screen *e) noexcept nogil:
+    """Release what screening keeps of the points: it does not pay."""
+    drop_points(e)
+    e.cost.ready = False
 
 
-cdef void judge_step(Screen *e, const Step *s, double computed) noexcept nogil:
-    """Look at the step that was made, whether to go on like this."""
-    cdef double waived = 0
-    cdef int64_t i
-    if e.in_full:
+cdef void review_step(Screen *e, const Step *s, const StepCounts *counts) noexcept nogil:
+    """Stop screening where the step that was made cost too much."""
+    cdef CostModel *cost = &e.cost
+    cdef const Rows *X = e.sweep.rows
+    if e.exact:
         return
-    for i in range(e.sweep.n_parts):
-        waived += e.sweep.parts[i].n_fallback_tiles
-    e.waived = waived / tiles_of(e.sweep.rows, e.sweep.rows.m)
-    if s.labels_epoch == 0 or step_price(e, s, computed) <= (1 + LEAST_GAIN if e.bounds_valid else 1.8):
+    cost.fallback_share = counts.n_fallback_tiles / n_tiles(X, X.m)
+    if s.labels_epoch == 0 or step_cost(e, s, counts) <= (1 + MIN_GAIN if e.hamerly.valid else MAX_FRESH_COST):
         return
-    if not e.chosen_again:
-        forget(e)
-        e.patience = e.sweep.rows.m
-        e.chosen_again = True
-    elif e.watchful:
-        forget(e)
-        wait(e, s, False)
+    if not cost.retried:
+        disable_screening(e)
+        cost.recheck_below = X.m
+        cost.retried = True
+    elif cost.adaptive:
+        disable_screening(e)
+        defer(cost, X, s)

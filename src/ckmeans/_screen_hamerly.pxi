@@ -1,207 +1,281 @@
-"""Bounds of each point's distances, carried from step to step.
+"""Carry bounds of each point's distances from step to step.
 
-What is known of a point goes from step to step (G. Hamerly, "Making k-means even faster", SDM 2010):
-`high`, at least the distance to its centroid, which rises by how far that one moves, and `low`, at most the
-distance to any other. Centroids that moved far are active: every point is screened against them. The others
-take from `low` only the largest of their moves. Where low^2 - high^2 is still above 2 E, and no active
-centroid's bound reaches `high`, the label stays and the point's features are not even read.
+G. Hamerly, "Making k-means even faster", SDM 2010: of each point an upper bound on the distance to its centroid is
+kept, which rises by how far that one moves, and a lower bound on the distance to every other one. Here only the
+centroids that moved far are active: every point is screened against them. The others lower a point's lower bound by
+the largest of their moves. Where lower^2 - upper^2 is still above 2 E (see _screen_lower_bound.pxi), and no active
+centroid's bound reaches the upper bound, the label stays and the point's features are not even read.
 """
 from libc.math cimport INFINITY, sqrt
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 from libc.stdlib cimport qsort
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy, memset
 
+from ckmeans._arena cimport take
+from ckmeans._engine cimport MAX_BLOCK, Block, Step
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport lowest_bit
+from ckmeans._runtime cimport allocate, lowest_bit, panel, release
 
 cdef enum:
-    TRIED_ACTIVE = 6
+    N_ACTIVE_COUNTS = 6      # numbers of active centroids that are compared: none, all that move, K / 16 .. K / 2
+    MAX_QUANTA = 65535       # of a bound: what uint16_t holds
 
-cdef int64_t ASKED = 1024          # points that are asked how many centroids to call active
+cdef double QUANTUM = 2.0 ** -14        # unit of the bounds, in |y|: MAX_QUANTA are four times |y|
+cdef int64_t BOUND_SAMPLE = 1024        # points whose bounds tell how many centroids are best active
+
+# How far a centroid has moved.
+cdef struct Move:
+    double distance
+    int32_t k
+
+cdef struct Bounds:
+    double upper
+    double lower
+
+# The bounds of all points, and the moves of the centroids. Only this file writes it.
+cdef struct Hamerly:
+    int64_t bytes            # of the block that the next two lie in
+    uint16_t *upper          # (m,) quanta, rounded up; means nothing where `lower` is 0
+    uint16_t *lower          # (m,) quanta, rounded down; 0: no bounds are known
+    int64_t epoch            # number of the step whose labels they belong to; 0: none
+    bint valid               # they can be used in this step
+    void *previous           # (K, n) centroids of the last step
+    Move *moves              # (K,) how far they have moved since, the farthest first
+    double *moved            # (K,) the same by centroid
+    double max_inactive_shift  # the farthest move of a centroid that is not active
+    ScoreError max_error     # of every centroid
+    panel active             # of d + 1 features
+    int32_t *active_k        # its centroids, rising
+
+# The rows of a block.
+cdef struct RowClasses:
+    int64_t n_stable
+    int32_t *stable          # rows whose label stays unless an active centroid is close
+    int64_t n_open
+    int32_t *open            # rows to be screened against all centroids
 
 
-cdef inline double grain(const Screen *e, int64_t i) noexcept nogil:
-    """The unit of what is known of row i: its numbers go up to four times |y|."""
-    return sqrt(get(e.norms, i, e.sweep.rows.kernels.itemsize)) * 2.0 ** -14
+cdef void hamerly_layout(Hamerly *h, const Rows *X, int64_t K, char *memory, size_t *at) noexcept nogil:
+    cdef size_t item = X.kernels.itemsize
+    h.previous = take(memory, at, K * X.n * item)
+    h.moves = <Move *>take(memory, at, K * sizeof(Move))
+    h.moved = <double *>take(memory, at, K * sizeof(double))
+    panel_layout(&h.active, K, MAX_DIRECTIONS + 1, item, memory, at)
+    h.active_k = <int32_t *>take(memory, at, K * sizeof(int32_t))
 
 
-cdef inline void keep(Screen *e, int64_t i, double high, double low) noexcept nogil:
-    """Note how far row i is from its centroid at most, and from all others at least."""
-    cdef double unit = grain(e, i), grains = high * (1 + e.margins.store) / unit
-    if grains < 65535:
-        e.high[i] = <uint16_t>(<int64_t>grains + 1)
-        e.low[i] = <uint16_t>min(low * (1 - e.margins.store) / unit, 65535)
+cdef void classes_layout(RowClasses *classes, char *memory, size_t *at) noexcept nogil:
+    classes.stable = <int32_t *>take(memory, at, MAX_BLOCK * sizeof(int32_t))
+    classes.open = <int32_t *>take(memory, at, MAX_BLOCK * sizeof(int32_t))
+
+
+cdef int hamerly_open(Hamerly *h, const Rows *X) noexcept nogil:
+    """Make room for bounds of all points; nonzero: no memory."""
+    cdef int64_t points = n_tiles(X, X.m) * X.kernels.tile
+    h.upper = <uint16_t *>allocate(2 * points * sizeof(uint16_t))
+    if h.upper == NULL:
+        return 1
+    h.bytes = 2 * points * sizeof(uint16_t)
+    h.lower = h.upper + points
+    return 0
+
+
+cdef void hamerly_reset(Hamerly *h) noexcept nogil:
+    """Forget the bounds of all points."""
+    h.epoch = 0
+
+
+cdef void hamerly_close(Hamerly *h) noexcept nogil:
+    release(h.upper)
+    h.upper = NULL
+    h.bytes = 0
+    hamerly_reset(h)
+
+
+# ---- one point's bounds ----------------------------------------------------------------------
+
+cdef inline double norm_of(const Screen *e, int64_t i) noexcept nogil:
+    """Return |y| of row i."""
+    return sqrt(get(e.projection.norms, i, e.sweep.rows.kernels.itemsize))
+
+
+cdef inline void forget_bounds(Hamerly *h, int64_t first, int64_t count) noexcept nogil:
+    memset(h.lower + first, 0, count * sizeof(uint16_t))
+
+
+cdef inline void store_bounds(Hamerly *h, const Screen *e, int64_t i, double upper, double lower) noexcept nogil:
+    """Round the bounds of row i outwards and store them; forget them where the upper one is too large."""
+    cdef double quantum = norm_of(e, i) * QUANTUM, quanta = upper * (1 + e.projection.margins.rounding) / quantum
+    if quanta < MAX_QUANTA:
+        h.upper[i] = <uint16_t>(<int64_t>quanta + 1)
+        h.lower[i] = <uint16_t>min(lower * (1 - e.projection.margins.rounding) / quantum, MAX_QUANTA)
     else:
-        e.low[i] = 0
+        h.lower[i] = 0
 
 
-cdef inline double square_of_least(const Screen *e, const Workspace *work, int64_t p) noexcept nogil:
-    """At most the squared distance of point p to any centroid whose score was above its bound."""
-    cdef int item = e.sweep.rows.kernels.itemsize
-    cdef double square = get(work.norms, p, item), score = get(work.least, p, item)
-    if score == INFINITY:
-        return score
-    return score + square - e.margins.store * (fabs(score) + 2 * square)
+cdef inline double move_bounds(const Screen *e, int64_t i, int32_t label, double max_shift, Bounds *to) noexcept nogil:
+    """Move the bounds of row i with the centroids, the others by at most `max_shift`; positive: its label stays."""
+    cdef const Hamerly *h = &e.hamerly
+    cdef double rounding = e.projection.margins.rounding, norm = norm_of(e, i), quantum = norm * QUANTUM
+    cdef double error = h.max_error.constant + h.max_error.slope * norm * (1 + rounding)
+    to.upper = (h.upper[i] * quantum + h.moved[label]) * (1 + rounding)
+    to.lower = (h.lower[i] * quantum - max_shift) * (1 - rounding)
+    if not to.lower > to.upper:
+        return -1
+    return (to.lower - to.upper) * (to.lower + to.upper) - 2.001 * error - e.projection.margins.underflow
 
 
-cdef inline void learn(Screen *e, const Workspace *work, int64_t i, int64_t p, double high, double others) noexcept nogil:
-    """How far row i, point p of the tile, is from its centroid at most, and from all others at least: squared."""
-    others = min(others, square_of_least(e, work, p))
-    keep(e, i, sqrt(high), sqrt(others) if others > 0 else 0)
+# ---- the active centroids --------------------------------------------------------------------
 
-
-cdef int farther(const void *a, const void *b) noexcept nogil:
-    """The order of moves: the farthest first."""
-    cdef double one = (<const Move *>a).far, other = (<const Move *>b).far
+cdef int by_distance(const void *a, const void *b) noexcept nogil:
+    """Order moves, the farthest first."""
+    cdef double one = (<const Move *>a).distance, other = (<const Move *>b).distance
     return (one < other) - (one > other)
 
 
-cdef int64_t measure_moves(Screen *e, const Step *s, const void *before) noexcept nogil:
-    cdef int64_t K = s.K, n = e.sweep.rows.n, moving = 0, k, l
-    cdef int item = e.sweep.rows.kernels.itemsize
-    cdef double square, move
-    for k in range(K):
-        square = 0
-        for l in range(k * n, (k + 1) * n):
-            move = get(s.centroids, l, item) - get(before, l, item)
-            square += move * move
-        e.moved[k] = e.moves[k].far = sqrt(square) * (1 + n * 1e-15)
-        e.moves[k].k = <int32_t>k
-        moving += square > 0
-    qsort(e.moves, K, sizeof(Move), farther)
-    return moving
-
-
-cdef void active_to_try(int64_t K, int64_t moving, int64_t *numbers) noexcept nogil:
-    numbers[0], numbers[1], numbers[2] = moving, 0, K // 16
-    numbers[3], numbers[4], numbers[5] = K // 8, K // 4, K // 2
-
-
-cdef void remember(Screen *e, const Step *s) noexcept nogil:
-    """Note the centroids, and from what is known of the last ones which are active."""
-    cdef int64_t k
-    e.doubt1 = e.doubt2 = 0
-    for k in range(s.K):
-        e.doubt1 = max(e.doubt1, e.dense1[k])
-        e.doubt2 = max(e.doubt2, e.dense2[k] + 2 * e.margins.dense * e.far)
-    e.bounds_valid = not s.labels_epoch == 0 and e.bounds_epoch == s.labels_epoch
-    if e.bounds_valid:
-        pack_active(e, choose_active(e, s, measure_moves(e, s, e.before)))
-    memcpy(e.before, s.centroids, s.K * e.sweep.rows.n * e.sweep.rows.kernels.itemsize)
-    e.bounds_epoch = s.epoch
-
-
-cdef inline double slack(const Screen *e, int64_t i, int32_t label, double calm, double *high,
-                         double *low) noexcept nogil:
-    """How far row i is from another label, if centroids that moved farther than `calm` leave it be: positive
-    where its label stays."""
-    cdef double unit = grain(e, i), doubt = e.doubt1 + e.doubt2 * unit * 2.0 ** 14 * (1 + e.margins.store)
-    high[0] = (e.high[i] * unit + e.moved[label]) * (1 + e.margins.store)
-    low[0] = (e.low[i] * unit - calm) * (1 - e.margins.store)
-    if not low[0] > high[0]:
-        return -1
-    return (low[0] - high[0]) * (low[0] + high[0]) - 2.001 * doubt - e.margins.least
-
-
-cdef double price_of_active(const Screen *e, const Step *s, int64_t count) noexcept nogil:
-    """What a step costs with so many active centroids, as a part of one with all: judged by a few points."""
-    cdef int64_t m = e.sweep.rows.m, asked = min(m, ASKED), j, i, stay = 0
-    cdef double high, low, calm = e.moves[count].far if count < s.K else 0
-    for j in range(asked):
-        i = j * m // asked
-        stay += slack(e, i, s.labels[i], calm, &high, &low) > 0
-    return 1 - <double>stay / asked * (1 - <double>count / s.K)
-
-
-cdef int64_t choose_active(Screen *e, const Step *s, int64_t moving) noexcept nogil:
-    """The number of active centroids with which the step is cheapest."""
-    cdef int64_t best = s.K, i
-    cdef int64_t[TRIED_ACTIVE] tried
-    cdef double least = 1, price
-    active_to_try(s.K, moving, tried)
-    for i in range(TRIED_ACTIVE):
-        price = price_of_active(e, s, tried[i])
-        if price < least:
-            least = price
-            best = tried[i]
-    return best
-
-
-cdef int rising(const void *a, const void *b) noexcept nogil:
+cdef int by_number(const void *a, const void *b) noexcept nogil:
     return (<const int32_t *>a)[0] - (<const int32_t *>b)[0]
 
 
-cdef void pack_active(Screen *e, int64_t count) noexcept nogil:
-    """The panel of those centroids that moved farthest, in rising order."""
-    cdef const Rows *X = e.sweep.rows
-    cdef int64_t size = (e.d + 1) * X.kernels.itemsize, i, K = e.screened.K
+cdef int64_t measure_moves(Hamerly *h, const Rows *X, const Step *s, const void *previous) noexcept nogil:
+    """Measure how far the centroids have moved from `previous`; returns how many have."""
+    cdef int64_t K = s.K, n = X.n, n_moving = 0, k, l
     cdef int item = X.kernels.itemsize
-    cdef int32_t k
-    e.bounds_valid = count < K
-    e.calm = e.moves[count].far if count < K else 0
-    e.active.K = 0
-    e.active.n = e.d + 1
-    if not e.bounds_valid or count == 0:
-        return
-    # The scratch of all projections is in the order of k, so the active ones can be moved to its front.
-    for i in range(count):
-        e.active_k[i] = e.moves[i].k
-    qsort(e.active_k, count, sizeof(int32_t), rising)
-    for i in range(count):
-        k = e.active_k[i]
-        memmove(<char *>e.projected + i * size, <char *>e.projected + k * size, size)
-    e.active.K = count
-    X.kernels.pack_centroids(e.projected, e.zeros, &e.active)
-    for i in range(count):
-        put(e.active.norms, i, item, get(e.screened.norms, e.active_k[i], item))
+    cdef double square, difference
+    for k in range(K):
+        square = 0
+        for l in range(k * n, (k + 1) * n):
+            difference = get(s.centroids, l, item) - get(previous, l, item)
+            square += difference * difference
+        h.moved[k] = h.moves[k].distance = sqrt(square) * (1 + n * 1e-15)
+        h.moves[k].k = <int32_t>k
+        n_moving += square > 0
+    qsort(h.moves, K, sizeof(Move), by_distance)
+    return n_moving
 
 
-cdef int64_t sort_out(Screen *e, const Step *s, Workspace *work, int64_t first, int64_t count,
-                      int64_t *open_) noexcept nogil:
-    """Part the rows of a chunk in those whose label may stay (returned: how many) and those that are open."""
-    cdef int64_t i, waiting = 0
-    cdef double high, low
-    open_[0] = 0
-    for i in range(count):
-        if e.bounds_valid and slack(e, first + i, s.labels[first + i], e.calm, &high, &low) > 0:
-            work.waiting[waiting] = <int32_t>i
-            waiting += 1
+cdef void active_counts(int64_t K, int64_t n_moving, int64_t *counts) noexcept nogil:
+    """List the numbers of active centroids to compare."""
+    counts[0], counts[1], counts[2] = n_moving, 0, K // 16
+    counts[3], counts[4], counts[5] = K // 8, K // 4, K // 2
+
+
+cdef inline double max_inactive_shift(const Hamerly *h, int64_t n_active, int64_t K) noexcept nogil:
+    """Return the farthest move of a centroid that is not active, if so many are."""
+    return h.moves[n_active].distance if n_active < K else 0
+
+
+cdef double active_cost(const Screen *e, const Step *s, int64_t n_active) noexcept nogil:
+    """Estimate the part of the pairs that are scored with so many active centroids, on a few points."""
+    cdef int64_t m = e.sweep.rows.m, count = min(m, BOUND_SAMPLE), j, i, n_stable = 0
+    cdef double shift = max_inactive_shift(&e.hamerly, n_active, s.K)
+    cdef Bounds bounds
+    for j in range(count):
+        i = j * m // count
+        n_stable += move_bounds(e, i, s.labels[i], shift, &bounds) > 0
+    return 1 - <double>n_stable / count * (1 - <double>n_active / s.K)
+
+
+cdef int64_t choose_active(const Screen *e, const Step *s, int64_t n_moving) noexcept nogil:
+    """Find the number of active centroids with which fewest pairs are scored."""
+    cdef int64_t best = s.K, i
+    cdef int64_t[N_ACTIVE_COUNTS] counts
+    cdef double best_cost = 1, cost
+    active_counts(s.K, n_moving, counts)
+    for i in range(N_ACTIVE_COUNTS):
+        cost = active_cost(e, s, counts[i])
+        if cost < best_cost:
+            best_cost = cost
+            best = counts[i]
+    return best
+
+
+cdef void set_active(Hamerly *h, int64_t n_active, int64_t K) noexcept nogil:
+    """Make the centroids that moved farthest active; with all of them the bounds are of no use."""
+    cdef int64_t i
+    h.valid = n_active < K
+    h.max_inactive_shift = max_inactive_shift(h, n_active, K)
+    h.active.K = n_active if h.valid else 0
+    for i in range(h.active.K):
+        h.active_k[i] = h.moves[i].k
+    qsort(h.active_k, h.active.K, sizeof(int32_t), by_number)
+
+
+cdef void update_bounds(Screen *e, const Step *s) noexcept nogil:
+    """Begin a step: find out whether bounds are known, and choose and pack the active centroids."""
+    cdef Hamerly *h = &e.hamerly
+    cdef const StepPanels *c = &e.panels
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t k
+    h.max_error.constant = h.max_error.slope = 0
+    for k in range(s.K):
+        h.max_error.constant = max(h.max_error.constant, c.errors[k].constant)
+        h.max_error.slope = max(h.max_error.slope,
+                                c.errors[k].slope + 2 * e.projection.margins.score * c.shift_offset)
+    h.valid = s.labels_epoch != 0 and h.epoch == s.labels_epoch
+    if h.valid:
+        set_active(h, choose_active(e, s, measure_moves(h, X, s, h.previous)), s.K)
+        if h.active.K > 0:
+            pack_selected(&e.panels, &e.projection, h.active_k, h.active.K, &h.active)
+    memcpy(h.previous, s.centroids, s.K * X.n * X.kernels.itemsize)
+    h.epoch = s.epoch
+
+
+# ---- a block of rows -------------------------------------------------------------------------
+
+cdef void classify_rows(const Screen *e, const Step *s, RowClasses *classes, const Block *block) noexcept nogil:
+    """Part the rows of a block in those whose label may stay and those that are open."""
+    cdef int64_t i
+    cdef Bounds bounds
+    cdef double shift = e.hamerly.max_inactive_shift
+    classes.n_stable = classes.n_open = 0
+    for i in range(block.count):
+        if e.hamerly.valid and move_bounds(e, block.first + i, s.labels[block.first + i], shift, &bounds) > 0:
+            classes.stable[classes.n_stable] = <int32_t>i
+            classes.n_stable += 1
         else:
-            work.open[open_[0]] = <int32_t>i
-            open_[0] += 1
-    return waiting
+            classes.open[classes.n_open] = <int32_t>i
+            classes.n_open += 1
 
 
-cdef void watch_tile(Screen *e, const Step *s, Workspace *work, int64_t first, int64_t *open_) noexcept nogil:
-    """Screen the tile's points against the active centroids; those that one reaches are open."""
+cdef uint32_t reached_points(const Screen *e, TileWorkspace *tile, int64_t first, const Bounds *bounds) noexcept nogil:
+    """Screen a tile against the active centroids; returns one bit for each point that another one may win."""
     cdef const Rows *X = e.sweep.rows
-    cdef int item = X.kernels.itemsize
-    cdef int64_t p, i, hits
+    cdef int64_t i, p
     cdef uint32_t reached = 0, points
-    cdef double high[64]
-    cdef double low[64]
-    cdef double others
-    for p in range(work.count):
-        slack(e, first + work.at[p], work.label[p], e.calm, &high[p], &low[p])
-        put(work.squared, p, item, high[p] * high[p] * (1 + e.margins.store))
-    if e.active.K > 0:
-        set_bounds(e, work)
-        hits = X.kernels.screen(gather(e, work, first), &e.active, work.bounds, work.hits, work.least)
-        for i in range(hits):
-            points = work.hits[i].points
-            while points:
-                p = lowest_bit(points)
-                points &= points - 1
-                if work.label[p] != e.active_k[work.hits[i].k]:
-                    reached |= <uint32_t>1 << p
-    for p in range(work.count):
+    for p in range(tile.count):
+        put(tile.assigned_squared, p, X.kernels.itemsize,
+            bounds[p].upper * bounds[p].upper * (1 + e.projection.margins.rounding))
+    set_thresholds(tile, e)
+    for i in range(X.kernels.screen(tile_projections(&e.projection, tile, first), &e.hamerly.active, tile.thresholds,
+                                    tile.hits, tile.lowest_above)):
+        points = tile.hits[i].points
+        while points:
+            p = lowest_bit(points)
+            points &= points - 1
+            if tile.label[p] != e.hamerly.active_k[tile.hits[i].k]:
+                reached |= <uint32_t>1 << p
+    return reached
+
+
+cdef void check_active(Screen *e, Workspace *work, int64_t first) noexcept nogil:
+    """Compare a tile of stable rows with the active centroids: store their bounds, or make them open."""
+    cdef Hamerly *h = &e.hamerly
+    cdef TileWorkspace *tile = &work.tile
+    cdef int64_t p
+    cdef uint32_t reached = 0
+    cdef Bounds bounds[MAX_TILE]
+    cdef double lower
+    for p in range(tile.count):
+        move_bounds(e, first + tile.row[p], tile.label[p], h.max_inactive_shift, &bounds[p])
+    if h.active.K > 0:
+        reached = reached_points(e, tile, first, bounds)
+    for p in range(tile.count):
         if reached >> p & 1:
-            work.open[open_[0]] = work.at[p]
-            open_[0] += 1
+            work.classes.open[work.classes.n_open] = tile.row[p]
+            work.classes.n_open += 1
             continue
-        others = square_of_least(e, work, p) if e.active.K > 0 else INFINITY
-        others = sqrt(others) if others > 0 else 0
-        if e.calm == 0 and e.moved[work.label[p]] == 0 and others >= low[p]:
-            continue  # every note costs a grain
-        others = min(low[p], others)
-        keep(e, first + work.at[p], high[p], others)
+        lower = positive_root(squared_above(e, tile, p)) if h.active.K > 0 else INFINITY
+        if h.max_inactive_shift == 0 and h.moved[tile.label[p]] == 0 and lower >= bounds[p].lower:
+            continue  # nothing has changed, and each rounding costs up to a quantum
+        store_bounds(h, e, first + tile.row[p], bounds[p].upper, min(bounds[p].lower, lower))

@@ -1,7 +1,7 @@
-"""The leading directions of a sample of the points, by subspace iteration.
+"""Find the leading directions of a sample of the points by subspace iteration.
 
-N. Halko, P. G. Martinsson and J. A. Tropp, "Finding structure with randomness", SIAM Review 53, 2011. They need not
-be exact: what the projection on them leaves out is measured, point by point.
+N. Halko, P. G. Martinsson and J. A. Tropp, "Finding structure with randomness", SIAM Review 53, 2011. The directions
+need not be exact: what the projection on them leaves out is measured for each point.
 """
 from cython.parallel cimport prange
 from libc.float cimport DBL_MAX, FLT_MAX
@@ -15,16 +15,19 @@ from ckmeans._random cimport Stream, next_unit, stream_of
 from ckmeans._runtime cimport Poll, allocate, panel, poll, release, request_threads, threads_for
 from ckmeans._values cimport get, put
 
-cdef int64_t SAMPLE = 512    # rows from which the directions come, at least,
-cdef int64_t MORE = 4        # and so many more for each direction; twice as many where there are
-cdef int64_t MANY = 16       # times as many
-cdef int64_t SURE = 32       # directions that are looked for however few features there are
-cdef int ROUNDS = 3
+# The sample has MIN_SAMPLE + ROWS_PER_DIRECTION * d rows; up to twice as many, where that is still at most one row in
+# SAMPLE_STRIDE. Heuristics: better directions only save distances.
+cdef int64_t MIN_SAMPLE = 512           # rows
+cdef int64_t ROWS_PER_DIRECTION = 4     # rows
+cdef int64_t SAMPLE_STRIDE = 16         # rows of X for a row of the sample
+cdef int64_t MIN_DIRECTIONS = 32        # directions to find where a third of the features are fewer
+cdef int N_ITERATIONS = 3               # of the subspace: two power iterations are enough (Halko et al., 4.5)
 
+# Nearly orthonormal directions.
 cdef struct Directions:
     int64_t d
     void *vectors            # (d, n) in the computing dtype; NULL: none yet
-    double defect            # at least the norm of what separates them from orthonormal ones
+    double defect            # upper bound on the norm of Q Q' - I
 
 
 ctypedef fused real:
@@ -32,12 +35,13 @@ ctypedef fused real:
     double
 
 
-cdef inline int64_t tiles_of(const Rows *rows, int64_t count) noexcept nogil:
+cdef inline int64_t n_tiles(const Rows *rows, int64_t count) noexcept nogil:
+    """Count the tiles that hold so many points."""
     return (count + rows.kernels.tile - 1) // rows.kernels.tile
 
 
-# What finding them needs for a while.
-cdef struct Draft:
+# Scratch memory of the subspace iteration.
+cdef struct SubspaceWorkspace:
     const Rows *X
     const void *origin
     int n_threads
@@ -53,30 +57,32 @@ cdef struct Draft:
     double *directions       # (d, n)
 
 
-cdef size_t draft_layout(Draft *f, char *memory) noexcept nogil:
-    cdef const Rows *rows = f.X
-    cdef size_t at = 0, item = rows.kernels.itemsize
-    cdef int64_t tile = rows.kernels.tile, n = rows.n, longer = max(f.count, n)
-    cdef int64_t by_row = tiles_of(rows, f.count) * tile, by_feature = tiles_of(rows, n) * tile
-    f.rows = <char *>take(memory, &at, (f.count * n + 8) * item)
-    f.by_row = <char *>take(memory, &at, by_row * n * item)
-    f.by_feature = <char *>take(memory, &at, by_feature * f.count * item)
-    f.products = <char *>take(memory, &at, max(by_row, by_feature) * f.d * item)
-    f.zeros = take(memory, &at, longer * item)
-    f.vectors = <char *>take(memory, &at, longer * f.d * item)
-    f.panel.c = take(memory, &at, longer * f.d * item)
-    f.panel.norms = take(memory, &at, f.d * item)
-    f.panel.ids = take(memory, &at, f.d * item)
-    f.directions = <double *>take(memory, &at, f.d * n * sizeof(double))
+cdef size_t subspace_layout(SubspaceWorkspace *w, char *memory) noexcept nogil:
+    """Lay out the arrays; with memory NULL only count the bytes."""
+    cdef const Rows *X = w.X
+    cdef size_t at = 0, item = X.kernels.itemsize
+    cdef int64_t tile = X.kernels.tile, n = X.n, longer = max(w.count, n)
+    cdef int64_t by_row = n_tiles(X, w.count) * tile, by_feature = n_tiles(X, n) * tile
+    w.rows = <char *>take(memory, &at, (w.count * n + 8) * item)
+    w.by_row = <char *>take(memory, &at, by_row * n * item)
+    w.by_feature = <char *>take(memory, &at, by_feature * w.count * item)
+    w.products = <char *>take(memory, &at, max(by_row, by_feature) * w.d * item)
+    w.zeros = take(memory, &at, longer * item)
+    w.vectors = <char *>take(memory, &at, longer * w.d * item)
+    w.panel.c = take(memory, &at, longer * w.d * item)
+    w.panel.norms = take(memory, &at, w.d * item)
+    w.panel.ids = take(memory, &at, w.d * item)
+    w.directions = <double *>take(memory, &at, w.d * n * sizeof(double))
     return at
 
 
-cdef double scale_of(double most, double largest) noexcept nogil:
-    """With which values up to `most` have squares; 0 where they are not all finite."""
-    return 1 / most if 1 / largest < most <= largest else 0
+cdef double scale_of(double max_abs, double largest) noexcept nogil:
+    """Return the factor that makes values up to `max_abs` at most 1; 0: not all are finite, or all are tiny."""
+    return 1 / max_abs if 1 / largest < max_abs <= largest else 0
 
 
 cdef void centre(real *rows, const real *origin, int64_t count, int64_t n, double scale) noexcept nogil:
+    """Subtract the origin and scale; with scale 0 set all to zero."""
     cdef real factor = <real>scale
     cdef int64_t i, l
     if scale == 0:
@@ -87,93 +93,91 @@ cdef void centre(real *rows, const real *origin, int64_t count, int64_t n, doubl
             rows[i * n + l] = (rows[i * n + l] - origin[l]) * factor
 
 
-cdef void read_sample(Draft *f, Poll *p) noexcept nogil:
-    """Rows at even distances, minus the origin; all zero where one is not finite."""
-    cdef const Rows *rows = f.X
-    cdef int item = rows.kernels.itemsize
-    cdef int64_t n = rows.n, i
-    cdef double largest
-    for i in range(f.count):
+cdef void read_sample(SubspaceWorkspace *w, Poll *p) noexcept nogil:
+    """Read evenly spaced rows, minus the origin; all zero where one is not finite."""
+    cdef const Rows *X = w.X
+    cdef int item = X.kernels.itemsize
+    cdef int64_t n = X.n, i
+    cdef double max_abs
+    for i in range(w.count):
         if i % 64 == 0 and poll(p):
             return
-        read_row(rows, i * rows.m // f.count, f.rows + i * n * item)
-    largest = magnitude_of(rows.kernels.pack(f.rows, n, f.count, n, f.zeros, f.by_row), item)
+        read_row(X, i * X.m // w.count, w.rows + i * n * item)
+    max_abs = magnitude_of(X.kernels.pack(w.rows, n, w.count, n, w.zeros, w.by_row), item)
     if item == 4:
-        centre(<float *>f.rows, <const float *>f.origin, f.count, n, scale_of(largest, FLT_MAX))
+        centre(<float *>w.rows, <const float *>w.origin, w.count, n, scale_of(max_abs, FLT_MAX))
     else:
-        centre(<double *>f.rows, <const double *>f.origin, f.count, n, scale_of(largest, DBL_MAX))
+        centre(<double *>w.rows, <const double *>w.origin, w.count, n, scale_of(max_abs, DBL_MAX))
 
 
-cdef void tile_sample(Draft *f) noexcept nogil:
-    """The sample in tiles of points, and in tiles of features."""
-    cdef const Rows *rows = f.X
-    cdef int64_t n = rows.n, tile = rows.kernels.tile, item = rows.kernels.itemsize, t, i, width
-    cdef char *to = f.by_feature
-    rows.kernels.pack(f.rows, n, f.count, n, f.zeros, f.by_row)
-    memset(to, 0, tiles_of(rows, n) * tile * f.count * item)
-    for t in range(tiles_of(rows, n)):
+cdef void pack_sample(SubspaceWorkspace *w) noexcept nogil:
+    """Pack the sample into tiles of points, and into tiles of features."""
+    cdef const Rows *X = w.X
+    cdef int64_t n = X.n, tile = X.kernels.tile, item = X.kernels.itemsize, t, i, width
+    cdef char *to = w.by_feature
+    X.kernels.pack(w.rows, n, w.count, n, w.zeros, w.by_row)
+    memset(to, 0, n_tiles(X, n) * tile * w.count * item)
+    for t in range(n_tiles(X, n)):
         width = min(tile, n - t * tile)
-        for i in range(f.count):
-            memcpy(to + (t * f.count + i) * tile * item, f.rows + (i * n + t * tile) * item, width * item)
+        for i in range(w.count):
+            memcpy(to + (t * w.count + i) * tile * item, w.rows + (i * n + t * tile) * item, width * item)
 
 
-cdef void multiply(Draft *f, const char *tiles, int64_t features, int64_t count, Poll *p) noexcept nogil:
-    """f.vectors (d rows of `features`) times the sample in f.products."""
-    cdef const Rows *rows = f.X
-    cdef int64_t t, tile = rows.kernels.tile, item = rows.kernels.itemsize
-    cdef int threads = threads_for(f.n_threads, <double>features * count * f.d)
-    f.panel.K = f.d
-    f.panel.n = features
-    rows.kernels.pack_centroids(f.vectors, f.zeros, &f.panel)
-    for t in prange(tiles_of(rows, count), schedule="static", num_threads=request_threads(threads)):
+cdef void multiply(SubspaceWorkspace *w, const char *tiles, int64_t features, int64_t count, Poll *p) noexcept nogil:
+    """Multiply w.vectors, d rows of `features` values, by the packed sample into w.products."""
+    cdef const Rows *X = w.X
+    cdef int64_t t, tile = X.kernels.tile, item = X.kernels.itemsize
+    cdef int threads = threads_for(w.n_threads, <double>features * count * w.d)
+    w.panel.K = w.d
+    w.panel.n = features
+    X.kernels.pack_centroids(w.vectors, w.zeros, &w.panel)
+    for t in prange(n_tiles(X, count), schedule="static", num_threads=request_threads(threads)):
         if not poll(p):
-            rows.kernels.project(tiles + t * features * tile * item, 1, &f.panel, f.d,
-                                 f.products + t * f.d * tile * item)
+            X.kernels.project(tiles + t * features * tile * item, 1, &w.panel, w.d,
+                              w.products + t * w.d * tile * item)
 
 
-cdef void iterate_subspace(Draft *f, Poll *p) noexcept nogil:
-    """One round: the directions from f.vectors over the sample, made orthonormal."""
-    cdef const Rows *rows = f.X
-    cdef int64_t tile = rows.kernels.tile, n = rows.n, j, l
-    cdef int item = rows.kernels.itemsize
-    multiply(f, f.by_feature, f.count, n, p)
-    for j in range(f.d):
+cdef void iterate_subspace(SubspaceWorkspace *w, Poll *p) noexcept nogil:
+    """Make orthonormal directions from w.vectors, their coordinates over the sample."""
+    cdef const Rows *X = w.X
+    cdef int64_t tile = X.kernels.tile, n = X.n, j, l
+    cdef int item = X.kernels.itemsize
+    multiply(w, w.by_feature, w.count, n, p)
+    for j in range(w.d):
         for l in range(n):
-            f.directions[j * n + l] = get(f.products, (l // tile * f.d + j) * tile + l % tile, item)
-    rows.kernels.orthonormalise(f.directions, f.d, n)
+            w.directions[j * n + l] = get(w.products, (l // tile * w.d + j) * tile + l % tile, item)
+    X.kernels.orthonormalise(w.directions, w.d, n)
 
 
-cdef void weigh_sample(Draft *f, Poll *p) noexcept nogil:
-    """f.vectors becomes the sample's projections on the directions."""
-    cdef const Rows *rows = f.X
-    cdef int64_t tile = rows.kernels.tile, j, i
-    cdef int item = rows.kernels.itemsize
-    for i in range(f.d * rows.n):
-        put(f.vectors, i, item, f.directions[i])
-    multiply(f, f.by_row, rows.n, f.count, p)
-    for j in range(f.d):
-        for i in range(f.count):
-            put(f.vectors, j * f.count + i, item,
-                get(f.products, (i // tile * f.d + j) * tile + i % tile, item))
+cdef void project_sample(SubspaceWorkspace *w, Poll *p) noexcept nogil:
+    """Set w.vectors to the sample's projections on the directions."""
+    cdef const Rows *X = w.X
+    cdef int64_t tile = X.kernels.tile, j, i
+    cdef int item = X.kernels.itemsize
+    for i in range(w.d * X.n):
+        put(w.vectors, i, item, w.directions[i])
+    multiply(w, w.by_row, X.n, w.count, p)
+    for j in range(w.d):
+        for i in range(w.count):
+            put(w.vectors, j * w.count + i, item, get(w.products, (i // tile * w.d + j) * tile + i % tile, item))
 
 
-cdef void keep_directions(Draft *f) noexcept nogil:
-    """Round the directions that are not zero to the computing dtype."""
-    cdef const Rows *rows = f.X
-    cdef int item = rows.kernels.itemsize
-    cdef int64_t n = rows.n, j, l, kept = 0
+cdef void round_directions(SubspaceWorkspace *w) noexcept nogil:
+    """Drop the directions that are zero, and round the others to the computing dtype."""
+    cdef int item = w.X.kernels.itemsize
+    cdef int64_t n = w.X.n, j, l, kept = 0
     cdef double square
-    for j in range(f.d):
+    for j in range(w.d):
         square = 0
         for l in range(n):
-            square += f.directions[j * n + l] * f.directions[j * n + l]
+            square += w.directions[j * n + l] * w.directions[j * n + l]
         if not 0.5 < square < 2:
             continue
         for l in range(n):
-            put(f.vectors, kept * n + l, item, f.directions[j * n + l])
-            f.directions[kept * n + l] = get(f.vectors, kept * n + l, item)
+            put(w.vectors, kept * n + l, item, w.directions[j * n + l])
+            w.directions[kept * n + l] = get(w.vectors, kept * n + l, item)
         kept += 1
-    f.d = kept
+    w.d = kept
 
 
 cdef double dot(const double *a, const double *b, int64_t n) noexcept nogil:
@@ -189,67 +193,69 @@ cdef double dot(const double *a, const double *b, int64_t n) noexcept nogil:
 
 
 cdef double defect_of(const double *rows, int64_t count, int64_t n) noexcept nogil:
-    """At least the norm of what separates these rows from orthonormal ones: that of their products from
-    the identity, by its largest row, and of a symmetric matrix at most that."""
-    cdef double most = 0, total
+    """Bound the norm of Q Q' - I by its largest sum of absolute values in a row, as it is symmetric."""
+    cdef double defect = 0, total
     cdef int64_t i, j
     for i in range(count):
         total = <double>count * n * 2.3e-16
         for j in range(count):
             total += fabs(dot(rows + i * n, rows + j * n, n) - (i == j))
-        most = max(most, total)
-    return most
+        defect = max(defect, total)
+    return defect
 
 
-cdef int64_t how_many(const Rows *rows, int64_t most) noexcept nogil:
-    """All of few features, since their bounds then hold to rounding; else a third at most."""
-    return min(rows.m, rows.n if rows.n <= most else min(most, max(SURE, rows.n // 3)))
+cdef int64_t n_directions(const Rows *rows, int64_t max_) noexcept nogil:
+    """Choose how many directions to find: all of few features, as their bounds then hold to rounding; else a third."""
+    return min(rows.m, rows.n if rows.n <= max_ else min(max_, max(MIN_DIRECTIONS, rows.n // 3)))
 
 
-cdef int hand_over(Directions *found, const void *vectors, int64_t d, int64_t n, size_t item) noexcept nogil:
-    """Nonzero where there is no memory."""
-    found.vectors = allocate(max(d, 1) * n * item)
+cdef int copy_directions(Directions *found, const SubspaceWorkspace *w) noexcept nogil:
+    """Copy the directions out of the workspace; nonzero: no memory."""
+    cdef size_t size = w.X.n * w.X.kernels.itemsize
+    found.vectors = allocate(max(w.d, 1) * size)
     if found.vectors == NULL:
         return 1
-    memcpy(found.vectors, vectors, d * n * item)
-    found.d = d
+    memcpy(found.vectors, w.vectors, w.d * size)
+    found.d = w.d
+    found.defect = defect_of(w.directions, w.d, w.X.n)
     return 0
 
 
-cdef int directions_find(Directions *found, const Rows *rows, const void *origin, int64_t most, int n_threads,
+cdef int directions_find(Directions *found, const Rows *rows, const void *origin, int64_t max_, int n_threads,
                          Poll *p) noexcept nogil:
-    cdef Draft f
+    """Find at most `max_` leading directions of the rows about the origin; nonzero: no memory."""
+    cdef SubspaceWorkspace w
     cdef Stream random = stream_of(0, 0)
     cdef int64_t i
     cdef int failed
-    memset(&f, 0, sizeof(Draft))
-    f.X = rows
-    f.origin = origin
-    f.n_threads = n_threads
-    f.d = how_many(rows, most)
-    f.count = SAMPLE + MORE * f.d
-    f.count = min(rows.m, max(f.count, min(2 * f.count, rows.m // MANY)))
-    cdef char *memory = <char *>allocate(draft_layout(&f, NULL))
+    memset(&w, 0, sizeof(SubspaceWorkspace))
+    w.X = rows
+    w.origin = origin
+    w.n_threads = n_threads
+    w.d = n_directions(rows, max_)
+    w.count = MIN_SAMPLE + ROWS_PER_DIRECTION * w.d
+    w.count = min(rows.m, max(w.count, min(2 * w.count, rows.m // SAMPLE_STRIDE)))
+    cdef char *memory = <char *>allocate(subspace_layout(&w, NULL))
     if memory == NULL:
         return 1
-    draft_layout(&f, memory)
-    memset(f.zeros, 0, max(f.count, rows.n) * rows.kernels.itemsize)
-    read_sample(&f, p)
-    tile_sample(&f)
-    for i in range(f.d * f.count):
-        put(f.vectors, i, rows.kernels.itemsize, next_unit(&random) - 0.5)
-    for i in range(ROUNDS):
+    subspace_layout(&w, memory)
+    memset(w.zeros, 0, max(w.count, rows.n) * rows.kernels.itemsize)
+    read_sample(&w, p)
+    pack_sample(&w)
+    for i in range(w.d * w.count):
+        put(w.vectors, i, rows.kernels.itemsize, next_unit(&random) - 0.5)
+    for i in range(N_ITERATIONS):
         if i > 0:
-            weigh_sample(&f, p)
-        iterate_subspace(&f, p)
-    keep_directions(&f)
-    found.defect = defect_of(f.directions, f.d, rows.n)
-    failed = hand_over(found, f.vectors, f.d, rows.n, rows.kernels.itemsize)
+            project_sample(&w, p)
+        iterate_subspace(&w, p)
+    round_directions(&w)
+    failed = copy_directions(found, &w)
     release(memory)
     return failed
 
 
-cdef int directions_all(Directions *found, const Rows *rows) noexcept nogil:
+cdef int directions_identity(Directions *found, const Rows *rows) noexcept nogil:
+    """Take the features themselves as directions; nonzero: no memory."""
     cdef int64_t n = rows.n, l
     cdef int item = rows.kernels.itemsize
     found.vectors = allocate(n * n * item)
