@@ -155,24 +155,6 @@ cdef Engine *adaptive_open(const Problem *problem, int64_t K) noexcept nogil:
     return open_screen(problem, K, True)
 
 
-cdef int add_points(Screen *e, Poll *p) noexcept nogil:
-    """Project the points and make room for their bounds; nonzero: no memory, or interrupted."""
-    if hamerly_open(&e.hamerly, e.sweep.rows):
-        return 1
-    if project_points(&e.projection, e.workspaces, e.n_workspaces, p):
-        return 1
-    e.engine.bytes += e.projection.bytes + e.hamerly.bytes
-    e.engine.name = SCREEN.name
-    return 0
-
-
-cdef void drop_points(Screen *e) noexcept nogil:
-    """Release what add_points has made."""
-    e.engine.bytes -= e.projection.bytes + e.hamerly.bytes
-    projection_drop(&e.projection)
-    hamerly_close(&e.hamerly)
-
-
 cdef void screen_close(Engine *engine) noexcept nogil:
     cdef Screen *e = <Screen *>engine
     sweep_close(&e.sweep)

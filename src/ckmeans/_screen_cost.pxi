@@ -274,6 +274,24 @@ cdef void defer(CostModel *cost, const Rows *X, const Step *s) noexcept nogil:
     cost.recheck_below = min(FEWER_CHANGED * s.n_changed, FEW_CHANGED * X.m)
 
 
+cdef int add_points(Screen *e, Poll *p) noexcept nogil:
+    """Project the points and make room for their bounds; nonzero: no memory, or interrupted."""
+    if hamerly_open(&e.hamerly, e.sweep.rows):
+        return 1
+    if project_points(&e.projection, e.workspaces, e.n_workspaces, p):
+        return 1
+    e.engine.bytes += e.projection.bytes + e.hamerly.bytes
+    e.engine.name = SCREEN.name
+    return 0
+
+
+cdef void drop_points(Screen *e) noexcept nogil:
+    """Release what add_points has made."""
+    e.engine.bytes -= e.projection.bytes + e.hamerly.bytes
+    projection_drop(&e.projection)
+    hamerly_close(&e.hamerly)
+
+
 cdef int enable_screening(Screen *e, const Step *s, Poll *p) noexcept nogil:
     """Find directions and project the points on them, unless computing all pairs of this step is cheaper.
 
