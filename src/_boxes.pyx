@@ -148,7 +148,7 @@ cdef void cut(Making *w, Desk *desk, int64_t j, int side, int64_t first, int64_t
     cdef double value
     if j >= w.buckets - 1:
         return
-    feature = w.items.kernels.halve(
+    feature = w.items.kernels.median_partition(
         desk.columns[side] + at, desk.ids[side] + first, w.room, count, w.items.n, left,
         desk.columns[1 - side] + at, desk.ids[1 - side] + first, w.value + j * itemsize, desk.keys, desk.places)
     w.feature[j] = max(<int32_t>feature, 0)
@@ -346,7 +346,7 @@ cdef void build_children(Making *w, Desk *desk, int64_t child, int64_t parts, in
         build_node(w, desk, child, side, first, count)
         return
     left = (leaves * left_parts + parts - 1) // parts * LEAF
-    w.items.kernels.halve(
+    w.items.kernels.median_partition(
         desk.columns[side] + at, desk.ids[side] + first, w.room, count, w.boxes.n, left,
         desk.columns[1 - side] + at, desk.ids[1 - side] + first, &value, desk.keys, desk.places)
     build_children(w, desk, child, left_parts, 1 - side, first, left)

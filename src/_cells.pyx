@@ -254,11 +254,11 @@ cdef void settle_leaf(Cells *c, const Step *s, Part *part, int64_t node, const c
     cdef leaf points
     hand_mark_down(c, s.labels, marks_of(c, s.labels), node)
     points.points = b.points + number * LEAF * b.n * b.itemsize
-    points.plain = b.weights == NULL and b.numbers == NULL and filled == LEAF
+    points.unweighted = b.weights == NULL and b.numbers == NULL and filled == LEAF
     points.weights = NULL if b.weights == b.numbers else b.weights + number * LEAF
-    points.numbers = &NUMBERS[LEAF - filled] if b.numbers == NULL else b.numbers + number * LEAF
+    points.multiplicities = &NUMBERS[LEAF - filled] if b.numbers == NULL else b.numbers + number * LEAF
     points.labels = s.labels + number * LEAF
-    part.changed += c.rows.kernels.settle(&points, kept, count, c.shift, b.n, s.wide, &part.sums)
+    part.changed += c.rows.kernels.assign_leaf(&points, kept, count, c.shift, b.n, s.wide, &part.sums)
     part.computed += filled * count
 
 
@@ -336,7 +336,7 @@ cdef void reduce_parts(Cells *c, Step *s) noexcept nogil:
 
 cdef void hand_out(Cells *c, const Step *s, Desk *desk) noexcept nogil:
     """All centroids, for the root."""
-    c.rows.kernels.list_all(s.centroids, c.shift, s.K, c.boxes.n, desk.lists)
+    c.rows.kernels.init_candidates(s.centroids, c.shift, s.K, c.boxes.n, desk.lists)
     desk.counts[0] = s.K
     memset(desk.nodes, -1, c.depth * sizeof(int64_t))
 

@@ -1,8 +1,8 @@
 """Every pair of point and centroid, fused, at the speed of a matrix product; any n.
 
 Rows are packed into tiles, with points in the SIMD lanes, a block at a time. With few centroids that takes longer
-than the products: then rows are scored as they lie, with features in the lanes (few_body.h), and only those whose
-label this leaves in doubt are packed. The labels are the same, bit for bit.
+than the products: then rows are scored as they lie, with features in the lanes (assign_rows_body.h), and only those
+whose label this leaves in doubt are packed. The labels are the same, bit for bit.
 
 Sums go from step to step where few rows change their label (_sweep.pyx), as adding all rows up takes as long as the
 products of several centroids.
@@ -63,7 +63,7 @@ cdef int64_t few_room(const Rows *rows, int64_t K) noexcept nogil:
     """How many values the centroids take where they are few; 0: tiles are faster."""
     cdef int64_t row = rows.n * rows.kernels.itemsize
     cdef int64_t least = FEW_FETCHED if rows.m * row > CACHE_BYTES else FEW_CACHED
-    return rows.kernels.few_room(K, rows.n) if row >= least * K else 0
+    return rows.kernels.assign_rows_size(K, rows.n) if row >= least * K else 0
 
 
 cdef size_t dense_layout(Dense *d, char *memory) noexcept nogil:
@@ -84,7 +84,7 @@ cdef size_t dense_layout(Dense *d, char *memory) noexcept nogil:
         desk.tiles = take(memory, &at, block * n * item)
         desk.scores = take(memory, &at, block * item)
         desk.ids = take(memory, &at, block * item)
-        desk.partial = take(memory, &at, K * tile * item if n > rows.kernels.features else 0)
+        desk.partial = take(memory, &at, K * tile * item if n > rows.kernels.max_features else 0)
         if few > 0:
             desk.doubtful = <int32_t *>take(memory, &at, (block + 1) * sizeof(int32_t))
             desk.copied = take(memory, &at, (tile * n + 8) * item)
@@ -163,7 +163,7 @@ cdef void score_block(void *engine, const Step *s, Part *part, int thread, const
     cdef const Rows *X = d.sweep.rows
     cdef int64_t doubts = count
     if d.few != NULL and not d.tied:
-        doubts = X.kernels.few_assign(rows, stride, count, s.K, X.n, d.few, desk.ids, desk.doubtful, &part.most)
+        doubts = X.kernels.assign_rows(rows, stride, count, s.K, X.n, d.few, desk.ids, desk.doubtful, &part.most)
         part.open += doubts
     if doubts > count // 2:
         score_tiles(d, part, desk, rows, stride, count, desk.ids)
@@ -191,7 +191,7 @@ cdef int dense_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, d.shift)
         rows.kernels.pack_centroids(s.centroids, d.shift, &d.panel)
         if d.few != NULL:
-            rows.kernels.few_pack(s.centroids, d.shift, s.K, rows.n, d.few)
+            rows.kernels.assign_rows_pack(s.centroids, d.shift, s.K, rows.n, d.few)
     stopped = sweep_step(&d.sweep, engine, score_block, s, p)
     d.tied = d.tied or mostly_in_doubt(d)
     return stopped
@@ -256,7 +256,7 @@ cdef void pairs_block(Pairs *p, int64_t block, int64_t thread) noexcept nogil:
     p.most[thread] = max(p.most[thread], X.kernels.pack(rows, stride, count, X.n, p.no_shift, desk.tiles))
     while k < p.K:
         group = min(PAIRS_K, p.K - k)
-        X.kernels.relax(desk.tiles, tiles, X.n, p.centres + k * X.n * item, group, NULL, desk.scores)
+        X.kernels.min_distance_update(desk.tiles, tiles, X.n, p.centres + k * X.n * item, group, NULL, desk.scores)
         store_roots(desk.scores, item, tiles * tile, count, group, p.K, p.out + (first * p.K + k) * item)
         k += group
 

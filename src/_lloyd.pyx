@@ -365,7 +365,8 @@ cdef double squared_to_own(const Fit *f, int64_t row, void *values, Poll *p) noe
     cdef double squared
     cdef int64_t k = f.row_labels[row]
     if f.rows.source.indptr != NULL:
-        return f.rows.kernels.sparse.squared(&f.rows.source, row, f.wide + k * wide_stride(f.rows.n), f.norms[k])
+        return f.rows.kernels.sparse.squared_distance(
+            &f.rows.source, row, f.wide + k * wide_stride(f.rows.n), f.norms[k])
     reach_row(f.rows, row, values, p)
     f.rows.kernels.distances(values, f.rows.n, 1, f.rows.n, f.row_labels + row, f.wide, &squared)
     return squared

@@ -225,7 +225,7 @@ cdef const void *gather(const Screen *e, const Desk *desk, int64_t first) noexce
         return <char *>e.points + (first + desk.at[0]) * size
     for p in range(tile):
         # Those beyond the count are out of every race; any point will do.
-        X.kernels.pick(e.points, first + desk.at[min(p, desk.count - 1)], e.d + 1, p, desk.gathered)
+        X.kernels.gather_point(e.points, first + desk.at[min(p, desk.count - 1)], e.d + 1, p, desk.gathered)
     return desk.gathered
 
 
@@ -242,7 +242,8 @@ cdef void measure_own(Screen *e, const Step *s, Desk *desk, const void *rows, in
         desk.point[p] = <int32_t>p
         desk.row[p] = desk.at[p]
         desk.k[p] = desk.label[p]
-    e.sweep.rows.kernels.pairs(rows, stride, e.sweep.rows.n, s.centroids, desk.row, desk.k, desk.count, desk.squared)
+    e.sweep.rows.kernels.pair_distances(
+        rows, stride, e.sweep.rows.n, s.centroids, desk.row, desk.k, desk.count, desk.squared)
 
 
 cdef void set_bounds(Screen *e, Desk *desk) noexcept nogil:

@@ -330,8 +330,8 @@ cdef void decide(Screen *e, const Step *s, Part *part, Desk *desk, const void *r
     cdef Race races[64]
     cdef uint64_t undecided
     cdef int64_t p, count = desk.count
-    X.kernels.pairs(rows, stride, X.n, s.centroids, desk.row + count, desk.k + count, pairs - count,
-                    <char *>desk.squared + count * item)
+    X.kernels.pair_distances(rows, stride, X.n, s.centroids, desk.row + count, desk.k + count, pairs - count,
+                             <char *>desk.squared + count * item)
     part.computed += pairs
     undecided = judge(e, desk, pairs, races)
     if undecided:

@@ -264,9 +264,10 @@ cdef void relax(Full *f, const char *tiles, int64_t chunk, const Centres *centre
     cdef int64_t count = min(CHUNK, rows.m - chunk * CHUNK), tile = rows.kernels.tile
     cdef int64_t ntiles = (count + tile - 1) // tile
     if rows.source.indptr != NULL:
-        rows.kernels.sparse.relax(&rows.source, chunk * CHUNK, count, &centres.panel, nearest, ntiles * tile, closer)
+        rows.kernels.sparse.min_distance_update(
+            &rows.source, chunk * CHUNK, count, &centres.panel, nearest, ntiles * tile, closer)
     else:
-        rows.kernels.relax(tiles, ntiles, rows.n, centres.values, centres.count, nearest, closer)
+        rows.kernels.min_distance_update(tiles, ntiles, rows.n, centres.values, centres.count, nearest, closer)
 
 
 cdef char *take_to(Full *f, int64_t thread, int64_t chunk, bint first) noexcept nogil:
@@ -291,11 +292,11 @@ cdef void relax_chunk(Full *f, int64_t thread, int64_t chunk, bint first) noexce
     cdef char *closer = f.desks[thread].closer
     cdef char *tiles = take_to(f, thread, chunk, first)
     if f.others.count == 0:
-        f.sums[chunk] = rows.kernels.total(nearest, weights, count)
+        f.sums[chunk] = rows.kernels.weighted_sum(nearest, weights, count)
         return
     relax(f, tiles, chunk, &f.others, nearest, closer)
     for trial in range(f.others.count):
-        f.sums[trial * f.chunks + chunk] = rows.kernels.total(closer + trial * length * item, weights, count)
+        f.sums[trial * f.chunks + chunk] = rows.kernels.weighted_sum(closer + trial * length * item, weights, count)
 
 
 cdef void relax_all(Full *f, bint first, Poll *p) noexcept nogil:

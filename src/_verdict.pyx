@@ -232,7 +232,7 @@ cdef bint stands_out(const Screen *e, const Step *s) noexcept nogil:
     cdef int64_t count = min(X.m, <int64_t>X.kernels.tile), some = min(s.K, TRIED), near = 0, stride, p
     cdef const void *rows = read_rows(X, 0, count, desk.chosen, &stride)
     X.kernels.pack(rows, stride, count, X.n, e.zeros, desk.tile)
-    X.kernels.relax(desk.tile, 1, X.n, s.centroids, some, NULL, desk.partial)
+    X.kernels.min_distance_update(desk.tile, 1, X.n, s.centroids, some, NULL, desk.partial)
     for p in range(count):
         near += count_near(e, desk.partial, p, some)
     return near <= NEAR * count * some
