@@ -252,11 +252,11 @@ cdef void score_leaf(Cells *c, const Step *s, CellsPart *part, int64_t node, con
     cdef leaf points
     push_down(c, s.labels, node_marks(c, s.labels), node)
     points.points = b.points + number * LEAF * b.n * b.itemsize
-    points.plain = b.weights == NULL and b.multiplicities == NULL and filled == LEAF
+    points.unweighted = b.weights == NULL and b.multiplicities == NULL and filled == LEAF
     points.weights = NULL if b.weights == b.multiplicities else b.weights + number * LEAF
-    points.numbers = &ONES[LEAF - filled] if b.multiplicities == NULL else b.multiplicities + number * LEAF
+    points.multiplicities = &ONES[LEAF - filled] if b.multiplicities == NULL else b.multiplicities + number * LEAF
     points.labels = s.labels + number * LEAF
-    part.n_changed += c.rows.kernels.settle(&points, kept, count, c.shift, b.n, s.wide, &part.sums)
+    part.n_changed += c.rows.kernels.assign_leaf(&points, kept, count, c.shift, b.n, s.wide, &part.sums)
     part.n_distances += filled * count
 
 
@@ -333,7 +333,7 @@ cdef void reduce_parts(Cells *c, Step *s) noexcept nogil:
 
 cdef void init_candidates(Cells *c, const Step *s, ListWorkspace *work) noexcept nogil:
     """All centroids, for the root."""
-    c.rows.kernels.list_all(s.centroids, c.shift, s.K, c.tree.n, work.lists)
+    c.rows.kernels.init_candidates(s.centroids, c.shift, s.K, c.tree.n, work.lists)
     work.counts[0] = s.K
     memset(work.nodes, -1, c.depth * sizeof(int64_t))
 

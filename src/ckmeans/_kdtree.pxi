@@ -173,7 +173,7 @@ cdef void cut(TreeBuilder *w, BuildWorkspace *work, int64_t j, int side, int64_t
     cdef double value
     if j >= w.buckets - 1:
         return
-    feature = w.items.kernels.halve(
+    feature = w.items.kernels.median_partition(
         work.columns[side] + at, work.ids[side] + first, w.room, count, w.items.n, left,
         work.columns[1 - side] + at, work.ids[1 - side] + first, w.value + j * itemsize, work.keys, work.places)
     w.feature[j] = max(<int32_t>feature, 0)
@@ -363,7 +363,7 @@ cdef void build_children(TreeBuilder *w, BuildWorkspace *work, int64_t child, in
         build_node(w, work, child, side, first, count)
         return
     left = (leaves * left_parts + parts - 1) // parts * LEAF
-    w.items.kernels.halve(
+    w.items.kernels.median_partition(
         work.columns[side] + at, work.ids[side] + first, w.room, count, w.tree.n, left,
         work.columns[1 - side] + at, work.ids[1 - side] + first, &value, work.keys, work.places)
     build_children(w, work, child, left_parts, 1 - side, first, left)

@@ -68,7 +68,7 @@ cdef void pairs_block(Pairs *p, int64_t block, int64_t thread) noexcept nogil:
                                  X.kernels.pack(rows, stride, count, X.n, p.no_shift, work.tiles))
     while k < p.K:
         group = min(PAIRS_K, p.K - k)
-        X.kernels.relax(work.tiles, tiles, X.n, p.centres + k * X.n * item, group, NULL, work.scores)
+        X.kernels.min_distance_update(work.tiles, tiles, X.n, p.centres + k * X.n * item, group, NULL, work.scores)
         store_roots(work.scores, item, tiles * tile, count, group, p.K, p.out + (first * p.K + k) * item)
         k += group
 

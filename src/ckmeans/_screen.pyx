@@ -341,7 +341,7 @@ cdef void assign_by_intervals(Screen *e, const Step *s, PartialSum *part, Worksp
     cdef int32_t candidates[SUBSET]
     cdef uint32_t undecided
     cdef int64_t p, count
-    X.kernels.pairs(block.rows, block.stride, X.n, s.centroids, pairs.row, pairs.k, pairs.count, pairs.squared)
+    X.kernels.pair_distances(block.rows, block.stride, X.n, s.centroids, pairs.row, pairs.k, pairs.count, pairs.squared)
     part.n_distances += tile.count + pairs.count
     undecided = decide_intervals(e, work, intervals)
     if undecided:

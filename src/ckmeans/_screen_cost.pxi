@@ -258,7 +258,7 @@ cdef bint is_clustered(const Screen *e, const Step *s) noexcept nogil:
     cdef int64_t count = min(X.m, <int64_t>X.kernels.tile), K = min(s.K, PROBE_POINTS), n_close = 0, stride, p
     cdef const void *rows = read_rows(X, 0, count, work.rows, &stride)
     X.kernels.pack(rows, stride, count, X.n, e.projection.zeros, work.packed)
-    X.kernels.relax(work.packed, 1, X.n, s.centroids, K, NULL, work.partial)
+    X.kernels.min_distance_update(work.packed, 1, X.n, s.centroids, K, NULL, work.partial)
     for p in range(count):
         n_close += count_close(e, work.partial, p, K)
     return n_close <= MAX_CLOSE * count * K

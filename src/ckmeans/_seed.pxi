@@ -265,9 +265,9 @@ cdef void min_distance_update(SeedingState *f, const char *tiles, int64_t chunk,
     cdef int64_t count = min(SEED_CHUNK, rows.m - chunk * SEED_CHUNK), tile = rows.kernels.tile
     cdef int64_t ntiles = (count + tile - 1) // tile
     if rows.source.indptr != NULL:
-        rows.kernels.sparse.relax(&rows.source, chunk * SEED_CHUNK, count, &centres.panel, nearest, ntiles * tile, closer)
+        rows.kernels.sparse.min_distance_update(&rows.source, chunk * SEED_CHUNK, count, &centres.panel, nearest, ntiles * tile, closer)
     else:
-        rows.kernels.relax(tiles, ntiles, rows.n, centres.values, centres.count, nearest, closer)
+        rows.kernels.min_distance_update(tiles, ntiles, rows.n, centres.values, centres.count, nearest, closer)
 
 
 cdef char *update_nearest(SeedingState *f, int64_t thread, int64_t chunk, bint first) noexcept nogil:
@@ -292,11 +292,11 @@ cdef void update_chunk(SeedingState *f, int64_t thread, int64_t chunk, bint firs
     cdef char *closer = f.workspaces[thread].closer
     cdef char *tiles = update_nearest(f, thread, chunk, first)
     if f.others.count == 0:
-        f.sums[chunk] = rows.kernels.total(nearest, weights, count)
+        f.sums[chunk] = rows.kernels.weighted_sum(nearest, weights, count)
         return
     min_distance_update(f, tiles, chunk, &f.others, nearest, closer)
     for trial in range(f.others.count):
-        f.sums[trial * f.chunks + chunk] = rows.kernels.total(closer + trial * length * item, weights, count)
+        f.sums[trial * f.chunks + chunk] = rows.kernels.weighted_sum(closer + trial * length * item, weights, count)
 
 
 cdef void update_all(SeedingState *f, bint first, Poll *p) noexcept nogil:

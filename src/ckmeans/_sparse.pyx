@@ -163,7 +163,7 @@ cdef void measure_chunk(Sparse *e, const Step *s, Poll *p, int64_t chunk) noexce
         return
     for row in range(chunk * CHUNK_ROWS, min((chunk + 1) * CHUNK_ROWS, e.rows.m)):
         k = s.labels[row]
-        s.squared[row] = e.rows.kernels.sparse.squared(&e.rows.source, row, s.wide + k * stride, e.norms[k])
+        s.squared[row] = e.rows.kernels.sparse.squared_distance(&e.rows.source, row, s.wide + k * stride, e.norms[k])
 
 
 cdef void count_rows(Sparse *e, Step *s) noexcept nogil:
@@ -212,7 +212,7 @@ cdef double add_listed(Sparse *e, const Step *s, int64_t k, int64_t at, int64_t 
     """Add so many of the list, all of cluster k, to its sums; the sum of their squared distances."""
     cdef const Rows *rows = e.rows
     if moves:
-        rows.kernels.sparse.move(&rows.source, e.listed + at, count, sums)
+        rows.kernels.sparse.apply_moves(&rows.source, e.listed + at, count, sums)
         return 0
     return rows.kernels.sparse.accumulate(&rows.source, e.listed + at, count, rows.weights,
                                           s.wide + k * wide_stride(rows.n), e.norms[k], sums, s.squared)
@@ -295,7 +295,7 @@ cdef bint carried_precisely(Sparse *e, Step *s) noexcept nogil:
     cdef int64_t stride = wide_stride(e.rows.n), k
     cdef double across, own, magnitude
     if e.rows_square < 0:
-        e.rows_square = e.rows.kernels.sparse.squares(&e.rows.source, 0, e.rows.m)
+        e.rows_square = e.rows.kernels.sparse.sum_of_squares(&e.rows.source, 0, e.rows.m)
     s.sums.square = magnitude = e.rows_square
     for k in range(s.K):
         across = 2 * product(s.wide + k * stride, s.sums.offsets + k * stride, stride)
