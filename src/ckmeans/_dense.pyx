@@ -1,8 +1,8 @@
 """Every pair of point and centroid, fused, at the speed of a matrix product; any n.
 
 Rows are packed into tiles, with points in the SIMD lanes, a block at a time. With few centroids packing takes longer
-than the products: then rows are scored where they lie, with features in the lanes (assign_rows_body.h), and only those that
-this leaves undecided are packed. The labels are bit-identical.
+than the products: then rows are scored where they lie, with features in the lanes (assign_rows_body.h), and only those
+that this leaves undecided are packed. The labels are bit-identical.
 
 Sums are carried from step to step where few rows change their label (_sweep.pxi), as adding all rows up takes as long
 as the products of several centroids.
@@ -158,7 +158,7 @@ cdef void score_block(void *engine, const Step *s, PartialSum *part, int thread,
     cdef int64_t n_undecided = block.count
     if d.row_panel != NULL and not d.always_packed:
         n_undecided = X.kernels.assign_rows(block.rows, block.stride, block.count, s.K, X.n, d.row_panel, work.ids,
-                                           work.undecided, &part.max_abs_bits)
+                                            work.undecided, &part.max_abs_bits)
         part.n_undecided += n_undecided
     if n_undecided > block.count // 2:
         score_tiles(d, part, work, block, work.ids)

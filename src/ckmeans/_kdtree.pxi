@@ -499,7 +499,8 @@ cdef bint fill_buckets(TreeBuilder *builder, Poll *p) noexcept nogil:
     if memory == NULL:
         return False
     workspaces_layout(builder, memory)
-    for bucket in prange(builder.n_buckets, schedule="dynamic", chunksize=1, num_threads=request_threads(builder.n_threads)):
+    for bucket in prange(builder.n_buckets, schedule="dynamic", chunksize=1,
+                         num_threads=request_threads(builder.n_threads)):
         if not poll(p):
             build_bucket(builder, bucket, threadid())
     release(memory)

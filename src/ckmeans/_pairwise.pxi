@@ -73,7 +73,8 @@ cdef void measure_block(Pairs *pairs, int64_t block, int64_t thread) noexcept no
     pairs.max_abs_bits[thread] = max(pairs.max_abs_bits[thread], max_abs_bits)
     while k < pairs.K:
         group = min(PAIRS_K, pairs.K - k)
-        X.kernels.min_distance_update(work.tiles, tiles, X.n, pairs.centroids + k * X.n * item, group, NULL, work.squared)
+        X.kernels.min_distance_update(
+            work.tiles, tiles, X.n, pairs.centroids + k * X.n * item, group, NULL, work.squared)
         store_roots(work.squared, item, tiles * tile, count, group, pairs.K, pairs.out + (first * pairs.K + k) * item)
         k += group
 

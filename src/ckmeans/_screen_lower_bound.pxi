@@ -463,6 +463,6 @@ cdef int64_t screen_tile(const Screen *e, const Step *s, Workspace *work, const 
         X.kernels.assign(projections, 1, &e.panels.estimates, kernel.scores, kernel.ids, kernel.partial)
         update_labels(kernel.ids, X.kernels.itemsize, tile.count, tile.label)
     X.kernels.pair_distances(block.rows, block.stride, X.n, s.centroids, tile.row, tile.label, tile.count,
-                    tile.assigned_squared)
+                             tile.assigned_squared)
     set_thresholds(tile, e)
     return X.kernels.screen(projections, &e.panels.screened, tile.thresholds, tile.hits, tile.lowest_above)

@@ -278,10 +278,11 @@ cdef void min_distance_update(SeedingState *state, const char *tiles, int64_t ch
     cdef int64_t count = min(SEED_CHUNK, rows.m - chunk * SEED_CHUNK), tile = rows.kernels.tile
     cdef int64_t n_tiles = (count + tile - 1) // tile
     if rows.source.indptr != NULL:
-        rows.kernels.sparse.min_distance_update(&rows.source, chunk * SEED_CHUNK, count, &centroids.panel, min_distances,
-                                  n_tiles * tile, updated)
+        rows.kernels.sparse.min_distance_update(
+            &rows.source, chunk * SEED_CHUNK, count, &centroids.panel, min_distances, n_tiles * tile, updated)
     else:
-        rows.kernels.min_distance_update(tiles, n_tiles, rows.n, centroids.values, centroids.count, min_distances, updated)
+        rows.kernels.min_distance_update(
+            tiles, n_tiles, rows.n, centroids.values, centroids.count, min_distances, updated)
 
 
 cdef char *add_newest(SeedingState *state, int64_t thread, int64_t chunk, bint first) noexcept nogil:
