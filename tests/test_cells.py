@@ -147,7 +147,7 @@ def test_weights(kind, weighing, dtype):
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_pixels_collapse(n, weighted):
+def test_pixels_are_deduplicated(n, weighted):
     """Equal bytes become one weighted point; the answer is that of all of them."""
     rng = np.random.default_rng(n)
     X = rng.normal(128, 3, (300_000, n)).clip(0, 255).astype(np.uint8)
@@ -177,7 +177,7 @@ def test_threads(m, weighted, dtype):
         assert_same(r, runs[4])
 
 
-def test_threads_of_pixels():
+def test_threads_on_deduplicated_pixels():
     X = np.random.default_rng(0).normal(99, 9, (270_000, 3)).clip(0, 255).astype(np.uint8)
     weights = np.random.default_rng(1).random(len(X))
     options = {"seed": 0, "init": "random", "sample_weight": weights, "algorithm": "cells", "max_iter": 5}
@@ -237,14 +237,14 @@ def test_stats(dtype):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("at", [0, 4321, 8999])
-def test_not_finite(bad, at, dtype):
+def test_non_finite_values(bad, at, dtype):
     X = cases.make("uniform", 9000, 3, dtype)
     X[at, 1] = bad
     with pytest.raises(ValueError, match=f"row {at}, column 1"):
         ckmeans.kmeans(X, 5, algorithm="cells", init="random", seed=0)
 
 
-def test_beyond_float32():
+def test_squares_beyond_float32():
     X = cases.make("uniform", 9000, 2, np.float32) * np.float32(1e25)
     assert check(X, 9, init=X[:9]).centroids.dtype == np.float64
 
@@ -254,7 +254,7 @@ def test_limits():
         ckmeans.kmeans(np.zeros((20, 9)), 2, algorithm="cells")
 
 
-def test_auto_takes_cells_where_it_pays():
+def test_auto_chooses_cells_where_cheaper():
     X = cases.make("uniform", 20_000, 2, np.float32)
     assert ckmeans.kmeans(X, 64, max_iter=2, seed=0).algorithm == "cells"
     assert ckmeans.kmeans(X[:100], 4, max_iter=2, seed=0).algorithm == "dense"

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cases
 import numpy as np
 import pytest
 
 import ckmeans
 from ckmeans.cli import _tables, main
 
-TABULAR = Path(__file__).parents[1] / ".." / "shared" / "data" / "tabular"
+TABULAR = cases.DATA / "tabular"
 
 
 @pytest.fixture
@@ -293,7 +294,7 @@ def test_missing_permissions(capsys, tmp_path, X):
     assert "t.csv: Permission denied" in refused(capsys, path, "-k", 2)
 
 
-def test_labels_as_npy_whatever_its_case(capsys, tmp_path, X):
+def test_npy_suffix_in_any_case(capsys, tmp_path, X):
     path = write(tmp_path / "t.csv", X)
     run(capsys, path, "-k", 3, "--out", tmp_path / "L.NPY")
     assert np.load(tmp_path / "L.NPY").shape == (120,)
@@ -341,13 +342,13 @@ def run_process(*arguments, **options):
     )
 
 
-def test_as_a_process(tmp_path, X):
+def test_cluster_in_a_subprocess(tmp_path, X):
     done = run_process(write(tmp_path / "t.csv", X), "-k", "3")
     assert (done.returncode, done.stderr) == (0, "")
     assert "120 rows, 3 columns" in done.stdout
 
 
-def test_from_a_pipe(tmp_path, X):
+def test_table_from_a_pipe(tmp_path, X):
     path = write(tmp_path / "t.csv", X)
     expected = json.loads(run_process(path, "-k", "3", "--json").stdout)
     done = run_process("-", "-k", "3", "--json", input=Path(path).read_text())
@@ -384,7 +385,7 @@ def read_labels(path):
 
 
 @pytest.mark.parametrize("block", [7, _tables._BLOCK])
-def test_the_result_is_right(capsys, tmp_path, block, monkeypatch):
+def test_report_matches_recomputed_values(capsys, tmp_path, block, monkeypatch):
     monkeypatch.setattr(_tables, "_BLOCK", block)
     X = np.random.default_rng(3).normal(size=(400, 5)).round(4) * [1, 2, 3, 4, 5]
     np.savetxt(tmp_path / "t.csv", X, delimiter=",", fmt="%.17g")
@@ -406,7 +407,7 @@ REAL = {
 @pytest.mark.parametrize("separator", [",", "\t", ";"])
 def test_real_tables(capsys, tmp_path, name, separator):
     if not (TABULAR / f"{name}.npz").exists():
-        pytest.skip("the shared data are not here")
+        pytest.skip(cases.NO_DATA)
     data = np.load(TABULAR / f"{name}.npz")
     X, kinds = data["X"], data["y"]
     K, best, factor = REAL[name]
@@ -425,7 +426,7 @@ def test_real_tables(capsys, tmp_path, name, separator):
 @pytest.mark.parametrize("name", REAL)
 def test_real_tables_with_one_fault(capsys, tmp_path, name):
     if not (TABULAR / f"{name}.npz").exists():
-        pytest.skip("the shared data are not here")
+        pytest.skip(cases.NO_DATA)
     lines = [",".join(map(repr, row)) for row in np.load(TABULAR / f"{name}.npz")["X"][:60].tolist()]
     width = lines[0].count(",") + 1
     first, *others = lines[40].split(",")

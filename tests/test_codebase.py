@@ -105,7 +105,7 @@ def defined(text):
 
 
 @pytest.mark.parametrize("module", [p for p in CYTHON if p.suffix == ".pyx"], ids=name_of)
-def test_parts_of_a_module_call_lines_below(module):
+def test_module_parts_call_lines_below(module):
     names = re.findall(r'^include "(\w+\.pxi)"', module.read_text(), re.M)
     parts = [module, *(module.with_name(name) for name in names)]
     for path in parts:
@@ -157,7 +157,7 @@ def test_public_names_are_in_all():
             assert name in ckmeans.__all__ or name in ("annotations", "TYPE_CHECKING", "Any"), name
 
 
-def test_an_unknown_name_is_an_attribute_error():
+def test_unknown_name_raises_attribute_error():
     with pytest.raises(AttributeError, match="module 'ckmeans' has no attribute 'kmean'"):
         ckmeans.kmean  # noqa: B018
 
@@ -266,7 +266,7 @@ def test_nothing_is_left_for_later():
 
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.name)
-def test_every_instruction_set_has_the_whole_vocabulary(path):
+def test_instruction_sets_share_one_vocabulary(path):
     """All that the kernels use of it; for float32 and float64."""
     body = re.sub(r"/\*.*?\*/", "", (ROOT / "src/simd/kernels_body.h").read_text(), flags=re.S)
     used = {f"{real}_{name}" for name in re.findall(r"\bV\((\w+)\)", body) for real in ("f32", "f64")}
@@ -279,7 +279,7 @@ def test_every_instruction_set_has_the_whole_vocabulary(path):
 
 
 @pytest.mark.parametrize("path", [*VECTORS, ROOT / "src/simd/kernels_body.h"], ids=lambda path: path.name)
-def test_everything_in_an_instruction_sets_unit_is_static(path):
+def test_instruction_set_units_are_static(path):
     """Else the linker may keep one set's copy of a function for all of them."""
     text = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S)
     for line in re.findall(r"^[A-Za-z_].*$", text, re.M):

@@ -102,7 +102,7 @@ def alone():
 
 @pytest.mark.parametrize("first", [True, False], ids=["ckmeans first", "peer first"])
 @pytest.mark.parametrize("peer", PEERS)
-def test_same_bits_beside_a_peer(peer, first, alone):
+def test_bit_identical_beside_a_peer(peer, first, alone):
     assert python(in_order(first, uses(peer))) == alone * 2
 
 
@@ -119,7 +119,7 @@ def in_order(first, use):
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["ckmeans first", "peers first"])
-def test_same_bits_beside_all_that_are_here(first, alone):
+def test_bit_identical_beside_all_peers(first, alone):
     """Each with its own copy of an OpenMP runtime, or two with one."""
     here = [peer for peer in PEERS if importlib.util.find_spec(peer)]
     assert python(in_order(first, "".join(map(uses, here)))) == alone * 2
@@ -131,7 +131,7 @@ def test_same_bits_beside_all_that_are_here(first, alone):
 @two_threads
 @pytest.mark.skipif(not LINUX, reason="counts the threads in /proc")
 class TestThreads:
-    def test_one_a_processor(self):
+    def test_one_thread_per_processor(self):
         assert python(THREADS) == [str(CPUS)] * 2
 
     def test_environment(self):
@@ -213,32 +213,32 @@ def machine(monkeypatch, tmp_path):
 
 
 class TestQuota:
-    def test_none(self, machine):
+    def test_no_quota(self, machine):
         assert _config.default_threads() == 48
 
     @pytest.mark.parametrize(
         ("quota", "threads"),
         [("max 100000", 48), ("200000 100000", 2), ("150000 100000", 2), ("20000 100000", 1), ("broken", 48)],
     )
-    def test_version_2(self, machine, quota, threads):
+    def test_quota_of_cgroups_version_2(self, machine, quota, threads):
         machine("/proc/self/cgroup", "0::/jobs/mine\n")
         machine("/sys/fs/cgroup/jobs/mine/cpu.max", quota)
         assert _config.default_threads() == threads
 
-    def test_the_least_of_a_group_and_those_around_it(self, machine):
+    def test_smallest_quota_of_nested_groups(self, machine):
         machine("/proc/self/cgroup", "0::/jobs/mine\n")
         machine("/sys/fs/cgroup/jobs/mine/cpu.max", "800000 100000")
         machine("/sys/fs/cgroup/jobs/cpu.max", "300000 100000")
         assert _config.default_threads() == 3
 
     @pytest.mark.parametrize(("quota", "threads"), [("-1", 48), ("400000", 4), ("50000", 1)])
-    def test_version_1(self, machine, quota, threads):
+    def test_quota_of_cgroups_version_1(self, machine, quota, threads):
         machine("/proc/self/cgroup", "2:cpu,cpuacct:/box\n1:memory:/elsewhere\n0::/\n")
         machine("/sys/fs/cgroup/cpu/box/cpu.cfs_quota_us", quota)
         machine("/sys/fs/cgroup/cpu/box/cpu.cfs_period_us", "100000")
         assert _config.default_threads() == threads
 
-    def test_read_once(self, machine):
+    def test_quota_is_read_once(self, machine):
         machine("/proc/self/cgroup", "0::/\n")
         machine("/sys/fs/cgroup/cpu.max", "200000 100000")
         assert _config.default_threads() == 2
@@ -277,7 +277,7 @@ print(len(set(before) - others), worst)
 @pytest.mark.parametrize(
     "env", [{}, {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "0"}], ids=["default", "set"]
 )
-def test_a_worker_burns_at_most_5_ms_after_a_call(env):
+def test_idle_workers_spin_5_ms(env):
     """The kernel's own count of what each thread ran, so other load does not matter."""
     if not env and PRIVATE is None:
         pytest.skip("a runtime that others may share spins as long as the user has it spin")
@@ -295,7 +295,7 @@ def test_a_worker_burns_at_most_5_ms_after_a_call(env):
     ],
     ids=str,
 )
-def test_how_long_an_idle_worker_spins(env, turns):
+def test_spin_time_of_idle_workers(env, turns):
     """GNU's runtime says what it has read when it was loaded. A copy of the wheel's own is told to spin
     briefly, unless the user has said something; a shared one has GNU's default."""
     said = run("import ckmeans", {"OMP_DISPLAY_ENV": "verbose", **env}).stderr

@@ -33,7 +33,18 @@ def test_unregistered_engines_are_refused():
 def test_a_registered_engine_passes_the_suite():
     """One line registers it; the tests of all engines then take it from the table."""
     suite = ["test_empty.py", "test_kmeans.py", "test_prepare.py", "test_threads.py", "test_input.py"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "dummy_engine", "-p", "no:cacheprovider", "-k", "dummy"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "dummy_engine",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "dummy",
+    ]
     done = subprocess.run(
         [*command, *(str(HERE / name) for name in suite)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])},

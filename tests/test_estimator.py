@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 
+import cases
 import numpy as np
 import pytest
 
@@ -17,9 +18,7 @@ from ckmeans.estimators._base import shift_tolerance
 
 @pytest.fixture
 def blobs():
-    rng = np.random.default_rng(3)
-    centers = rng.uniform(-20, 20, (5, 4))
-    return np.concatenate([rng.normal(c, 1.0, (60, 4)) for c in centers])
+    return cases.separated_blobs(5, 4, each=60, seed=3)
 
 
 def lloyd(X, start, tol, max_iter=300):
@@ -286,7 +285,7 @@ def test_equal_weights_scale_minibatch_inertia(blobs, method):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
-def test_batches_come_close_to_all_points(dtype):
+def test_minibatch_is_close_to_kmeans(dtype):
     rng = np.random.default_rng(1)
     X = np.concatenate([rng.normal(c, 4, (3000, 3)) for c in (40, 100, 160, 220)]).clip(0, 255).astype(dtype)
     exact = ckmeans.KMeans(4, n_init=5, random_state=0).fit(X)

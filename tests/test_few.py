@@ -47,7 +47,7 @@ def dense(X, K, **options):
 
 
 @pytest.mark.parametrize("K", CLUSTERS)
-def test_tails(both_ways, kind, K, dtype):
+def test_row_tails(both_ways, kind, K, dtype):
     for n in WIDTHS:
         for m in (1, 2, 5, 16, 31, 33, 130):
             X = cases.make(kind, m, n, dtype)
@@ -93,7 +93,7 @@ def test_one_centroid_far_away(both_ways, dtype):
 
 
 @pytest.mark.parametrize("source", ["uint8", "float16", "columns", "rows", "reversed", "big"])
-def test_where_rows_come_from(both_ways, source):
+def test_sources_of_rows(both_ways, source):
     X = cases.make("lattice", 700, 70, np.float32) + 3
     X = {
         "uint8": X.astype(np.uint8),
@@ -141,7 +141,7 @@ def test_fits(both_ways, kind, K, weighted, dtype):
     checks.check_state(X, lying, weights)
 
 
-def test_rows_are_scored_as_they_lie_where_that_pays(both_ways):
+def test_in_place_scoring_needs_more_memory(both_ways):
     """The centroids are kept in a second form then, of which the stats tell."""
     X = cases.make("blobs", 500, 128, np.float32)
 
@@ -163,7 +163,7 @@ def test_threads(both_ways):
             checks.assert_same(one, other)
 
 
-def test_centroids_that_leave(both_ways, dtype):
+def test_empty_clusters(both_ways, dtype):
     X = cases.make("blobs", 1200, 48, dtype)
     start = np.concatenate([X[:4], X[:3] + 1e3]).astype(dtype)
     for empty in ("drop", "reinit", "farthest"):
@@ -171,7 +171,7 @@ def test_centroids_that_leave(both_ways, dtype):
         checks.assert_same(lying, packed)
 
 
-def test_a_lattice_that_is_all_doubt(both_ways):
+def test_lattice_of_near_ties(both_ways):
     """Half of the rows are on the plane between the centroids."""
     X = np.random.default_rng(3).integers(0, 2, (4000, 64)).astype(np.float32)
     X[:, 0] = np.arange(4000) % 3
@@ -182,7 +182,7 @@ def test_a_lattice_that_is_all_doubt(both_ways):
 
 
 @pytest.mark.parametrize("K", [2, 5, 30])
-def test_sums_of_moves_are_sums_of_rows(kind, K):
+def test_incremental_sums_equal_full_sums(kind, K):
     """Whatever of a step's sums came from the step before: every J, and every centroid to its last bits."""
     X = cases.make(kind, 1500, 24, np.float32)
     r = dense(X, K, seed=3, keep_path=True)
@@ -198,7 +198,7 @@ def test_sums_of_moves_are_sums_of_rows(kind, K):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [(0, 0), (640, 63), (999, 64), (998, 33)])
-def test_values_that_are_not_finite(both_ways, bad, place, dtype):
+def test_non_finite_values(both_ways, bad, place, dtype):
     X = cases.make("uniform", 1000, 65, dtype)
     X[place] = bad
 

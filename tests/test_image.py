@@ -14,6 +14,7 @@ import sys
 import zlib
 from pathlib import Path
 
+import cases
 import numpy as np
 import pytest
 
@@ -26,7 +27,7 @@ from ckmeans.image import _colors, _oklab, before_after, quantize, quantize_size
 from ckmeans.image._png import check_output  # noqa: E402
 from ckmeans.image._read import read  # noqa: E402
 
-PHOTOS = Path(__file__).parents[1] / ".." / "shared" / "data" / "photos"
+PHOTOS = cases.DATA / "photos"
 
 
 def make_rgba(height=40, width=60, seed=0):
@@ -303,7 +304,7 @@ def test_every_palette_entry_is_used(K, tmp_path):
     check_written(result, array, tmp_path / "out.png")
 
 
-def test_figures():
+def test_report_values():
     array = make_rgb(128, 128)
     result = quantize(array, 16, seed=0)
     assert result.colors_before == len(np.unique(array.reshape(-1, 3), axis=0))
@@ -369,7 +370,7 @@ def test_distortion_is_below_pillows(K):
 def test_distortion_of_photos_is_below_pillows(name):
     """Made smaller, so that it is quick."""
     if not (PHOTOS / name).exists():
-        pytest.skip("the shared data are not here")
+        pytest.skip(cases.NO_DATA)
     with Image.open(PHOTOS / name) as whole:
         image = whole.convert("RGB").resize((whole.width // 2, whole.height // 2))
     original = np.asarray(image)
@@ -406,7 +407,7 @@ def test_oklab_and_back():
         np.testing.assert_allclose(_oklab.to_rgb(points), colors[:, :channels], atol=0.01)
 
 
-def test_oklab_outside_srgb_is_out_of_range():
+def test_oklab_outside_srgb_is_finite():
     far = np.array([[0.5, 0.4, -0.4], [-0.1, 0, 0], [1.2, 0, 0]])
     colors = _oklab.to_rgb(far)
     assert np.isfinite(colors).all()
@@ -706,7 +707,7 @@ def result():
     return quantize(make_rgb(), 4, seed=0)
 
 
-def test_an_output_that_cannot_be_written(result, tmp_path):
+def test_unwritable_output_is_reported(result, tmp_path):
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(IsADirectoryError, match=r"folder\.png: it is a folder"):
         result.save(tmp_path / "folder.png")

@@ -69,7 +69,7 @@ def test_every_float16():
 
 
 @pytest.mark.parametrize("name", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
-def test_the_ends_of_integers(name):
+def test_integer_limits(name):
     low, high = np.iinfo(name).min, np.iinfo(name).max
     X = np.array([[low, high], [high, low], [high, high], [low, low]], name)
     r = ckmeans.kmeans(X, 4, init="random", seed=0)
@@ -141,7 +141,7 @@ def test_layouts(layout, name, n):
 
 
 @pytest.mark.parametrize("name", ["f4", "f8", "u1"])
-def test_one_row_or_one_column_for_all(name):
+def test_broadcast_rows_and_columns(name):
     column = np.broadcast_to(whole_numbers(300, 1, name), (300, 6))
     assert column.strides[1] == 0
     same_everywhere(column, column.astype(reference.computing_dtype(column)))
@@ -152,7 +152,7 @@ def test_one_row_or_one_column_for_all(name):
     np.testing.assert_array_equal(r.centroids[0], row[0])
 
 
-def test_windows_that_share_memory(dtype):
+def test_overlapping_rows(dtype):
     """Rows that overlap: a stride between rows of less than a row."""
     series = cases.make("uniform", 800, 1, dtype).ravel()
     windows = np.lib.stride_tricks.sliding_window_view(series, 12)
@@ -171,7 +171,7 @@ def test_memory_maps(tmp_path, name):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="guards a page with Linux's mprotect")
-def test_nothing_outside_the_array_is_read():
+def test_no_read_outside_the_array():
     """Arrays that end where memory ends, or begin where it begins: one byte beyond kills the process."""
     cases.run_python("""
         import ctypes, mmap
@@ -245,7 +245,7 @@ def test_data_frames():
 
 
 @pytest.mark.parametrize("weights", ["f2", "f4", ">f8", "i4", "u1", "?", "list", "strided"])
-def test_weights_come_as_points_do(weights):
+def test_weights_of_any_form(weights):
     X = cases.make("blobs", 200, 3)
     values = np.arange(200) % 2 if weights == "?" else np.arange(200) % 5
     given = {
@@ -259,7 +259,7 @@ def test_weights_come_as_points_do(weights):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_centroids_come_in_any_layout(layout, dtype):
+def test_centroids_of_any_layout(layout, dtype):
     X, centroids = cases.make("uniform", 100, 4, dtype), cases.make("uniform", 9, 4, dtype, seed=1)
     expected = ckmeans.assign(X, centroids)
     laid_out = LAYOUTS[layout](centroids)

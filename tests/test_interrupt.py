@@ -110,7 +110,7 @@ def creeping(bulk):
 
 
 @needs_signals
-def test_signals_are_seen_while_only_another_threads_restart_goes_on():
+def test_signals_during_another_threads_restart():
     """Restart 0 is at its end at once, restart 1 goes on: somebody must look at signals still."""
     X, weights = creeping(200_000)
     options = {
@@ -139,7 +139,7 @@ def test_signals_are_seen_while_only_another_threads_restart_goes_on():
 
 
 @needs_signals
-def test_a_handler_that_returns_changes_nothing():
+def test_returning_handlers_change_no_result():
     X = cases.make("uniform", 8000, 20)
     expected = ckmeans.kmeans(X, 60, seed=0, tol=0, max_iter=25)
     calls = []
@@ -158,7 +158,7 @@ def test_a_handler_that_returns_changes_nothing():
 
 @pytest.mark.parametrize("error", [RuntimeError("mine"), KeyboardInterrupt(), SystemExit(3), StopIteration()])
 @pytest.mark.parametrize("at", [0, 1, 4])
-def test_a_callback_that_raises(error, at):
+def test_callback_errors_propagate(error, at):
     X = cases.make("uniform", 500, 2)
 
     def callback(iteration, distortion, centroids):
@@ -172,7 +172,7 @@ def test_a_callback_that_raises(error, at):
     assert_same(ckmeans.kmeans(X, 6, seed=1, n_init=3), expected)
 
 
-def test_a_callable_start_that_raises_in_a_later_restart():
+def test_callable_start_errors_propagate():
     X = cases.make("uniform", 500, 2)
     calls = []
 

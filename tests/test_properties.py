@@ -94,7 +94,7 @@ def run(X, K, options):
 
 
 @given(problems())
-def test_a_result_describes_its_state(problem):
+def test_results_describe_their_state(problem):
     X, K, options = problem
     weights = options["sample_weight"]
     r = run(X, K, options)
@@ -113,7 +113,7 @@ def test_a_result_describes_its_state(problem):
 
 
 @given(problems(), st.sampled_from([1, 2, 3, 8]))
-def test_the_number_of_threads_changes_nothing(problem, n_threads):
+def test_results_do_not_depend_on_threads(problem, n_threads):
     X, K, options = problem
     one = run(X, K, options)
     other = run(X, K, {**options, "n_threads": n_threads})
@@ -123,7 +123,7 @@ def test_the_number_of_threads_changes_nothing(problem, n_threads):
 
 
 @given(problems())
-def test_a_stable_result_is_a_fixed_point(problem):
+def test_stable_result_is_fixed_point(problem):
     X, K, options = problem
     r = run(X, K, {**options, "tol": 0.0, "callback": None, "max_iter": 300, "empty": "drop"})
     if r is not None and r.stop_reason == "stable":
@@ -141,7 +141,7 @@ def test_a_stable_result_is_a_fixed_point(problem):
 
 
 @given(points(), st.integers(1, 30), st.integers(0, 99))
-def test_labels_are_the_references_where_they_are_certain(X, K, seed):
+def test_certain_labels_equal_the_reference(X, K, seed):
     centroids = cases.some_rows(X, K, seed)
     dtype = ckmeans.kmeans(X, 1, max_iter=1, seed=0).centroids.dtype
     labels, squared = ckmeans.assign(X, centroids, return_squared_distance=True)
@@ -153,7 +153,7 @@ def test_labels_are_the_references_where_they_are_certain(X, K, seed):
 
 
 @given(points(), st.data())
-def test_integer_weights_are_repeats(X, data):
+def test_integer_weights_equal_repeated_points(X, data):
     m = len(X)
     repeats = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, 4, m)
     repeats[data.draw(st.integers(0, m - 1))] = 2
@@ -170,7 +170,7 @@ def test_integer_weights_are_repeats(X, data):
 
 
 @given(points(), st.data())
-def test_starts_are_examples(X, data):
+def test_starts_are_rows_of_x(X, data):
     K = data.draw(st.integers(1, len(X)))
     method = data.draw(st.sampled_from(["random", "k-means++"]))
     weights = data.draw(weights_for(len(X)))

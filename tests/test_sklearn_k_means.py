@@ -63,12 +63,12 @@ def global_dtype(request):
     return request.param
 
 
-def test_the_classes_under_test_are_ours():
+def test_classes_under_test_are_ours():
     assert _theirs.KMeans is ckmeans.KMeans
     assert _theirs.MiniBatchKMeans is ckmeans.MiniBatchKMeans
 
 
-def test_every_excuse_is_still_needed_by_a_test_of_theirs():
+def test_excluded_tests_exist():
     assert set(EXCUSED) <= set(_tests)
     assert len(_tests) - len(EXCUSED) >= 40
     assert MODULE not in sys.modules

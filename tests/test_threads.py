@@ -39,7 +39,7 @@ PROBLEMS = {
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_number_of_threads_changes_nothing(problem, weighted, dtype):
+def test_results_do_not_depend_on_threads(problem, weighted, dtype):
     m, n, K, options = PROBLEMS[problem]
     X = cases.make("uniform", m, n, dtype)
     if options.get("init") == "far":
@@ -55,14 +55,14 @@ def test_number_of_threads_changes_nothing(problem, weighted, dtype):
             assert_same(one, ckmeans.kmeans(X, K, n_threads=n_threads, **options))
 
 
-def test_more_threads_than_there_can_be():
+def test_more_threads_than_possible():
     X = cases.make("uniform", 3000, 3)
     expected = ckmeans.kmeans(X, 5, seed=0, n_init=40, n_threads=1)
     for n_threads in (200, 10**6):
         assert_same(expected, ckmeans.kmeans(X, 5, seed=0, n_init=40, n_threads=n_threads))
 
 
-def test_limits_from_outside_are_kept():
+def test_external_limits_are_respected():
     """What OMP_NUM_THREADS, threadpoolctl and the CPU affinity allow."""
     report = "import ckmeans; print(ckmeans.show_config()['threads'])"
     assert cases.run_python(report, OMP_NUM_THREADS="1") == "1\n"
@@ -75,7 +75,7 @@ def test_limits_from_outside_are_kept():
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs to see where threads may run")
-def test_threads_that_are_moved_apart_may_run_wherever_they_might():
+def test_affinity_is_unchanged():
     X = cases.make("uniform", 4000, 40)
     allowed = os.sched_getaffinity(0)
     for _ in range(5):
@@ -84,7 +84,7 @@ def test_threads_that_are_moved_apart_may_run_wherever_they_might():
     assert all(os.sched_getaffinity(int(task)) == allowed for task in os.listdir("/proc/self/task"))
 
 
-def test_fewer_threads_than_asked_for():
+def test_fewer_threads_than_requested():
     """Where OpenMP's limit leaves a team smaller than asked for, shared restarts are all run."""
     cases.run_python(
         """
@@ -192,7 +192,7 @@ def test_first_use_by_many_threads():
 @pytest.mark.skipif(
     getattr(sys, "_is_gil_enabled", lambda: True)(), reason="this Python has a global lock, and holds it"
 )
-def test_no_module_turns_the_global_lock_on():
+def test_no_module_enables_the_gil():
     """A module that does not say it can do without turns it on for all, with a warning."""
     code = """
         import importlib, pkgutil, sys
@@ -243,7 +243,7 @@ def longest_wait(work):
     return float(max(np.diff(inside))), end - start
 
 
-def test_another_python_thread_runs_on_while_a_kernel_does():
+def test_kernels_release_the_gil():
     """It never waits more than 50 ms for the kernel; a busy machine gets three tries and some slack.
     Were the GIL held it would wait as long as the step takes."""
     work = long_step()
