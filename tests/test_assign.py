@@ -1,4 +1,4 @@
-"""`assign` and `distortion`: the labels of one step, and what they cost."""
+"""`assign` and `distortion`: the labels and J of one step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import ckmeans
 
 
 def check_labels(X, centroids, least_certain=0.0):
-    """Every certain label is the reference's; every other one is as close as makes no difference."""
+    """Check that certain labels are the reference's, and all others optimal up to the error bound."""
     dtype = reference.computing_dtype(X)
     labels = ckmeans.assign(X, centroids)
     expected, certain = reference.certain_labels(X, centroids, dtype)
@@ -78,7 +78,7 @@ def test_labels_far_from_the_origin(offset, dtype):
 
 @pytest.mark.parametrize("scale", [1e-140, 1e-43, 1e-36, 1e-18, 1e-12, 1e12, 1e17, 1e30, 1e150])
 def test_labels_at_extreme_scales(scale, dtype):
-    """Labels and distances do not change with the scale, where the data can be held at all."""
+    """Labels and distances do not depend on the scale if the dtype can hold the data."""
     X = cases.make("blobs", 300, 4)
     if dtype == np.float32 and not 1e-43 <= scale <= 1e30:
         pytest.skip("float32 cannot hold such data")
@@ -161,7 +161,7 @@ def test_distortion_of_given_labels(dtype):
 
 
 def test_distortion_is_zero_on_centroids(kind, dtype):
-    """J comes from the differences: the expanded score would leave noise."""
+    """J is computed from differences: the expanded score would leave rounding errors."""
     X = cases.make(kind, 120, 6, dtype)
     labels, squared = ckmeans.assign(X, X, return_squared_distance=True)
     assert (squared == 0).all()
@@ -169,7 +169,7 @@ def test_distortion_is_zero_on_centroids(kind, dtype):
     assert ckmeans.distortion(X, X) == 0
 
 
-# ---- what comes back -----------------------------------------------------------------------------
+# ---- return values -------------------------------------------------------------------------------
 
 
 def test_out_is_filled_and_returned(dtype):
@@ -188,7 +188,7 @@ def test_labels_are_int32(dtype):
 
 
 def test_centroids_are_rounded_to_computing_dtype():
-    """A centroid whose rounding ties with another one loses to it."""
+    """A centroid that ties with a later one after rounding wins."""
     X = np.float32([[1.0], [2.0]])
     centroids = np.array([[1.0 + 1e-12], [1.0], [3.0]])
     np.testing.assert_array_equal(ckmeans.assign(X, centroids), [0, 0])

@@ -1,5 +1,4 @@
-"""What is refused, with which exception, and the words that it must hold: the argument's name, what
-was found and what is wanted."""
+"""Invalid arguments: the exception, and the words of its message: argument, found, wanted."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ X = np.arange(24.0).reshape(12, 2)
 C = X[:3]
 LABELS = np.arange(12) % 3
 
-# Every function that takes points, called with others in their place.
+# Every function that accepts points, called with invalid ones.
 WITH_POINTS = {
     "kmeans": lambda X: ckmeans.kmeans(X, 3),
     "kmeans from an array": lambda X: ckmeans.kmeans(X, 3, init=C, n_threads=2),
@@ -32,13 +31,13 @@ WITH_POINTS = {
 
 
 def last_words(value):
-    """The name of a case: the last words of its message."""
+    """Return the id of a case: the last words of its message."""
     return value[-1] if isinstance(value, list) and value and isinstance(value[-1], str) else ""
 
 
 @contextlib.contextmanager
 def refused(exception, *words):
-    """The block raises the exception, with all the words in a message of one line."""
+    """Check that the block raises the exception, with all the words in a message of one line."""
     with pytest.raises(exception) as caught:
         yield
     assert type(caught.value) is exception
@@ -229,7 +228,7 @@ def test_wrong_labels(call, labels, exception, words):
         call(labels)
 
 
-# ---- weights -------------------------------------------------------------------------------------------
+# ---- weights -----------------------------------------------------------------------------------------
 
 
 def weights_with(value):
@@ -270,7 +269,7 @@ def test_wrong_weights(call, weights, exception, words):
         call(weights)
 
 
-# ---- numbers and choices -------------------------------------------------------------------------------
+# ---- numbers and choices -----------------------------------------------------------------------------
 
 POSITIVE = {
     "K": [
@@ -375,7 +374,7 @@ def test_wrong_choice_lists_valid_ones(name):
                 call(value)
 
 
-# ---- the rest -------------------------------------------------------------------------------------------
+# ---- others ------------------------------------------------------------------------------------------
 
 
 def test_wrong_out():

@@ -1,4 +1,4 @@
-"""What the benchmarks make of times: ratios, verdicts, growth, who is left out, tables, and two builds."""
+"""Benchmarks: ratios, verdicts, scaling, contenders that are left out, tables, and tools for builds."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def line(name, ratios, seconds=1.0, **others):
 
 @dataclasses.dataclass
 class Fake:
-    """A contender whose times are known."""
+    """Stand for a contender whose times are known."""
 
     name: str
     rounds: list

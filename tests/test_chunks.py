@@ -1,4 +1,4 @@
-"""kmeans_chunks: the bits of kmeans in memory, however the points are cut."""
+"""`kmeans_chunks` is bit-identical to `kmeans` in memory, for any cuts of the points."""
 
 import itertools
 
@@ -13,7 +13,7 @@ M = 2500
 
 
 class Restarting:
-    """Iterates over slices of an array; counts its passes and the largest one alive."""
+    """Iterate over slices of an array, and count the passes."""
 
     def __init__(self, X, cuts):
         self.X, self.cuts, self.passes = X, cuts, 0
@@ -36,7 +36,7 @@ def points():
 
 @pytest.fixture(autouse=True)
 def narrow_window():
-    """Windows far smaller than the data, so that they really move."""
+    """Make windows far smaller than the data, so that they move."""
     before = _points.set_window_bytes(700 * 12)
     yield
     _points.set_window_bytes(before)
@@ -112,7 +112,7 @@ def test_a_memory_map_is_one_chunk(points, tmp_path):
 def test_random_start_takes_few_passes(points):
     chunks = Restarting(points, CUTS["even"])
     r = ckmeans.kmeans_chunks(chunks, 50, init="random", seed=0, max_iter=5)
-    # One to count, one for the start (a second one where values repeat), one an assignment.
+    # One to count, one for the start (a second one if values repeat), one for each assignment.
     assert chunks.passes <= 4 + r.n_iter + 1
 
 

@@ -1,4 +1,4 @@
-"""`ckmeans cluster`: right results, or one line and exit status 2."""
+"""`ckmeans cluster`: right results, or an error of one line and exit status 2."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write(path, X, header="a,b,c", separator=","):
 
 
 def run(capsys, *arguments):
-    """(exit status, what was printed, what was complained of)."""
+    """Return (exit status, stdout, stderr)."""
     status = main(["cluster", *map(str, arguments)])
     said = capsys.readouterr()
     return status, said.out, said.err
@@ -44,7 +44,7 @@ def figures(capsys, *arguments):
 
 
 def refused(capsys, *arguments):
-    """The one line that says what is wrong."""
+    """Return the error, which must be one line."""
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
     assert err.startswith("ckmeans: ")
@@ -123,7 +123,7 @@ def test_scale(capsys, tmp_path, X):
     found = figures(capsys, tmp_path / "t.npy", "-k", 3, "--scale")
     scaled = (wide[:, :3] - wide[:, :3].mean(0)) / wide[:, :3].std(0)
     assert found["distortion"] == pytest.approx(ckmeans.kmeans(scaled, 3, n_init=10, seed=0).distortion)
-    # The centroids come back in the table's own units.
+    # The centroids are in the units of the table.
     means = sorted(wide[i : i + 40].mean(0).tolist() for i in (0, 40, 80))
     np.testing.assert_allclose(sorted(found["centroids"]), means)
 
@@ -140,7 +140,7 @@ def test_scale_of_any_size(capsys, tmp_path, X, factor):
 
 
 def test_scale_of_small_integers(capsys, tmp_path):
-    """Whose smallest value has no positive counterpart in its dtype."""
+    """The smallest value of an integer dtype has no positive counterpart."""
     np.save(tmp_path / "t.npy", np.array([[-128, 3], [-1, 3], [-128, 3]], np.int8))
     found = figures(capsys, tmp_path / "t.npy", "-k", 2, "--scale")
     np.testing.assert_allclose(sorted(found["centroids"]), [[-128, 3], [-1, 3]])
@@ -194,7 +194,7 @@ TEXT_FAULTS = {
     "1;2\n3;4\n": "is its separator another one?",
     "a;b\n1,5;2,5\n": "line 2 has 3 fields, the first one has 1; is its separator another one?",
     "a\tb\n1\t2\n": "is its separator another one?",
-    # Numbers with a fault, not a column of text: in the first row too.
+    # Malformed numbers, not a column of text, also in the first row.
     "a,b\nx,2\n3,4\n5,6\n": "line 2, column 'a': 'x' is no finite number",
     "a,b\n1 000,2\n3,4\n": "line 2, column 'a': '1 000' is no finite number",
     "a,b\n1e999,2\n": "line 2, column 'a': '1e999' is no finite number",
@@ -315,7 +315,7 @@ def test_quiet(capsys, tmp_path, X):
 
 
 def test_unnamed_column_is_ignored(capsys, tmp_path):
-    """The rows' numbers, as pandas, R and spreadsheets write them."""
+    """Row numbers, as pandas, R and spreadsheets write them, are no feature."""
     (tmp_path / "t.csv").write_text(",a,b\n0,1,2\n1,3,4\n")
     found = figures(capsys, tmp_path / "t.csv", "-k", 1)
     assert (found["columns"], found["left_out"]) == (["a", "b"], ["(no name)"])
@@ -362,7 +362,7 @@ def test_table_from_a_pipe(tmp_path, X):
 
 
 def check_clusters(X, found, labels):
-    """The report and the labels file against what is recomputed here in float64."""
+    """Compare the report and the labels file with values recomputed in float64."""
     X = np.asarray(X, np.float64)
     K = found["k"]
     np.testing.assert_array_equal(np.bincount(labels, minlength=K), found["counts"])
@@ -372,7 +372,7 @@ def check_clusters(X, found, labels):
     taken = distances[np.arange(len(X)), labels]
     np.testing.assert_allclose(taken, distances.min(axis=1), rtol=1e-9)
     assert found["distortion"] == pytest.approx(taken.mean(), rel=1e-9)
-    # It ended: the means of the clusters are no better by more than the tolerance.
+    # The run converged: another update improves J by no more than the tolerance.
     means = np.array([X[labels == k].mean(axis=0) for k in range(K)])
     np.testing.assert_allclose(means, centroids, atol=0.05 * X.std())
     assert found["distortion"] <= 1.001 * ((X - means[labels]) ** 2).sum(axis=1).mean()

@@ -284,3 +284,10 @@ def test_instruction_set_units_are_static(path):
     text = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S)
     for line in re.findall(r"^[A-Za-z_].*$", text, re.M):
         assert re.match(r"(static|typedef|enum|struct F\(|struct \w+;)\b|.*:$|enum \{|struct F\(", line), line
+
+
+def test_test_names_are_short():
+    for path in ROOT.glob("tests/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                assert len(node.name.split("_")) <= 7, f"{path.name}: {node.name} has more than six words"

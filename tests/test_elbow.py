@@ -61,7 +61,7 @@ def test_distortions_fall_and_match_the_centroids(seed, m):
 
 
 def test_as_good_as_separate_runs():
-    X = separated_blobs(6, 3, each=4000, apart=5)  # enough for the restarts to run on a sample
+    X = separated_blobs(6, 3, each=4000, apart=5)  # enough points for the restarts to use a sample
     found = ckmeans.elbow(X, range(1, 7), seed=0)
     for K, J in zip(found.ks, found.distortions, strict=True):
         separate = ckmeans.kmeans(X, K, n_init=5, seed=0).distortion
@@ -72,7 +72,7 @@ def test_as_good_as_separate_runs():
 @pytest.mark.parametrize("n", [1, 2, 6])
 @pytest.mark.parametrize("seed", range(2))
 def test_few_points_match_separate_runs(kind, n, seed):
-    """Their restarts are among those of the search."""
+    """The search includes the restarts of the separate runs."""
     X = cases.make(kind, 1500, n)
     found = ckmeans.elbow(X, range(1, 9), n_init=3, seed=seed)
     for K, J in zip(found.ks, found.distortions, strict=True):
@@ -163,7 +163,7 @@ def test_wrong_ks(call, ks, error, words):
 
 
 def sparse_separated_blobs(m, n=12):
-    """Four groups of points of which most values are 0, as an array and as sparse columns."""
+    """Return four groups of points with mostly zero values, as an array and as a sparse matrix."""
     sparse = pytest.importorskip("scipy.sparse")
     rng = np.random.default_rng(0)
     X = np.zeros((m, n))
@@ -218,7 +218,7 @@ def test_wrong_n_init():
         ckmeans.elbow(np.zeros((20, 1)), [1], n_init=0)
 
 
-# ---- compare -------------------------------------------------------------------------------------
+# ---- compare -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -244,7 +244,7 @@ def test_compare_reports_in_data_units():
     np.testing.assert_allclose(option.centroids, [X[:300].mean(0), X[300:].mean(0)])
     np.testing.assert_allclose(option.spread, [X[:300].std(0), X[300:].std(0)])
     assert (option.cost, option.total) == (2.0, option.distortion + 2.0)
-    # The variances within are what J is made of.
+    # J is the sum of the variances within.
     assert (option.shares @ option.spread**2).sum() == pytest.approx(option.distortion)
 
 
@@ -283,7 +283,7 @@ def test_wrong_cost(cost, error, words):
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 def test_many_points_match_full_fits(n, weighted):
-    """The sample (means of boxes, or random points) is a detour: it loses next to nothing."""
+    """Searching on a sample (means of nodes, or random points) loses almost nothing."""
     X = cases.make("blobs", 40_000, n, np.float32)
     weights = np.random.default_rng(0).integers(0, 3, len(X)) if weighted else None
     found = ckmeans.elbow(X, [1, 2, 4, 6, 9], n_init=3, seed=0, sample_weight=weights)
@@ -295,14 +295,14 @@ def test_many_points_match_full_fits(n, weighted):
 
 
 @pytest.mark.parametrize("kind", ["blobs", "duplicates", "outlier", "offset 1e6"])
-@pytest.mark.parametrize("most", [1, 300, 10**6])
-def test_node_means_represent_all_points(kind, most):
+@pytest.mark.parametrize("max_nodes", [1, 300, 10**6])
+def test_node_means_represent_all_points(kind, max_nodes):
     X = cases.make(kind, 20_000, 2)
     weights = np.random.default_rng(0).integers(0, 3, len(X)).astype(float)
-    means, node_weights = _cells.node_means(PreparedPoints(X, 8, weights), most, 2)
+    means, node_weights = _cells.node_means(PreparedPoints(X, 8, weights), max_nodes, 2)
     assert node_weights.min() > 0
     assert node_weights.sum() == weights.sum()
-    assert {1: 600, 300: 60, 10**6: 1}[most] <= len(means) <= {1: 2000, 300: 800, 10**6: 1}[most]
+    assert {1: 600, 300: 60, 10**6: 1}[max_nodes] <= len(means) <= {1: 2000, 300: 800, 10**6: 1}[max_nodes]
     center = np.average(X, axis=0, weights=weights)
     scale = np.abs(X).max()
     np.testing.assert_allclose(

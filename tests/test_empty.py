@@ -1,4 +1,4 @@
-"""What becomes of clusters without points, under each policy."""
+"""Clusters without points, under each policy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAR = 1e4
 
 @pytest.fixture
 def data(dtype):
-    """(Points, a start of six centroids of which the second and the fifth get no point)."""
+    """Return (points, a start of six centroids of which the second and the fifth get no point)."""
     X = cases.make("blobs", 400, 3, dtype)
     start = cases.some_rows(X, 6)
     start[[1, 4]] = [[FAR] * 3, [-FAR] * 3]
@@ -96,7 +96,7 @@ def test_error_names_cluster_and_iteration(kmeans, data):
     assert (r.counts > 0).all()
 
 
-# ---- clusters that empty on the way ------------------------------------------------------------------
+# ---- clusters that empty during a run ----------------------------------------------------------------
 
 # The first update moves the middle centroid between its two points, which its neighbours then take.
 ROBBED = np.array([[-1.0], [0.0], [10.0], [11.0]])
@@ -182,7 +182,7 @@ def test_all_points_equal(kmeans, policy, dtype):
     assert (r.labels == 0).all()
 
 
-# ---- a callback that stops at once, and clusters of points without weight -----------------------------
+# ---- a callback that stops at once, and clusters of points without weight ----------------------------
 
 
 def test_drop_after_callback_stop(kmeans, data):

@@ -1,4 +1,4 @@
-"""KMeans and MiniBatchKMeans as scikit-learn's users meet them."""
+"""KMeans and MiniBatchKMeans with scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def blobs():
 
 
 def lloyd(X, start, tol, max_iter=300):
-    """scikit-learn's loop in NumPy: labels, centres and the number of iterations."""
+    """Run scikit-learn's loop in NumPy; return labels, centres and the number of iterations."""
     centers, before = start.copy(), None
     for i in range(max_iter):  # noqa: B007
         labels = ((X[:, None] - centers) ** 2).sum(2).argmin(1)
@@ -78,7 +78,7 @@ def test_tolerance_is_relative_to_variance(form):
         X = X.astype(form)
         points = _inputs.read(X)
     expected = 0.5 * X.astype(np.float64).var(axis=0).mean()
-    # Sparse rows are summed about 0, which costs digits.
+    # Sums of sparse rows are relative to 0, which costs digits.
     assert shift_tolerance(points, 0.5, 1) == pytest.approx(expected, rel=1e-9 if form == "float64" else 1e-5)
 
 
@@ -347,7 +347,7 @@ def test_data_frames(blobs, library):
 
 # ---- in scikit-learn -------------------------------------------------------------------------
 
-# From both, scikit-learn excuses its own KMeans.
+# scikit-learn excludes its own KMeans from both.
 EXCUSED_CHECKS = {
     "check_sample_weight_equivalence_on_dense_data": "draws follow the order of the points",
     "check_sample_weight_equivalence_on_sparse_data": "draws follow the order of the points",
@@ -411,13 +411,13 @@ def test_metadata_routing(blobs):
         model = ckmeans.KMeans(2, random_state=0).set_fit_request(sample_weight=True)
         scaler = StandardScaler().set_fit_request(sample_weight=False)
         pipeline = make_pipeline(scaler, model).fit(blobs, sample_weight=weights)
-    # Only the first two groups weigh anything.
+    # Only the first two groups have weight.
     expected = StandardScaler().fit_transform(blobs)[:120].reshape(2, 60, 4).mean(axis=1)
     found = pipeline[-1].cluster_centers_
     np.testing.assert_allclose(found[np.argsort(found[:, 0])], expected[np.argsort(expected[:, 0])])
 
 
-# ---- without scikit-learn ---------------------------------------------------------------------
+# ---- without scikit-learn --------------------------------------------------------------------
 
 WITHOUT = """
 import sys

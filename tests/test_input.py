@@ -1,4 +1,4 @@
-"""What arrays come in as: dtypes, byte orders, strides, and never a converted copy of the whole."""
+"""Forms of input: dtypes, byte orders and strides, without a converted copy of the whole array."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
 
 
 def whole_numbers(m, n, dtype):
-    """Numbers that the dtype holds (of bool, whether they are 0), of both signs where it has them."""
+    """Return numbers that the dtype can hold, of both signs if it is signed."""
     numbers = np.random.default_rng([m, n]).integers(0, 100, (m, n))
     return (numbers - 50 * (np.dtype(dtype).kind in "if")).astype(dtype)
 
 
 def same_everywhere(X, plain, K=5):
-    """Every function makes of X what it makes of its plain C-ordered copy."""
+    """Check that every function gives the same result for X and for its C-ordered copy."""
     weights = np.random.default_rng(0).random(len(X))
     for algorithm in cases.engines(*X.shape):
         for options in ({}, {"sample_weight": weights, "n_threads": 2}):
@@ -58,7 +58,7 @@ def test_short_dtypes_are_computed_in_float32(name):
 
 
 def test_every_float16():
-    """All 63,488 finite ones, subnormal ones and both zeros among them."""
+    """All 63,488 finite values, including subnormal numbers and both zeros."""
     every = np.arange(2**16, dtype=np.uint16).view(np.float16)
     X = every[np.isfinite(every)].reshape(-1, 2)
     centroids = np.zeros((1, 2))
@@ -86,7 +86,7 @@ def test_long_doubles_are_computed_in_float64():
 
 
 def misaligned(X):
-    """The same values at an odd address."""
+    """Return the same values at an odd address."""
     raw = np.empty(X.nbytes + 1, np.uint8)[1:]
     array = raw.view(X.dtype).reshape(X.shape)
     array[:] = X
@@ -101,7 +101,7 @@ def read_only(X):
 
 
 def between(X):
-    """Rows and columns out of a larger array full of NaN (of 99 where there is none)."""
+    """Return a view into a larger array full of NaN (99 for integers)."""
     larger = np.full((2 * len(X) + 3, 3 * X.shape[1] + 2), np.nan if X.dtype.kind == "f" else 99, X.dtype)
     inner = larger[3::2, 1:-1:3]
     inner[:] = X
@@ -109,7 +109,7 @@ def between(X):
 
 
 def padded(X):
-    """Rows in one piece each, with NaN between them."""
+    """Return contiguous rows with NaN between them."""
     larger = np.full((len(X), X.shape[1] + 5), np.nan if X.dtype.kind == "f" else 99, X.dtype)
     larger[:, 2:-3] = X
     return larger[:, 2:-3]
@@ -153,7 +153,7 @@ def test_broadcast_rows_and_columns(name):
 
 
 def test_overlapping_rows(dtype):
-    """Rows that overlap: a stride between rows of less than a row."""
+    """Rows overlap if their stride is less than a row."""
     series = cases.make("uniform", 800, 1, dtype).ravel()
     windows = np.lib.stride_tricks.sliding_window_view(series, 12)
     same_everywhere(windows, windows.copy())
@@ -172,7 +172,7 @@ def test_memory_maps(tmp_path, name):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="guards a page with Linux's mprotect")
 def test_no_read_outside_the_array():
-    """Arrays that end where memory ends, or begin where it begins: one byte beyond kills the process."""
+    """Arrays at the end or the start of mapped memory: reading one byte outside ends the process."""
     cases.run_python("""
         import ctypes, mmap
         import numpy as np
@@ -201,11 +201,11 @@ def test_no_read_outside_the_array():
     """)
 
 
-# ---- anything that is an array -----------------------------------------------------------------------
+# ---- array-likes -------------------------------------------------------------------------------------
 
 
 class Table:
-    """As a data frame is: not an array, but it makes one."""
+    """Convert to an array on request, as a data frame does."""
 
     def __init__(self, values):
         self.values = values
@@ -268,7 +268,7 @@ def test_centroids_of_any_layout(layout, dtype):
     assert_same(ckmeans.kmeans(X, 9, init=laid_out), ckmeans.kmeans(X, 9, init=centroids))
 
 
-# ---- memory --------------------------------------------------------------------------------------------
+# ---- memory ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's high-water mark")
@@ -282,7 +282,7 @@ def test_centroids_of_any_layout(layout, dtype):
     ],
 )
 def test_no_copy_of_the_whole_array(tmp_path, make, megabytes):
-    """A fit's labels, kept twice and returned once, and what seeding needs: 16 bytes a row, not n."""
+    """A fit needs memory for labels and seeding, 16 bytes per row independent of n."""
     output = cases.run_python(
         f"""
         import os

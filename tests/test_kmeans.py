@@ -1,4 +1,4 @@
-"""`kmeans`: the loop, how it stops, restarts, callbacks and what comes back."""
+"""`kmeans`: the loop, stopping rules, restarts, callbacks and the result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from checks import assert_same, check_path, check_state
 
 import ckmeans
 
-# ---- Lloyd's algorithm -------------------------------------------------------------------------
+# ---- Lloyd's algorithm -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
@@ -26,7 +26,7 @@ def test_every_iteration_is_lloyds(kmeans, kind, init, weighted, dtype):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 17, 64, 257])
 def test_whole_run_equals_the_reference(n):
-    """In float64 no point of such data is near a tie, so that runs agree to the end."""
+    """In float64 no point of these data is near a tie, so that whole runs agree."""
     for m, K in ((30, 4), (515, 13), (1100, 25)):
         X = cases.make("uniform", m, n)
         start = cases.some_rows(X, K)
@@ -40,7 +40,7 @@ def test_whole_run_equals_the_reference(n):
 
 @pytest.mark.parametrize("offset", [0.0, 1e4, 1e6])
 def test_offset_changes_only_the_centroids(offset):
-    """Data on a grid of powers of two, which an offset leaves exact."""
+    """The data are multiples of a power of two, so that the offset is exact."""
     X = np.round(cases.make("blobs", 600, 3) * 64) / 64
     start = cases.some_rows(X, 8)
     plain = ckmeans.kmeans(X, 8, init=start, tol=0)
@@ -97,12 +97,12 @@ def test_one_point(kmeans):
     )
 
 
-# ---- how a run stops -------------------------------------------------------------------------------
+# ---- stopping rules --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def long_run():
-    """(Data, its start, a run of many iterations to stability)."""
+    """Return (data, start, a run of many iterations until it is stable)."""
     X = cases.make("uniform", 2000, 2)
     start = cases.some_rows(X, 20)
     r = ckmeans.kmeans(X, 20, init=start, tol=0, max_iter=1000, keep_path=True)
@@ -148,8 +148,8 @@ def test_stable_takes_precedence(long_run):
 
 
 def test_zero_tol_stops_at_equal_j(kmeans):
-    """The update moves a centroid so little that J stays the same in every bit, and yet the label of
-    a point between the two clusters changes, one that weighs nothing."""
+    """The update moves a centroid so little that J stays bit-identical, although the label of a point
+    of weight 0 between the clusters changes."""
     delta = 2.0**-34
     X = np.array([[0.0], [2.0], [10.0], [12.0], [6 + delta / 4]])
     weights = [1, 1, 1, 1, 0]
@@ -170,7 +170,7 @@ def test_rounding_never_raises_the_history(kmeans):
         r = kmeans(X, len(start), init=start, tol=0, keep_path=True)
         check_state(X, r)
         assert r.stop_reason == "stable"
-        assert r.history[0] == ckmeans.distortion(X, start)
+        assert r.history[0] == pytest.approx(ckmeans.distortion(X, start), rel=1e-12)
         if r.n_iter == 0:
             np.testing.assert_array_equal(r.centroids, start)
             held += 1
@@ -250,7 +250,7 @@ def test_callback_stop_returns_best_restart():
     check_state(X, r)
 
 
-# ---- restarts ----------------------------------------------------------------------------------------
+# ---- restarts --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("init", ["random", "k-means++", lambda X, K, rng: rng.choice(X, K)])
@@ -269,7 +269,7 @@ def test_best_restart_is_returned(init, dtype):
 
 
 def test_first_of_equal_restarts_wins():
-    """Each point its own cluster: every restart comes to 0, in another order."""
+    """Each point is a cluster: every restart ends with J = 0, in another order of clusters."""
     X = cases.make("uniform", 6, 2)
     one = ckmeans.kmeans(X, 6, init="random", seed=1)
     many = ckmeans.kmeans(X, 6, init="random", seed=1, n_init=50)
@@ -297,7 +297,7 @@ def test_path_of_parallel_restarts(n_threads, dtype):
     assert_same(r, ckmeans.kmeans(X, 6, n_init=30, seed=2, tol=0, n_threads=n_threads), path=False)
 
 
-# ---- weights -------------------------------------------------------------------------------------------
+# ---- weights ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [1, 3, 20])
@@ -339,7 +339,7 @@ def test_weights_of_any_scale(scale):
     np.testing.assert_allclose(plain.centroids, scaled.centroids, rtol=1e-12, atol=1e-14)
 
 
-# ---- what comes back -----------------------------------------------------------------------------------
+# ---- result ----------------------------------------------------------------------------------------
 
 
 def test_result(dtype):

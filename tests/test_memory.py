@@ -1,4 +1,4 @@
-"""What is kept of the memory of one call for the next."""
+"""Memory that is cached between calls."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +43,7 @@ def test_cache_is_bounded_after_large_call():
     result = fit(X, 2000)
     held = result.centroids.nbytes + result.labels.nbytes
     assert result.stats["bytes"] > 100 << 20
-    assert anonymous() - before - held < 140 << 20  # 128 MiB, and what the threads and numpy keep
+    assert anonymous() - before - held < 140 << 20  # 128 MiB, plus memory of threads and numpy
 
 
 def test_concurrent_calls_share_no_memory():

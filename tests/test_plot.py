@@ -1,4 +1,4 @@
-"""What the pictures show."""
+"""Contents of the figures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def X():
 
 
 def drawn(ax):
-    """The axes, rendered once."""
+    """Return the axes, rendered once."""
     ax.figure.canvas.draw()
     return ax
 
@@ -89,7 +89,7 @@ def test_sparse_plot_equals_dense_plot(shape, kept_sparse, monkeypatch):
     for draw in (plot.clusters, plot.path):
         of_sparse, of_dense = drawn(draw(sparse.csc_array(X), result)), drawn(draw(X, result))
         for got, expected in zip(of_sparse.collections, of_dense.collections, strict=True):
-            # A direction has no sign.
+            # The sign of a direction is arbitrary.
             offsets, wanted = np.abs(got.get_offsets()), np.abs(expected.get_offsets())
             np.testing.assert_allclose(offsets, wanted, rtol=1e-6, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""Points that were prepared give what the points themselves give, to the bit."""
+"""Prepared points give bit-identical results to the points themselves."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from checks import assert_same, check_state
 import ckmeans
 from ckmeans import _points
 
-PHOTO = 1 << 18  # rows from which equal points are looked for
+PHOTO = 1 << 18  # rows from which on points are deduplicated
 
 
 def photo(n=3, dtype=np.uint8, m=PHOTO + 777, colours=5000, seed=0):
-    """Pixels that share few colours."""
+    """Return pixels that share few colours."""
     rng = np.random.default_rng([seed, n])
     return rng.integers(0, 256, (colours, n))[rng.integers(0, colours, m)].astype(dtype)
 
 
-# ---- the same bits -----------------------------------------------------------------------------------
+# ---- bit-identical results ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
@@ -142,7 +142,7 @@ def test_sparse_rows():
 
 
 def test_values_beyond_float32():
-    """What float32 cannot square is computed in float64, time and again."""
+    """Values whose squares float32 cannot hold are computed in float64, in every call."""
     X = cases.make("blobs", 5000, 3, np.float32)
     X[17] = 1e25
     prepared = ckmeans.prepare(X)
@@ -168,10 +168,10 @@ def test_callable_start_gets_original_points():
 def test_plus_plus_draws_by_multiplicity(weighted):
     X = photo()
     weights = np.random.default_rng(0).integers(0, 3, len(X)).astype(float) if weighted else np.ones(len(X))
-    colours, unit = np.unique(X, axis=0, return_inverse=True)
-    numbers = np.bincount(unit.ravel(), weights)
+    colours, inverse = np.unique(X, axis=0, return_inverse=True)
+    multiplicities = np.bincount(inverse.ravel(), weights)
     for K in (1, 5, 40):
-        expected = ckmeans.init_centroids(colours.astype(np.float32), K, seed=2, sample_weight=numbers)
+        expected = ckmeans.init_centroids(colours.astype(np.float32), K, seed=2, sample_weight=multiplicities)
         found = ckmeans.init_centroids(X, K, seed=2, sample_weight=weights if weighted else None)
         np.testing.assert_array_equal(found, expected)
 
@@ -232,7 +232,7 @@ def test_results_do_not_depend_on_threads():
         assert_same(one, ckmeans.kmeans(prepared, 20, seed=0, n_threads=n_threads))
 
 
-# ---- what it says of itself --------------------------------------------------------------------------
+# ---- attributes and repr -----------------------------------------------------------------------------
 
 
 def test_memory_is_allocated_when_needed():
@@ -243,16 +243,17 @@ def test_memory_is_allocated_when_needed():
     assert prepared.nbytes == 0
     ckmeans.kmeans(prepared, 3, seed=0, algorithm="dense", max_iter=1)
     distinct = len(np.unique(X, axis=0))
-    units = prepared.nbytes
-    assert 4 * len(X) + 28 * distinct <= units <= 4 * len(X) + 29 * distinct + 1000
+    deduplicated = prepared.nbytes
+    assert 4 * len(X) + 28 * distinct <= deduplicated <= 4 * len(X) + 29 * distinct + 1000
     r = ckmeans.kmeans(prepared, 3, seed=0, algorithm="cells", max_iter=1)
-    boxes = prepared.nbytes
-    assert units + 16 * distinct < boxes < units + 60 * distinct
-    assert r.stats["bytes"] > boxes
+    with_tree = prepared.nbytes
+    assert deduplicated + 16 * distinct < with_tree < deduplicated + 60 * distinct
+    assert r.stats["bytes"] > with_tree
     ckmeans.kmeans(prepared, 9, seed=0, algorithm="cells", max_iter=1)
-    assert prepared.nbytes == boxes
+    assert prepared.nbytes == with_tree
     assert (
-        repr(prepared) == f"<ckmeans.Prepared: {len(X)} x 3 uint8, {distinct} distinct, {boxes / 1e6:.1f} MB>"
+        repr(prepared)
+        == f"<ckmeans.Prepared: {len(X)} x 3 uint8, {distinct} distinct, {with_tree / 1e6:.1f} MB>"
     )
 
 
@@ -263,7 +264,7 @@ def test_shape_and_dtype():
     assert repr(prepared) == "<ckmeans.Prepared: 3 x 2 float64, weighted, 0.0 MB>"
 
 
-# ---- what it refuses ---------------------------------------------------------------------------------
+# ---- wrong arguments ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What holds of every result, on problems that hypothesis makes up."""
+"""Properties of every result, on problems that hypothesis generates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ widths = st.one_of(st.integers(1, 5), st.sampled_from(cases.WIDTHS[:-2]))
 
 @st.composite
 def points(draw):
-    """Small lattices, value by value, or larger arrays of every kind and scale."""
+    """Draw small lattices, value by value, or larger arrays of every kind and scale."""
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     if draw(st.booleans()):
         n = draw(st.integers(1, 3))
@@ -32,7 +32,7 @@ def points(draw):
 
 @st.composite
 def weights_for(draw, m):
-    """None, or weights at least one of which is not 0."""
+    """Draw None, or weights of which at least one is not 0."""
     kind = draw(st.sampled_from(["none", "none", "any", "whole", "few"]))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     if kind == "none":
@@ -45,7 +45,7 @@ def weights_for(draw, m):
 
 @st.composite
 def starts_for(draw, X, K):
-    """A name, or rows of X, some of them sent away or twice."""
+    """Draw the name of a method, or rows of X, some of them moved far away or repeated."""
     init = draw(st.sampled_from(["random", "k-means++", "rows", "far", "twice"]))
     if init in ("random", "k-means++"):
         return init
@@ -59,7 +59,7 @@ def starts_for(draw, X, K):
 
 @st.composite
 def problems(draw):
-    """(X, K, the options of kmeans)."""
+    """Draw (X, K, the options of kmeans)."""
     X = draw(points())
     m = len(X)
     K = draw(st.one_of(st.integers(1, min(m, 8)), st.sampled_from([1, m, (m + 1) // 2])))
@@ -82,7 +82,7 @@ def problems(draw):
 
 
 def run(X, K, options):
-    """The result; None where the policy "error" spoke up, or a start was refused as too far away."""
+    """Return the result; None if the policy "error" raised, or a start was rejected as too far away."""
     try:
         return ckmeans.kmeans(X, K, **options)
     except ValueError as error:

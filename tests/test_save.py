@@ -1,4 +1,4 @@
-"""Results to a file and back."""
+"""Results saved to a file and loaded again."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_missing_file(tmp_path):
 
 
 def rewritten(saved, **changes):
-    """The file with some entries changed; None takes one away."""
+    """Change some entries of the file; None removes one."""
     with np.load(saved) as archive:
         arrays = dict(archive) | changes
     np.savez(saved, allow_pickle=True, **{k: v for k, v in arrays.items() if v is not None})
@@ -160,7 +160,7 @@ def test_truncated_and_corrupted_files(saved, result):
         flipped[at] ^= 0xFF
         saved.write_bytes(flipped)
         try:
-            assert_same(ckmeans.load(saved), result)  # a byte that nothing is read from
+            assert_same(ckmeans.load(saved), result)  # a byte that is not used
         except ValueError:
             damaged += 1
     assert damaged > 100

@@ -1,4 +1,4 @@
-"""Starts and seeds: where a run begins, and that it can begin there again."""
+"""Starts and seeds: initial centroids, and their reproducibility."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ METHODS = ["random", "k-means++"]
 
 
 def shares(draws, outcomes):
-    """How often each outcome was drawn."""
+    """Return how often each outcome was drawn."""
     return np.array([draws.count(outcome) for outcome in outcomes]) / len(draws)
 
 
 def assert_near(found, expected, draws):
-    """Within five standard deviations of a binomial share."""
+    """Check counts to five standard deviations of a binomial share."""
     expected = np.array(expected)
     assert (np.abs(found - expected) <= 5 * np.sqrt(expected * (1 - expected) / draws) + 1e-12).all(), found
 
 
-# ---- examples -----------------------------------------------------------------------------------------
+# ---- random points--------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -114,7 +114,7 @@ def test_default_number_of_trials():
 
 
 def test_seeding_finds_far_blobs(dtype):
-    """Twenty tight blobs far apart: k-means++ takes a point of each, random examples do not."""
+    """Twenty tight blobs far apart: k-means++ takes a point of each, random points do not."""
     rng = np.random.default_rng(0)
     X = (np.arange(20)[:, None, None] * 100 + rng.random((20, 30, 2))).reshape(600, 2).astype(dtype)
     blobs = {method: set() for method in METHODS}
@@ -127,7 +127,7 @@ def test_seeding_finds_far_blobs(dtype):
     assert max(blobs["random"]) < 20
 
 
-# ---- the same start everywhere --------------------------------------------------------------------------
+# ---- reproducible starts --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("init", [*METHODS, "array", "callable"])
@@ -187,7 +187,7 @@ def test_array_is_used_as_given(dtype):
     assert_same(r, ckmeans.kmeans(X, 2, init=start.tolist(), seed=99, n_threads=1))
 
 
-# ---- seeds ------------------------------------------------------------------------------------------------
+# ---- seeds ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -240,7 +240,7 @@ def test_restarts_have_distinct_streams():
     assert len(set(starts)) == 100
 
 
-# ---- data that need float64, or cannot be used ---------------------------------------------------------
+# ---- data that need float64, or are invalid -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -30,7 +30,7 @@ def test_instruction_sets_of_this_build():
 
 @pytest.mark.parametrize("name", SETS)
 def test_forced_set_runs(name):
-    """The kernels' own table says its name."""
+    """The table of kernels in use has the name of the set."""
     code = """
         import ckmeans
         from ckmeans import _runtime
@@ -60,7 +60,7 @@ def test_unknown_name_fails_the_import(name):
     assert last.endswith(", ".join(SETS))
 
 
-# One line a case: its name and digests of what came out.
+# One line per case: its name and digests of the results.
 BATTERY = """
     import hashlib, json
     import numpy as np
@@ -102,7 +102,7 @@ BATTERY = """
 
 @pytest.fixture(scope="module")
 def batteries():
-    """What each instruction set makes of the same problems."""
+    """Return the results of each instruction set for the same problems."""
     return {name: json.loads(cases.run_python(BATTERY, CKMEANS_SIMD=name, timeout=120)) for name in SETS}
 
 
@@ -116,7 +116,7 @@ def test_fused_sets_are_bit_identical(batteries):
 
 @pytest.mark.skipif(not FUSED, reason="this machine has the baseline only")
 def test_baseline_differs_only_by_rounding(batteries):
-    """Different operations round differently: not the same bits everywhere, but the same distortion."""
+    """Without FMA operations round differently: not bit-identical, but with the same distortion."""
     fused, baseline = batteries[FUSED[0]], batteries["baseline"]
     steps = [case for case in fused if case.startswith("step")]
     for case in steps:

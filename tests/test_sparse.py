@@ -1,4 +1,4 @@
-"""CSR: every public function as on the dense copy, without making one."""
+"""CSR: every public function gives the result of the dense copy, without making one."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ TEXT = cases.DATA / "text" / "debian_word_tfidf.npz"
 
 
 def text_like(m=3000, n=90, seed=0):
-    """Rows of groups of features; some rows are empty. Integers, so that sums are exact."""
+    """Return rows of groups of features, some of them empty; integers, so that sums are exact."""
     rng = np.random.default_rng(seed)
     own = np.arange(n) // 10 == rng.integers(0, 9, (m, 1))
     X = rng.poisson(0.05, (m, n)) + rng.poisson(1.5, (m, n)) * own
@@ -86,7 +86,7 @@ def test_random_starts_equal_dense():
 
 
 def test_plus_plus_equals_dense():
-    """Integers: the distances, and so the draws, are exact in both."""
+    """Distances of integers, and so the draws, are exact in both."""
     X = text_like()
     dense = ckmeans.init_centroids(X, 40, "k-means++", seed=1)
     np.testing.assert_array_equal(ckmeans.init_centroids(csr(X, np.float64), 40, "k-means++", seed=1), dense)
@@ -123,7 +123,7 @@ def test_fit_equals_dense(dtype, weighted, K):
 @pytest.mark.parametrize("init", ["random", "k-means++"])
 def test_results_do_not_depend_on_threads(init, n_init):
     X = csr(text_like(12000, 60), np.float64)
-    X.data *= np.pi  # no exact sums
+    X.data *= np.pi  # sums that are not exact
     a, b = (ckmeans.kmeans(X, 9, init=init, n_init=n_init, seed=5, n_threads=t) for t in (1, 4))
     for name in ("centroids", "labels", "counts", "history", "distortions"):
         assert getattr(a, name).tobytes() == getattr(b, name).tobytes(), name
@@ -147,7 +147,7 @@ def test_empty_policy_error():
 
 
 def test_small_distortion_keeps_its_digits():
-    """Far from the origin next to their distances: ||x||^2 - 2 x.c + ||c||^2 would be noise."""
+    """Far from the origin, ||x||^2 - 2 x.c + ||c||^2 would lose all digits."""
     rng = np.random.default_rng(0)
     base = (rng.random((4, 50)) < 0.3) * 1000.0
     X = base[rng.integers(0, 4, 800)]
@@ -193,7 +193,7 @@ def test_matrices_integers_unsorted_and_repeated_columns():
         indices[a:b], data[a:b] = indices[a:b][::-1], data[a:b][::-1]
     unsorted = sparse.csr_array((data, indices, S.indptr), S.shape)
     assert ckmeans.kmeans(unsorted, 4, seed=0).centroids.tobytes() == expected.centroids.tobytes()
-    np.testing.assert_array_equal(unsorted.indices, indices)  # left as it was
+    np.testing.assert_array_equal(unsorted.indices, indices)  # unchanged
     halves = sparse.csr_array((np.repeat(S.data / 2, 2), np.repeat(S.indices, 2), S.indptr * 2), S.shape)
     assert ckmeans.kmeans(halves, 4, seed=0).centroids.tobytes() == expected.centroids.tobytes()
 

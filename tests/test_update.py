@@ -9,7 +9,7 @@ import reference
 
 import ckmeans
 
-# The package sums in float64 and rounds once, to the dtype it computes in.
+# The package sums in float64 and rounds once, to the computing dtype.
 TOLERANCE = {np.dtype(np.float32): 1.2e-7, np.dtype(np.float64): 1e-11}
 
 
@@ -32,7 +32,7 @@ def test_means_and_counts(n, weighted, dtype):
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("n", range(1, 10))
 def test_sums_of_sorted_points_are_identical(n, weighted, dtype):
-    """They take a way of their own, on which the sums stay in registers."""
+    """Sorted points use a separate code path, which keeps the sums in registers."""
     X = cases.make("uniform", 500, n, dtype)
     rng = np.random.default_rng(n)
     labels = rng.integers(0, 12, 500)
@@ -96,7 +96,7 @@ def test_results_do_not_depend_on_threads(K, dtype):
 
 
 def test_sums_keep_small_weights():
-    """A mean is a mean whatever the scale of the weights."""
+    """The mean does not depend on the scale of the weights."""
     X = cases.make("uniform", 100, 3)
     labels, weights = np.arange(100) % 4, np.random.default_rng(0).random(100)
     expected, _ = ckmeans.update(X, labels, 4, sample_weight=weights)

@@ -1,4 +1,4 @@
-"""What the wheel builder's table in pyproject.toml asks for, no more and no less."""
+"""The wheel builder's table in pyproject.toml requests exactly the expected wheels."""
 
 from __future__ import annotations
 
