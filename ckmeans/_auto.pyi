@@ -1,3 +1,4 @@
+# The engine that chooses among the others.
 from ckmeans._engine import EngineEntry
 
 ENGINE: EngineEntry

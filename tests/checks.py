@@ -1,4 +1,4 @@
-"""What must hold of every result, whatever made it."""
+"""Check what must hold for every result, and compare results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import ckmeans
 
 
 def check_state(X, r, weights=None):
-    """The result describes one state, exactly, and says nothing about it that is not so."""
+    """Check that all fields of the result describe the same state exactly."""
     K = len(r.centroids)
     np.testing.assert_array_equal(r.labels, ckmeans.assign(X, r.centroids))
     assert r.distortion == ckmeans.distortion(X, r.centroids, sample_weight=weights)
@@ -25,7 +25,7 @@ def check_state(X, r, weights=None):
 
 
 def check_path(X, r, weights=None, empty="drop"):
-    """Every iteration of a kept path is an iteration of Lloyd's algorithm."""
+    """Check that every iteration of a kept path is an iteration of Lloyd's algorithm."""
     dtype = r.centroids.dtype
     X = reference.rounded(X, dtype)
     eps = float(np.finfo(dtype).eps)
@@ -34,7 +34,7 @@ def check_path(X, r, weights=None, empty="drop"):
         labels, squared = ckmeans.assign(X.astype(dtype), centroids, return_squared_distance=True)
         np.testing.assert_array_equal(labels[certain], best[certain])
         J = reference.distortion(X, centroids, labels, weights)
-        # Engines may add up about other points than the centroids.
+        # Engines may sum relative to other points than the centroids.
         np.testing.assert_allclose(r.history[i], J, rtol=1e-12, atol=(1e-15 * np.abs(X).max()) ** 2)
         if i + 1 == len(r.path) or len(r.path[i + 1]) != len(centroids):
             continue
@@ -43,16 +43,34 @@ def check_path(X, r, weights=None, empty="drop"):
         if empty == "farthest":
             rows = reference.farthest_rows(squared, weights)[: len(emptied)]
             np.testing.assert_array_equal(r.path[i + 1][emptied[: len(rows)]], X[rows])
-        # Sums about the present centroid are rounded to float64, means (here and there) to the dtype.
+        # Sums relative to the centroid are rounded to float64, both means to the dtype.
         slack = 1e-12 * np.sqrt(squared.max()) + 3 * eps * np.abs(means[kept]).max(initial=0)
         np.testing.assert_allclose(r.path[i + 1][kept], means[kept], rtol=0, atol=slack)
 
 
-def assert_same(a, b):
-    """Two results that agree in every bit."""
+def assert_same(a, b, path=True):
+    """Check that two results are bit-identical; `path` says whether the kept paths are compared."""
     for name in ("centroids", "labels", "counts", "history", "distortions"):
-        one, other = getattr(a, name), getattr(b, name)
-        assert one.dtype == other.dtype, name
-        np.testing.assert_array_equal(one, other, err_msg=name)
-    for name in ("distortion", "n_iter", "stop_reason"):
+        assert_identical(getattr(a, name), getattr(b, name), name)
+    for name in ("distortion", "n_iter", "stop_reason", "converged", "algorithm"):
         assert getattr(a, name) == getattr(b, name), name
+    if path:
+        assert (a.path is None) == (b.path is None)
+        for one, other in zip(a.path or [], b.path or [], strict=True):
+            assert_identical(one, other, "path")
+
+
+def assert_identical(one, other, name):
+    """Check that two arrays have the same dtype, shape and bits."""
+    assert one.dtype == other.dtype, name
+    np.testing.assert_array_equal(one, other, err_msg=name, strict=True)
+    assert one.tobytes() == other.tobytes(), name
+
+
+def assert_close(found, expected):
+    """Check that two results have the same labels and counts, and J and centroids up to rounding."""
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    np.testing.assert_allclose(found.history, expected.history, rtol=1e-12)
+    scale = np.abs(expected.centroids).max() + 1
+    np.testing.assert_allclose(found.centroids, expected.centroids, rtol=0, atol=1e-6 * scale)

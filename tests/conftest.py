@@ -1,7 +1,7 @@
-"""Fixtures, and how hard hypothesis looks.
+"""Fixtures, and the profiles of hypothesis.
 
 Every test runs on the instruction set in use: CKMEANS_SIMD=baseline pytest runs the suite on another.
-HYPOTHESIS_PROFILE=explore looks for new examples, many of them; the default repeats the same ones.
+HYPOTHESIS_PROFILE=explore searches for new examples, many of them; the default repeats the same ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 def pytest_report_header():
-    """What is being tested."""
+    """Report the build that is tested."""
     return [
         f"ckmeans: {ckmeans.__file__}",
         *(f"  {line}" for line in repr(ckmeans.show_config()).splitlines()),
@@ -33,29 +33,29 @@ def pytest_report_header():
 
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
 def dtype(request):
-    """The dtypes of the computation."""
+    """Return each computing dtype."""
     return np.dtype(request.param)
 
 
 @pytest.fixture(params=cases.KINDS)
 def kind(request):
-    """The kinds of data."""
+    """Return each kind of data."""
     return request.param
 
 
 @pytest.fixture(params=cases.engines(1000, 2))
 def algorithm(request):
-    """The engines, of which each takes points of few features."""
+    """Return the name of each engine; all of them accept points of few features."""
     return request.param
 
 
 @pytest.fixture
 def kmeans(algorithm):
-    """`ckmeans.kmeans` by each of the engines."""
+    """Return `ckmeans.kmeans` with each of the engines."""
     return functools.partial(ckmeans.kmeans, algorithm=algorithm)
 
 
 @pytest.fixture(params=["drop", "reinit", "farthest", "error"])
 def empty(request):
-    """The policies for empty clusters."""
+    """Return each policy for empty clusters."""
     return request.param

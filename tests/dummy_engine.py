@@ -1,4 +1,4 @@
-"""A pytest plugin that adds an engine to the table: "dense" under another name."""
+"""Pytest plugin that adds an engine to the table: "dense" under another name."""
 
 from ckmeans._engines import ENGINES, register
 

@@ -53,17 +53,17 @@ import numpy as np
 SINGLE = {np.dtype(name) for name in ("f2", "f4", "u1", "u2")}
 
 
-# ---- what the package computes in ----------------------------------------------------------------
+# ---- the computing dtype -------------------------------------------------------------------------
 
 
 def computing_dtype(X) -> np.dtype:
-    """float32 for short floats and short unsigned integers, float64 for everything else."""
+    """Return float32 for short floats and short unsigned integers, else float64."""
     native = np.asarray(X).dtype.newbyteorder("=")
     return np.dtype(np.float32 if native in SINGLE else np.float64)
 
 
 def rounded(values, dtype) -> np.ndarray:
-    """Values rounded to a dtype, in float64."""
+    """Round values to a dtype; return them in float64."""
     return np.asarray(values).astype(dtype).astype(np.float64)
 
 
@@ -71,18 +71,18 @@ def rounded(values, dtype) -> np.ndarray:
 
 
 def squared_distances(X, centroids) -> np.ndarray:
-    """(m, K) squared distances, by differences."""
+    """Return the (m, K) squared distances, by differences."""
     X, centroids = np.asarray(X, np.float64), np.asarray(centroids, np.float64)
     return np.stack([((X - c) ** 2).sum(axis=1) for c in centroids], axis=1)
 
 
 def assign(X, centroids) -> np.ndarray:
-    """Index of the closest centroid; of equally close ones the lowest."""
+    """Return the index of the nearest centroid; ties go to the lowest index."""
     return squared_distances(X, centroids).argmin(axis=1)
 
 
 def update(X, labels, K, weights=None) -> tuple[np.ndarray, np.ndarray]:
-    """(Means, NaN where a cluster weighs 0; weights of the clusters), from exact sums."""
+    """Return (means, NaN for a cluster of weight 0; weights of the clusters), from exact sums."""
     X = np.asarray(X, np.float64)
     weights = np.ones(len(X)) if weights is None else np.asarray(weights, np.float64)
     means, total = np.full((K, X.shape[1]), np.nan), np.zeros(K)
@@ -95,7 +95,7 @@ def update(X, labels, K, weights=None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def distortion(X, centroids, labels=None, weights=None) -> float:
-    """The (weighted) mean squared distance to the assigned centroid, by default the closest one."""
+    """Return the (weighted) mean squared distance to the assigned centroid, by default the nearest one."""
     X, centroids = np.asarray(X, np.float64), np.asarray(centroids, np.float64)
     labels = assign(X, centroids) if labels is None else np.asarray(labels)
     squared = ((X - centroids[labels]) ** 2).sum(axis=1)
@@ -103,7 +103,7 @@ def distortion(X, centroids, labels=None, weights=None) -> float:
 
 
 def farthest_rows(squared, weights=None) -> np.ndarray:
-    """Rows by falling squared distance, those that weigh something and are not on their centroids."""
+    """Return the rows of positive weight and distance, by falling squared distance."""
     far = np.flatnonzero((squared > 0) & (True if weights is None else np.asarray(weights) > 0))
     return far[np.argsort(-squared[far], kind="stable")]
 
@@ -112,7 +112,7 @@ def farthest_rows(squared, weights=None) -> np.ndarray:
 
 
 def lloyd(X, start, *, max_iter=300, tol=0.0, weights=None, dtype=np.float64) -> dict:
-    """Lloyd's algorithm with the policy "drop"; centroids are rounded to `dtype` after each update."""
+    """Run Lloyd's algorithm with the policy "drop"; centroids are rounded to `dtype` after each update."""
     X, centroids = rounded(X, dtype), rounded(start, dtype)
     labels = assign(X, centroids)
     history = [distortion(X, centroids, labels, weights)]
@@ -144,7 +144,7 @@ def lloyd(X, start, *, max_iter=300, tol=0.0, weights=None, dtype=np.float64) ->
 
 
 def shift_of(centroids) -> np.ndarray:
-    """What the package subtracts while packing: the componentwise lower median of up to nine of the
+    """Return the shift that packing subtracts: the componentwise lower median of up to nine of the
     centroids, spread evenly over their indices."""
     K = len(centroids)
     count = min(K, 9)
@@ -153,12 +153,12 @@ def shift_of(centroids) -> np.ndarray:
 
 
 def gamma(j, eps) -> float:
-    """The most that j roundings to a precision of eps can change, relatively."""
+    """Return the largest relative error of j roundings to a precision of eps."""
     return j * eps / 2 / (1 - j * eps / 2)
 
 
 def score_errors(X, centroids, dtype) -> np.ndarray:
-    """E(x, c) of the module's docstring, (m, K), with the reference's own error added."""
+    """Return E(x, c) of the module's docstring, (m, K), plus the reference's own error."""
     X, centroids = rounded(X, dtype), rounded(centroids, dtype)
     n = X.shape[1]
     eps, tiny = float(np.finfo(dtype).eps), float(np.finfo(dtype).smallest_subnormal)
@@ -170,7 +170,7 @@ def score_errors(X, centroids, dtype) -> np.ndarray:
 
 
 def certain_labels(X, centroids, dtype) -> tuple[np.ndarray, np.ndarray]:
-    """(Labels, whether each of them is certain) for a computation in `dtype`."""
+    """Return (labels, whether each of them is certain) for a computation in `dtype`."""
     X, centroids = rounded(X, dtype), rounded(centroids, dtype)
     squared = squared_distances(X, centroids)
     errors = score_errors(X, centroids, dtype)

@@ -1,4 +1,4 @@
-"""`assign` and `distortion`: the labels of one step, and what they cost."""
+"""`assign` and `distortion`: the labels and J of one step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import ckmeans
 
 
 def check_labels(X, centroids, least_certain=0.0):
-    """Every certain label is the reference's; every other one is as close as makes no difference."""
+    """Check that certain labels are the reference's, and all others optimal up to the error bound."""
     dtype = reference.computing_dtype(X)
     labels = ckmeans.assign(X, centroids)
     expected, certain = reference.certain_labels(X, centroids, dtype)
@@ -39,19 +39,19 @@ def test_labels_at_every_row_tail(n, dtype):
 
 
 @pytest.mark.parametrize("K", cases.CLUSTERS)
-def test_labels_at_every_group_of_centroids(K, dtype):
+def test_labels_at_every_centroid_group(K, dtype):
     for n in (1, 3, 8, 21):
         X = cases.make("uniform", 130, n, dtype)
         check_labels(X, np.random.default_rng(K).random((K, n)).astype(dtype), 0.9)
 
 
 @pytest.mark.parametrize(("n", "K"), [(2000, 9), (700, 40), (6200, 3), (3, 3000)])
-def test_labels_where_blocks_are_cut(n, K, dtype):
+def test_labels_at_block_boundaries(n, K, dtype):
     X = cases.make("uniform", 150, n, dtype)
     check_labels(X, cases.make("uniform", K, n, dtype, seed=1), 0.5)
 
 
-def test_a_row_has_the_same_label_in_any_company(dtype):
+def test_labels_do_not_depend_on_batch(dtype):
     X = cases.make("uniform", 700, 5, dtype)
     centroids = cases.make("uniform", 30, 5, dtype, seed=1)
     labels, squared = ckmeans.assign(X, centroids, return_squared_distance=True)
@@ -71,14 +71,14 @@ def test_labels_of_every_kind_of_data(kind, n, dtype):
 
 
 @pytest.mark.parametrize("offset", [0, 1e4, 1e6])
-def test_an_offset_costs_no_digits_but_those_of_the_data(offset, dtype):
+def test_labels_far_from_the_origin(offset, dtype):
     X = (cases.make("blobs", 2000, 6) + offset).astype(dtype)
     check_labels(X, cases.some_rows(X, 20), 0.99 if offset < 1e6 or dtype == np.float64 else 0.9)
 
 
 @pytest.mark.parametrize("scale", [1e-140, 1e-43, 1e-36, 1e-18, 1e-12, 1e12, 1e17, 1e30, 1e150])
-def test_scales_that_leave_the_range_of_a_dtype(scale, dtype):
-    """Labels and distances do not change with the scale, where the data can be held at all."""
+def test_labels_at_extreme_scales(scale, dtype):
+    """Labels and distances do not depend on the scale if the dtype can hold the data."""
     X = cases.make("blobs", 300, 4)
     if dtype == np.float32 and not 1e-43 <= scale <= 1e30:
         pytest.skip("float32 cannot hold such data")
@@ -93,7 +93,7 @@ def test_scales_that_leave_the_range_of_a_dtype(scale, dtype):
 
 
 @pytest.mark.parametrize("kind_", ["blobs", "offset 1e6", "outlier"])
-def test_data_beyond_float32s_squares_are_computed_in_float64(kind_):
+def test_large_float32_is_computed_in_float64(kind_):
     X = cases.make(kind_, 400, 3) * 1e22
     single = X.astype(np.float32)
     centroids = single[:8].astype(np.float64) * (1 + 1e-12)
@@ -116,7 +116,7 @@ def test_ties_take_the_lowest_index(dtype):
 
 
 @pytest.mark.parametrize("K", cases.CLUSTERS)
-def test_of_equal_centroids_the_first_gets_everything(K, dtype):
+def test_first_of_equal_centroids_wins(K, dtype):
     X = cases.make("uniform", 200, 3, dtype)
     centroids = np.repeat(X[:1], K, axis=0)
     assert (ckmeans.assign(X, centroids) == 0).all()
@@ -128,7 +128,7 @@ def test_of_equal_centroids_the_first_gets_everything(K, dtype):
 
 
 @pytest.mark.parametrize("n", cases.WIDTHS)
-def test_squared_distances_are_of_the_chosen_pair(kind, n, dtype):
+def test_squared_distances_match_the_labels(kind, n, dtype):
     X = cases.make(kind, 200, n, dtype)
     centroids = cases.some_rows(X, 9)
     labels, squared = ckmeans.assign(X, centroids, return_squared_distance=True)
@@ -160,8 +160,8 @@ def test_distortion_of_given_labels(dtype):
         assert ckmeans.distortion(X, centroids, labels) == pytest.approx(expected, rel=1e-13)
 
 
-def test_points_on_their_centroids_have_no_distortion(kind, dtype):
-    """J comes from the differences: the expanded score would leave noise."""
+def test_distortion_is_zero_on_centroids(kind, dtype):
+    """J is computed from differences: the expanded score would leave rounding errors."""
     X = cases.make(kind, 120, 6, dtype)
     labels, squared = ckmeans.assign(X, X, return_squared_distance=True)
     assert (squared == 0).all()
@@ -169,7 +169,7 @@ def test_points_on_their_centroids_have_no_distortion(kind, dtype):
     assert ckmeans.distortion(X, X) == 0
 
 
-# ---- what comes back -----------------------------------------------------------------------------
+# ---- return values -------------------------------------------------------------------------------
 
 
 def test_out_is_filled_and_returned(dtype):
@@ -187,15 +187,15 @@ def test_labels_are_int32(dtype):
     assert labels.shape == (10,)
 
 
-def test_centroids_are_rounded_to_the_computing_dtype():
-    """A centroid whose rounding ties with another one loses to it."""
+def test_centroids_are_rounded_to_computing_dtype():
+    """A centroid that ties with a later one after rounding wins."""
     X = np.float32([[1.0], [2.0]])
     centroids = np.array([[1.0 + 1e-12], [1.0], [3.0]])
     np.testing.assert_array_equal(ckmeans.assign(X, centroids), [0, 0])
     np.testing.assert_array_equal(ckmeans.assign(X.astype(float), centroids), [1, 0])
 
 
-def test_number_of_threads_changes_nothing(dtype):
+def test_results_do_not_depend_on_threads(dtype):
     X = cases.make("uniform", 5000, 9, dtype)
     centroids = cases.make("uniform", 40, 9, dtype, seed=1)
     weights = np.random.default_rng(0).random(5000)

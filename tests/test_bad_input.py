@@ -1,5 +1,4 @@
-"""What is refused, with which exception, and the words that it must hold: the argument's name, what
-was found and what is wanted."""
+"""Invalid arguments: the exception, and the words of its message: argument, found, wanted."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ X = np.arange(24.0).reshape(12, 2)
 C = X[:3]
 LABELS = np.arange(12) % 3
 
-# Every function that takes points, called with others in their place.
+# Every function that accepts points, called with invalid ones.
 WITH_POINTS = {
     "kmeans": lambda X: ckmeans.kmeans(X, 3),
     "kmeans from an array": lambda X: ckmeans.kmeans(X, 3, init=C, n_threads=2),
@@ -32,13 +31,13 @@ WITH_POINTS = {
 
 
 def last_words(value):
-    """The name of a case: the last words of its message."""
+    """Return the id of a case: the last words of its message."""
     return value[-1] if isinstance(value, list) and value and isinstance(value[-1], str) else ""
 
 
 @contextlib.contextmanager
 def refused(exception, *words):
-    """The block raises the exception, with all the words in a message of one line."""
+    """Check that the block raises the exception, with all the words in a message of one line."""
     with pytest.raises(exception) as caught:
         yield
     assert type(caught.value) is exception
@@ -55,7 +54,7 @@ def refused(exception, *words):
 @pytest.mark.parametrize("call", WITH_POINTS.values(), ids=WITH_POINTS)
 @pytest.mark.parametrize("name", ["f2", "f4", "f8", ">f4", ">f8"])
 @pytest.mark.parametrize(("bad", "text"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")])
-def test_not_finite(call, name, bad, text):
+def test_non_finite_points(call, name, bad, text):
     for row, column in ((0, 0), (11, 1), (5, 0)):
         points = X.astype(name)
         points[row, column] = bad
@@ -66,7 +65,7 @@ def test_not_finite(call, name, bad, text):
             call(np.asfortranarray(points))
 
 
-def test_the_first_value_that_is_not_finite_is_named(dtype):
+def test_first_non_finite_value_is_named(dtype):
     points = cases.make("uniform", 5000, 7, dtype)
     points[[4990, 3000, 3000, 3001], [0, 5, 2, 0]] = [np.nan, np.nan, np.inf, -np.inf]
     for n_threads in (1, 2):
@@ -76,7 +75,7 @@ def test_the_first_value_that_is_not_finite_is_named(dtype):
 
 @pytest.mark.parametrize("m", [1, 15, 16, 17, 33, 600])
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 9, 31])
-def test_not_finite_anywhere(m, n, dtype):
+def test_non_finite_at_every_position(m, n, dtype):
     """In every lane and tail of a tile."""
     for place in {0, m * n - 1, m * n // 2, (m - 1) * n, *range(0, m * n, 89)}:
         points = np.ones((m, n), dtype)
@@ -85,7 +84,7 @@ def test_not_finite_anywhere(m, n, dtype):
             ckmeans.assign(points, points[:1] * 0 + 1)
 
 
-def test_not_finite_where_nothing_weighs():
+def test_non_finite_at_zero_weight():
     points, weights = X.copy(), np.ones(12)
     points[4, 1], weights[4] = np.nan, 0
     for call in (
@@ -125,13 +124,13 @@ def test_not_finite_where_nothing_weighs():
     ],
     ids=last_words,
 )
-def test_points(call, points, exception, words):
+def test_wrong_points(call, points, exception, words):
     with refused(exception, *words):
         call(points)
 
 
 @pytest.mark.parametrize("name", [name for name in WITH_POINTS if name != "update" and "labels" not in name])
-def test_points_too_small_to_be_squared(name):
+def test_points_with_underflowing_squares(name):
     words = ("X must have values whose squares float64 can hold", "2.3e-199")
     with refused(ValueError, *words):
         WITH_POINTS[name](X * 1e-200)
@@ -172,32 +171,32 @@ def with_value(value):
     ],
     ids=last_words,
 )
-def test_centroids(argument, centroids, exception, words):
+def test_wrong_centroids(argument, centroids, exception, words):
     with refused(exception, argument.strip() + " must", *words):
         WITH_CENTROIDS[argument](centroids)
 
 
 @pytest.mark.parametrize("argument", [name for name in WITH_CENTROIDS if "centroids" not in name])
-def test_a_start_of_another_number_of_rows(argument):
+def test_start_with_wrong_row_count(argument):
     for rows in (2, 4):
         words = (f"{argument} must have K=3 rows", f"({rows}, 2)")
         with refused(ValueError, *words):
             WITH_CENTROIDS[argument](X[:rows])
 
 
-def test_a_start_beyond_the_data_of_float32():
+def test_float32_start_out_of_range():
     single, far = X.astype(np.float32), with_value(1e30)
     with refused(ValueError, "init must lie within", "as X does", "1e+30"):
         ckmeans.kmeans(single, 3, init=far)
     assert ckmeans.kmeans(single, 3, init=with_value(1e15)).centroids.dtype == np.float32
 
 
-def test_an_array_makes_one_start():
+def test_array_init_needs_one_restart():
     with refused(ValueError, "n_init must be 1", "init is an array", "found 2"):
         ckmeans.kmeans(X, 3, init=C, n_init=2)
 
 
-def test_errors_of_a_callable_pass_through():
+def test_errors_of_callables_propagate():
     def fail(*arguments):
         raise RuntimeError("mine")
 
@@ -224,12 +223,12 @@ def test_errors_of_a_callable_pass_through():
     ],
     ids=last_words,
 )
-def test_labels(call, labels, exception, words):
+def test_wrong_labels(call, labels, exception, words):
     with refused(exception, "labels must", *words):
         call(labels)
 
 
-# ---- weights -------------------------------------------------------------------------------------------
+# ---- weights -----------------------------------------------------------------------------------------
 
 
 def weights_with(value):
@@ -265,12 +264,12 @@ def weights_with(value):
     ids=last_words,
 )
 @pytest.mark.filterwarnings("ignore:overflow")
-def test_weights(call, weights, exception, words):
+def test_wrong_weights(call, weights, exception, words):
     with refused(exception, "sample_weight must", *words):
         call(weights)
 
 
-# ---- numbers and choices -------------------------------------------------------------------------------
+# ---- numbers and choices -----------------------------------------------------------------------------
 
 POSITIVE = {
     "K": [
@@ -303,7 +302,7 @@ def test_positive_integers(name, call):
             call(value)
 
 
-def test_k_is_wanted():
+def test_k_is_required():
     with refused(TypeError, "K must be an integer", "found None"):
         ckmeans.kmeans(X, None)
     for call in (lambda: ckmeans.kmeans(X, 13), lambda: ckmeans.init_centroids(X, 13)):
@@ -311,7 +310,7 @@ def test_k_is_wanted():
             call()
 
 
-def test_integers_of_numpy_will_do():
+def test_numpy_integers_are_accepted():
     r = ckmeans.kmeans(
         X, np.uint8(3), n_init=np.int16(2), max_iter=np.array(5), n_threads=np.int64(1), seed=0
     )
@@ -331,7 +330,7 @@ def test_integers_of_numpy_will_do():
         ([0.1, 0.2], TypeError),
     ],
 )
-def test_tol(tol, exception):
+def test_wrong_tol(tol, exception):
     wanted = "tol must be at least 0" if exception is ValueError else "tol must be a real number"
     with refused(exception, wanted, f"found {tol!r}"):
         ckmeans.kmeans(X, 3, tol=tol)
@@ -340,7 +339,7 @@ def test_tol(tol, exception):
 @pytest.mark.parametrize(
     "call", [lambda s: ckmeans.kmeans(X, 3, seed=s), lambda s: ckmeans.init_centroids(X, 3, seed=s)]
 )
-def test_seed(call):
+def test_wrong_seed(call):
     for seed in ("1", 1.0, True, [1], np.random.RandomState(0), np.random.PCG64(0)):
         with refused(TypeError, "seed must be an integer, a numpy.random.Generator or None", "found"):
             call(seed)
@@ -349,7 +348,7 @@ def test_seed(call):
 
 
 @pytest.mark.parametrize("callback", [1, "print", True, [print]])
-def test_callback(callback):
+def test_wrong_callback(callback):
     words = ("callback must be callable or None", f"found {callback!r}")
     with refused(TypeError, *words):
         ckmeans.kmeans(X, 3, callback=callback)
@@ -364,7 +363,7 @@ CHOICES = {
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_names_list_the_valid_ones(name):
+def test_wrong_choice_lists_valid_ones(name):
     call, valid = CHOICES[name]
     for value in ("kmeans++", "", "DROP"):
         with refused(ValueError, f"{name} must be one of", *valid, f"found {value!r}"):
@@ -375,10 +374,10 @@ def test_names_list_the_valid_ones(name):
                 call(value)
 
 
-# ---- the rest -------------------------------------------------------------------------------------------
+# ---- others ------------------------------------------------------------------------------------------
 
 
-def test_out():
+def test_wrong_out():
     def into(out):
         return lambda: ckmeans.assign(X, C, out=out)
 
@@ -404,7 +403,7 @@ def test_progress_without_tqdm(monkeypatch):
         ckmeans.kmeans(X, 3, progress=True)
 
 
-def test_what_is_refused_is_refused_before_any_work():
+def test_arguments_are_checked_before_work():
     calls = []
     options = {"init": lambda *a: calls.append(a) or C, "callback": calls.append}
     for bad in (
@@ -420,7 +419,7 @@ def test_what_is_refused_is_refused_before_any_work():
     assert calls == []
 
 
-def test_a_refusal_leaves_nothing_behind():
+def test_errors_leave_no_state():
     expected = ckmeans.kmeans(X, 3, seed=0)
     points = X.copy()
     points[11, 1] = np.nan

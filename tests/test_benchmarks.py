@@ -1,4 +1,4 @@
-"""What the benchmarks make of times: ratios, verdicts, growth, who is left out, tables, and two builds."""
+"""Benchmarks: ratios, verdicts, scaling, contenders that are left out, tables, and tools for builds."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def line(name, ratios, seconds=1.0, **others):
 
 @dataclasses.dataclass
 class Fake:
-    """A contender whose times are known."""
+    """Stand for a contender whose times are known."""
 
     name: str
     rounds: list
@@ -64,7 +64,7 @@ def fake(name, *seconds, n_iter=20):
     return Fake(name, calls[1:], calls[0])
 
 
-def test_the_interval_needs_six_rounds_and_drops_outliers_from_nine_on():
+def test_interval_depends_on_round_count():
     assert spread([1, 2, 3, 4, 5]).low is None
     assert (spread([1, 2, 3, 4, 5, 6]).low, spread([1, 2, 3, 4, 5, 6]).high) == (1, 6)
     nine = spread([0, 2, 3, 4, 5, 6, 7, 8, 99])
@@ -81,13 +81,13 @@ def test_the_interval_needs_six_rounds_and_drops_outliers_from_nine_on():
         ([1.2] * 3, "met by the median alone"),
     ],
 )
-def test_verdicts_say_how_much_of_the_interval_speaks(cell, ratios, word):
+def test_verdict_depends_on_the_interval(cell, ratios, word):
     lines = [line("ckmeans", None), line("faiss", ratios), line("cv2", [9.0] * 6)]
     said = measure.verdict(Goal(1.0, ("faiss", "cv2")), cell, lines)
     assert said == f"{word}: {spread(ratios).median:.3g} against faiss"
 
 
-def test_an_upper_bound_is_judged_from_the_other_side():
+def test_verdict_for_an_upper_bound():
     workload = select(["scaling-rows-2"])[0]
     goal = workload.goals[0]
     assert goal.bound == 36
@@ -95,13 +95,13 @@ def test_an_upper_bound_is_judged_from_the_other_side():
         assert measure.verdict(goal, workload, [line("ckmeans", [ratio] * 6)]) == word
 
 
-def test_growth_is_a_ratio_of_ends_or_a_power():
+def test_scaling_is_ratio_or_exponent():
     curve = [(10, 1.0), (100, 4.0), (1000, 16.0)]
     assert measure.GROWTH["rows"](curve) == 16
     assert measure.GROWTH["clusters"](curve) == pytest.approx(0.60206, abs=1e-5)
 
 
-def test_only_those_who_may_decide_a_goal_go_on(cell):
+def test_slow_contenders_are_left_out(cell):
     contenders = [
         fake("ckmeans", *[1.0] * 7),
         fake("ckmeans-dense", 1.0, 1.0),
@@ -116,19 +116,19 @@ def test_only_those_who_may_decide_a_goal_go_on(cell):
     assert said == {"ckmeans-cells": "far behind", "sklearn": "settled", "cv2": "far behind"}
 
 
-def test_one_short_call_does_not_leave_anybody_out(cell):
+def test_short_calls_leave_out_no_contender(cell):
     contenders = [fake("ckmeans", 1e-4), fake("ckmeans-dense", 1e-4), fake("ckmeans-cells", 1e-2)]
     measure._leave_out(cell, contenders)
     assert not any(contender.left_out for contender in contenders)
 
 
-def test_every_cell_of_the_grid_is_there_once():
+def test_grid_cells_are_unique_and_complete():
     cells = [(w.data.n, w.K, w.data.m) for w in WORKLOADS if w.group == "grid"]
     assert len(set(cells)) == len(cells) == 11 * 5 * 2
     assert all(m == 2000 or 10_000 <= m <= 1_000_000 for _, _, m in cells)
 
 
-def test_the_grid_as_a_table(cell):
+def test_grid_as_a_table(cell):
     lines = [
         line("ckmeans", None, engine="cells"),
         line("ckmeans-dense", [2.0] * 6),
@@ -141,7 +141,7 @@ def test_the_grid_as_a_table(cell):
     assert grid.cells([found])[0].engines.rival == "ckmeans-cells"
 
 
-def test_reports_survive_being_stored(cell):
+def test_reports_round_trip_through_json(cell):
     lines = [line("ckmeans", None, curve=[(1, 2.0)]), line("faiss", [3.0] * 6, notes=["a note"])]
     stored = report.as_json(MACHINE, [report.Report(cell, lines, "what")], SETTINGS)
     (again,) = report.from_json(stored, MACHINE, SETTINGS)
@@ -194,7 +194,7 @@ def test_slower_builds_need_a_whole_interval(tool, ratios, is_slower):
     assert ("**slower**" in tool.text([each], facts, 1.03)) is is_slower
 
 
-def test_builds_take_turns_with_equal_calls(tool):
+def test_builds_alternate_with_equal_calls(tool):
     asked = []
 
     class Fake:
@@ -247,7 +247,7 @@ def test_a_build_equals_itself(tmp_path):
     assert run_script("tiny-assign-blobs", *options, "--threads", "1").returncode == 2  # other facts
 
 
-def test_the_checkout_is_no_build(tmp_path):
+def test_checkout_is_not_a_build(tmp_path):
     done = run_script("tiny-assign-blobs", "--base-path", ROOT, "--head-path", ROOT)
     assert done.returncode == 2
     assert "compare_builds:" in done.stderr
@@ -265,7 +265,7 @@ def calibrate():
     del sys.modules["calibrate"]
 
 
-def test_least_squares_finds_costs_of_at_least_zero(calibrate):
+def test_least_squares_costs_are_nonnegative(calibrate):
     rows = [{"a": 1.0, "b": float(x), "c": 1.0 / x, "y": 3 + 2.0 * x} for x in range(1, 9)]
     found, residual = calibrate.least_squares(rows)
     assert found == pytest.approx({"a": 3, "b": 2, "c": 0}, abs=1e-9)

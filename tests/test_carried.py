@@ -1,24 +1,19 @@
-"""Whole runs of the engines that carry something from step to step: it changes no label."""
+"""Whole runs: bounds and sums that engines carry from step to step change no result."""
 
 import numpy as np
 import pytest
+from cases import blobs
 
 import ckmeans
 
 
-def blobs(m, n, components, seed=0, spread=4.0):
-    rng = np.random.default_rng(seed)
-    centres = spread * rng.standard_normal((components, n))
-    return centres[rng.integers(components, size=m)] + rng.standard_normal((m, n))
-
-
 def grains(m, n, seed=0):
-    """Few values, many of them equal."""
+    """Return points of few distinct values."""
     return np.random.default_rng(seed).integers(0, 4, (m, n)).astype(np.uint8)
 
 
 def smooth(m, n, seed=0):
-    """A falling spectrum without clusters."""
+    """Return points with a falling spectrum and no clusters."""
     return np.random.default_rng(seed).standard_normal((m, n)) / np.arange(1, n + 1)
 
 
@@ -40,7 +35,7 @@ def run(X, K, algorithm, **options):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("K", [3, 40, 150])
 @pytest.mark.parametrize("name", DATA)
-def test_to_the_end(name, K, dtype):
+def test_whole_runs_are_exact(name, K, dtype):
     X = DATA[name] if DATA[name].dtype == np.uint8 else DATA[name].astype(dtype)
     screen = run(X, K, "screen", keep_path=True)
     assert screen.algorithm == "screen"
@@ -53,8 +48,9 @@ def test_to_the_end(name, K, dtype):
     assert (np.diff(screen.history) <= 0).all()
 
 
-@pytest.mark.parametrize("name", sorted(set(DATA) - {"grains"}))  # those tie with many centroids to the end
-def test_later_steps_avoid_much(name):
+# Points of "grains" tie with many centroids until the last step.
+@pytest.mark.parametrize("name", sorted(set(DATA) - {"grains"}))
+def test_later_steps_avoid_distances(name):
     X = DATA[name].astype(np.float32)
     few, many = (run(X, 40, "screen", max_iter=steps).stats["distances_computed"] for steps in (1, 200))
     steps = run(X, 40, "screen").n_iter
@@ -62,7 +58,7 @@ def test_later_steps_avoid_much(name):
 
 
 @pytest.mark.parametrize("empty", ["drop", "reinit", "farthest"])
-def test_centroids_that_leave(empty):
+def test_empty_clusters(empty):
     X = blobs(3000, 20, 12).astype(np.float32)
     start = np.concatenate([X[:30], 1e3 + X[:6]])
     options = {"empty": empty, "seed": 5, "max_iter": 60, "tol": 0, "keep_path": True}
@@ -91,7 +87,7 @@ def test_restarts():
 
 
 @pytest.mark.parametrize("n", [16, 60])
-def test_restarts_that_are_shared_out_have_the_same_bits(n):
+def test_parallel_restarts_are_bit_identical(n):
     X = blobs(5000, n, 60).astype(np.float32)
     options = {"n_init": 5, "seed": 1, "max_iter": 100, "tol": 0, "keep_path": True}
     one, many = (ckmeans.kmeans(X, 40, n_threads=threads, **options) for threads in (1, 4))
@@ -101,8 +97,8 @@ def test_restarts_that_are_shared_out_have_the_same_bits(n):
     np.testing.assert_array_equal(one.labels, many.labels)
 
 
-def test_restarts_after_one_that_dropped_clusters():
-    """Too much work to be shared out, so that each may hand over to screening."""
+def test_restarts_after_dropped_clusters():
+    """Restarts run in order if they are large, so that each may hand over to screening."""
     X = blobs(20_000, 40, 2700).astype(np.float32)
     K, far = 2750, np.full((50, 40), 1e4, np.float32)
 
@@ -118,7 +114,7 @@ def test_restarts_after_one_that_dropped_clusters():
     assert auto.distortion == auto.history[-1]
 
 
-def test_auto_hands_over_where_few_labels_change():
+def test_auto_hands_over_to_screen():
     X = blobs(20_000, 24, 300, spread=2.0).astype(np.float32)
     dense, auto = run(X, 300, "dense"), run(X, 300, "auto")
     assert (dense.algorithm, auto.algorithm) == ("dense", "screen")
@@ -129,7 +125,7 @@ def test_auto_hands_over_where_few_labels_change():
     assert short.algorithm == "dense"
 
 
-def test_weights_are_added_up_each_time():
+def test_weighted_runs_are_bit_identical():
     X = DATA["blobs"].astype(np.float32)
     weights = np.random.default_rng(2).random(len(X))
     dense, screen = (run(X, 40, a, sample_weight=weights) for a in ("dense", "screen"))
@@ -138,7 +134,7 @@ def test_weights_are_added_up_each_time():
 
 
 def texts(m, n, K, seed=0):
-    """Unit rows with few nonzeros, of topics that overlap."""
+    """Return sparse unit rows of overlapping topics."""
     sparse = pytest.importorskip("scipy.sparse")
     rng = np.random.default_rng(seed)
     likely = rng.exponential(size=(K, n)) ** 4
@@ -149,7 +145,7 @@ def texts(m, n, K, seed=0):
 
 
 def close_together(m, n, K, seed=0):
-    """Rows much nearer to their centroids than to the origin: no digits are left of the sums about that."""
+    """Return rows much nearer to their centroids than to the origin: sums relative to it lose all digits."""
     sparse = pytest.importorskip("scipy.sparse")
     rng = np.random.default_rng(seed)
     middles = rng.integers(1, 5, (K, n)) * 100.0

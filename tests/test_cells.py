@@ -1,4 +1,4 @@
-"""The cells engine against the dense one: the same labels, bit for bit, and sums to rounding."""
+"""The cells engine gives the dense engine's labels, bit for bit, and its sums up to rounding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def outlier(m, n):
 
 
 def adversarial(m, n):
-    """Sets that a tree of boxes, or a margin for rounding, may stumble over."""
+    """Return data sets that are difficult for a k-d tree or for error bounds."""
     rng = np.random.default_rng([m, n])
     return {
         "all equal": np.full((m, n), 0.1),
@@ -44,7 +44,7 @@ KINDS = tuple(adversarial(2, 2))
 
 
 def check(X, K, *, weights=None, init=None, iterations=(1, 2, 7), **options):
-    """Every assignment is the dense engine's for the same centroids."""
+    """Check that every assignment is the dense engine's for the same centroids."""
     init = cases.some_rows(X, K).astype(np.float64) if init is None else init
     for max_iter in iterations:
         options |= {"max_iter": max_iter, "tol": 0, "sample_weight": weights, "keep_path": True}
@@ -59,7 +59,7 @@ def check(X, K, *, weights=None, init=None, iterations=(1, 2, 7), **options):
 
 
 def check_means(X, K, weights=None):
-    """The sums of the first step, by the centroids they lead to."""
+    """Check the sums of the first step, by the centroids that follow from them."""
     init = cases.some_rows(X, K).astype(np.float64)
     options = {"init": init, "max_iter": 1, "tol": 0, "keep_path": True, "sample_weight": weights}
     options |= {"empty": "reinit", "seed": 0}
@@ -97,7 +97,7 @@ def test_adversarial(name, n, dtype):
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_ties(n, dtype):
-    """Points halfway between centroids: the lowest index wins, also inside whole boxes."""
+    """Points halfway between centroids: the lowest index wins, also for whole nodes."""
     rng = np.random.default_rng(0)
     X = rng.integers(0, 9, (4000, n)).astype(dtype)
     grid = np.stack(np.meshgrid(*[np.arange(0, 9, 2.0)] * n), -1).reshape(-1, n)
@@ -147,8 +147,8 @@ def test_weights(kind, weighing, dtype):
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_pixels_collapse(n, weighted):
-    """Equal bytes become one weighted point; the answer is that of all of them."""
+def test_pixels_are_deduplicated(n, weighted):
+    """Equal bytes are deduplicated; the result is that of all points."""
     rng = np.random.default_rng(n)
     X = rng.normal(128, 3, (300_000, n)).clip(0, 255).astype(np.uint8)
     weights = rng.random(len(X)) if weighted else None
@@ -157,7 +157,7 @@ def test_pixels_collapse(n, weighted):
     same = check(X.astype(np.float32), 9, weights=weights, iterations=(6,))
     np.testing.assert_array_equal(r.labels, same.labels)
     Y = X.astype(np.float32)
-    Y[-1] += 0.5  # no longer bytes
+    Y[-1] += 0.5  # not bytes
     check(Y, 9, weights=weights, iterations=(1,))
 
 
@@ -177,7 +177,7 @@ def test_threads(m, weighted, dtype):
         assert_same(r, runs[4])
 
 
-def test_threads_of_pixels():
+def test_threads_on_deduplicated_pixels():
     X = np.random.default_rng(0).normal(99, 9, (270_000, 3)).clip(0, 255).astype(np.uint8)
     weights = np.random.default_rng(1).random(len(X))
     options = {"seed": 0, "init": "random", "sample_weight": weights, "algorithm": "cells", "max_iter": 5}
@@ -187,7 +187,7 @@ def test_threads_of_pixels():
 
 
 def test_same_fit_as_dense(dtype):
-    """On data whose sums are exact in any order, everything is."""
+    """On data whose sums are exact in any order, all results are bit-identical."""
     X = np.random.default_rng(0).integers(-50, 50, (20_000, 3)).astype(dtype)
     for n_init in (1, 3):
         options = {"init": "random", "seed": 3, "n_init": n_init, "max_iter": 1, "tol": 0}
@@ -198,7 +198,7 @@ def test_same_fit_as_dense(dtype):
 
 
 def test_converges_to_a_stable_state(dtype):
-    """No label changed: counts of changes are right, whatever boxes became of whole ones and back."""
+    """Counts of changed labels are right when nodes are split and assigned whole again."""
     X = cases.make("blobs", 12_000, 2, dtype)
     r = ckmeans.kmeans(X, 8, init=X[:8], tol=0, max_iter=500, algorithm="cells")
     assert r.stop_reason == "stable"
@@ -237,14 +237,14 @@ def test_stats(dtype):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("at", [0, 4321, 8999])
-def test_not_finite(bad, at, dtype):
+def test_non_finite_values(bad, at, dtype):
     X = cases.make("uniform", 9000, 3, dtype)
     X[at, 1] = bad
     with pytest.raises(ValueError, match=f"row {at}, column 1"):
         ckmeans.kmeans(X, 5, algorithm="cells", init="random", seed=0)
 
 
-def test_beyond_float32():
+def test_squares_beyond_float32():
     X = cases.make("uniform", 9000, 2, np.float32) * np.float32(1e25)
     assert check(X, 9, init=X[:9]).centroids.dtype == np.float64
 
@@ -254,7 +254,7 @@ def test_limits():
         ckmeans.kmeans(np.zeros((20, 9)), 2, algorithm="cells")
 
 
-def test_auto_takes_cells_where_it_pays():
+def test_auto_chooses_cells_where_cheaper():
     X = cases.make("uniform", 20_000, 2, np.float32)
     assert ckmeans.kmeans(X, 64, max_iter=2, seed=0).algorithm == "cells"
     assert ckmeans.kmeans(X[:100], 4, max_iter=2, seed=0).algorithm == "dense"
@@ -263,7 +263,7 @@ def test_auto_takes_cells_where_it_pays():
 
 
 def test_interruption():
-    """A signal ends the ordering and the steps, and nothing hangs."""
+    """A signal interrupts building the tree and the steps, and nothing hangs."""
     code = """
         import os, signal, threading, numpy as np, ckmeans
         X = np.random.default_rng(0).random((3_000_000, 6)).astype(np.float32)

@@ -1,9 +1,10 @@
-"""kmeans_chunks: the bits of kmeans in memory, however the points are cut."""
+"""`kmeans_chunks` is bit-identical to `kmeans` in memory, for any cuts of the points."""
 
 import itertools
 
 import numpy as np
 import pytest
+from checks import assert_same
 
 import ckmeans
 from ckmeans import _points
@@ -12,7 +13,7 @@ M = 2500
 
 
 class Restarting:
-    """Iterates over slices of an array; counts its passes and the largest one alive."""
+    """Iterate over slices of an array, and count the passes."""
 
     def __init__(self, X, cuts):
         self.X, self.cuts, self.passes = X, cuts, 0
@@ -35,30 +36,20 @@ def points():
 
 @pytest.fixture(autouse=True)
 def narrow_window():
-    """Windows far smaller than the data, so that they really move."""
+    """Make windows far smaller than the data, so that they move."""
     before = _points.set_window_bytes(700 * 12)
     yield
     _points.set_window_bytes(before)
 
 
-def assert_same_bits(a, b):
-    assert a.centroids.tobytes() == b.centroids.tobytes()
-    assert a.centroids.dtype == b.centroids.dtype
-    assert a.labels.tobytes() == b.labels.tobytes()
-    assert a.counts.tobytes() == b.counts.tobytes()
-    assert a.history.tobytes() == b.history.tobytes()
-    assert a.distortions.tobytes() == b.distortions.tobytes()
-    assert (a.distortion, a.n_iter, a.stop_reason) == (b.distortion, b.n_iter, b.stop_reason)
-
-
 @pytest.mark.parametrize("init", ["random", "k-means++"])
 @pytest.mark.parametrize("cuts", CUTS.values(), ids=CUTS)
-def test_same_bits_however_it_is_cut(points, cuts, init):
+def test_bit_identical_for_any_cuts(points, cuts, init):
     in_memory = ckmeans.kmeans(points, 20, init=init, seed=3, algorithm="dense")
     assert in_memory.n_iter > 2
     for n_threads in (1, 3):
         streamed = ckmeans.kmeans_chunks(Restarting(points, cuts), 20, init=init, seed=3, n_threads=n_threads)
-        assert_same_bits(streamed, in_memory)
+        assert_same(streamed, in_memory)
     assert streamed.algorithm == "dense"
 
 
@@ -66,7 +57,7 @@ def test_same_bits_however_it_is_cut(points, cuts, init):
 def test_every_dtype(points, dtype):
     X = np.abs(points).astype(dtype)
     in_memory = ckmeans.kmeans(X, 5, seed=1, algorithm="dense")
-    assert_same_bits(ckmeans.kmeans_chunks(Restarting(X, CUTS["odd"]), 5, seed=1), in_memory)
+    assert_same(ckmeans.kmeans_chunks(Restarting(X, CUTS["odd"]), 5, seed=1), in_memory)
 
 
 def test_strides_and_restarts_and_weights(points):
@@ -76,7 +67,7 @@ def test_strides_and_restarts_and_weights(points):
     in_memory = ckmeans.kmeans(X, 7, **options)
     assert len(in_memory.distortions) == 4
     pieces = [X[:100], X[100:1700], X[1700:]]
-    assert_same_bits(ckmeans.kmeans_chunks(pieces, 7, **options), in_memory)
+    assert_same(ckmeans.kmeans_chunks(pieces, 7, **options), in_memory)
 
 
 @pytest.mark.parametrize("empty", ["drop", "reinit", "farthest"])
@@ -85,18 +76,18 @@ def test_empty_policies(points, empty):
     in_memory = ckmeans.kmeans(points, 9, init=start, empty=empty, seed=4, algorithm="dense")
     assert len(in_memory.centroids) == (6 if empty == "drop" else 9)
     streamed = ckmeans.kmeans_chunks(Restarting(points, CUTS["odd"]), 9, init=start, empty=empty, seed=4)
-    assert_same_bits(streamed, in_memory)
+    assert_same(streamed, in_memory)
 
 
-def test_few_distinct_values_are_scanned_for():
+def test_rare_values_are_found():
     X = np.zeros((M, 2))
     X[[3, 1200, 2400]] = [[1, 0], [2, 0], [3, 0]]
     in_memory = ckmeans.kmeans(X, 4, init="random", seed=0, algorithm="dense")
     assert in_memory.distortion == 0
-    assert_same_bits(ckmeans.kmeans_chunks(Restarting(X, CUTS["even"]), 4, init="random", seed=0), in_memory)
+    assert_same(ckmeans.kmeans_chunks(Restarting(X, CUTS["even"]), 4, init="random", seed=0), in_memory)
 
 
-def test_callables(points):
+def test_callable_chunks_and_start(points):
     seen = []
 
     def pieces():
@@ -107,7 +98,7 @@ def test_callables(points):
         return points[rng.choice(M, K, replace=False)]
 
     in_memory = ckmeans.kmeans(points, 6, init=init, seed=8, algorithm="dense")
-    assert_same_bits(ckmeans.kmeans_chunks(pieces, 6, init=init, seed=8), in_memory)
+    assert_same(ckmeans.kmeans_chunks(pieces, 6, init=init, seed=8), in_memory)
     assert seen[-1] is pieces
 
 
@@ -115,24 +106,24 @@ def test_a_memory_map_is_one_chunk(points, tmp_path):
     np.save(tmp_path / "X.npy", points)
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     in_memory = ckmeans.kmeans(points, 6, seed=8, algorithm="dense")
-    assert_same_bits(ckmeans.kmeans_chunks(X, 6, seed=8), in_memory)
+    assert_same(ckmeans.kmeans_chunks(X, 6, seed=8), in_memory)
 
 
 def test_random_start_takes_few_passes(points):
     chunks = Restarting(points, CUTS["even"])
     r = ckmeans.kmeans_chunks(chunks, 50, init="random", seed=0, max_iter=5)
-    # One to count, one for the start (a second one where values repeat), one an assignment.
+    # One to count, one for the start (a second one if values repeat), one for each assignment.
     assert chunks.passes <= 4 + r.n_iter + 1
 
 
-def test_values_beyond_float32_go_to_float64(points):
+def test_large_float32_is_computed_in_float64(points):
     X = points * np.float32(1e25)
     r = ckmeans.kmeans_chunks(Restarting(X, CUTS["odd"]), 4, seed=0)
     assert r.centroids.dtype == np.float64
-    assert_same_bits(r, ckmeans.kmeans(X, 4, seed=0, algorithm="dense"))
+    assert_same(r, ckmeans.kmeans(X, 4, seed=0, algorithm="dense"))
 
 
-def test_memory_is_flat():
+def test_memory_is_bounded():
     """The window is bounded whatever m is: a fit holds no copy of the points."""
     resident = pytest.importorskip("resource")
     _points.set_window_bytes(1 << 20)
@@ -162,13 +153,13 @@ def test_memory_is_flat():
         ([np.full((4, 2), 1e300)], ValueError, "X must have values whose squares float64"),
     ],
 )
-def test_refusals(chunks, error, words):
+def test_wrong_chunks(chunks, error, words):
     with pytest.raises(error, match=words):
         ckmeans.kmeans_chunks(chunks, 2, seed=0)
 
 
 @pytest.mark.parametrize("later", [1, 3])
-def test_another_number_of_rows_in_a_later_pass(points, later):
+def test_row_count_must_not_change(points, later):
     passes = []
 
     def pieces():
@@ -179,7 +170,7 @@ def test_another_number_of_rows_in_a_later_pass(points, later):
         ckmeans.kmeans_chunks(pieces, 9, init="random", seed=0)
 
 
-def test_what_a_chunk_raises_comes_through(points):
+def test_errors_of_chunks_propagate(points):
     passes = []
 
     def pieces():

@@ -1,4 +1,4 @@
-"""The command line, run as users run it: a process of its own, its exit status and its streams."""
+"""The command line in a process of its own: exit status, output and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(*arguments, cwd, env=None):
 
 
 def assert_one_line(process, *words):
-    """A user error: status 2, nothing on stdout, one line on stderr with these words in it."""
+    """Check for a user error: status 2, nothing on stdout, one line on stderr with these words."""
     assert process.returncode == 2, process
     assert process.stdout == ""
     assert process.stderr.startswith("ckmeans: ")
@@ -43,7 +43,7 @@ def assert_one_line(process, *words):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with a photo-like image and a text file that pretends to be one."""
+    """Return a folder with an image like a photo, and a text file with the suffix of an image."""
     y, x = np.mgrid[0:48, 0:64]
     smooth = np.stack([4 * x, 5 * y, 2 * (x + y)], axis=2)
     noise = np.random.default_rng(0).integers(-6, 7, smooth.shape)

@@ -1,4 +1,4 @@
-"""`ckmeans cluster`: right results, or one line and exit status 2."""
+"""`ckmeans cluster`: right results, or an error of one line and exit status 2."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cases
 import numpy as np
 import pytest
 
 import ckmeans
 from ckmeans.cli import _tables, main
 
-TABULAR = Path(__file__).parents[1] / ".." / "shared" / "data" / "tabular"
+TABULAR = cases.DATA / "tabular"
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def write(path, X, header="a,b,c", separator=","):
 
 
 def run(capsys, *arguments):
-    """(exit status, what was printed, what was complained of)."""
+    """Return (exit status, stdout, stderr)."""
     status = main(["cluster", *map(str, arguments)])
     said = capsys.readouterr()
     return status, said.out, said.err
@@ -43,7 +44,7 @@ def figures(capsys, *arguments):
 
 
 def refused(capsys, *arguments):
-    """The one line that says what is wrong."""
+    """Return the error, which must be one line."""
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
     assert err.startswith("ckmeans: ")
@@ -122,7 +123,7 @@ def test_scale(capsys, tmp_path, X):
     found = figures(capsys, tmp_path / "t.npy", "-k", 3, "--scale")
     scaled = (wide[:, :3] - wide[:, :3].mean(0)) / wide[:, :3].std(0)
     assert found["distortion"] == pytest.approx(ckmeans.kmeans(scaled, 3, n_init=10, seed=0).distortion)
-    # The centroids come back in the table's own units.
+    # The centroids are in the units of the table.
     means = sorted(wide[i : i + 40].mean(0).tolist() for i in (0, 40, 80))
     np.testing.assert_allclose(sorted(found["centroids"]), means)
 
@@ -139,7 +140,7 @@ def test_scale_of_any_size(capsys, tmp_path, X, factor):
 
 
 def test_scale_of_small_integers(capsys, tmp_path):
-    """Whose smallest value has no positive counterpart in its dtype."""
+    """The smallest value of an integer dtype has no positive counterpart."""
     np.save(tmp_path / "t.npy", np.array([[-128, 3], [-1, 3], [-128, 3]], np.int8))
     found = figures(capsys, tmp_path / "t.npy", "-k", 2, "--scale")
     np.testing.assert_allclose(sorted(found["centroids"]), [[-128, 3], [-1, 3]])
@@ -193,7 +194,7 @@ TEXT_FAULTS = {
     "1;2\n3;4\n": "is its separator another one?",
     "a;b\n1,5;2,5\n": "line 2 has 3 fields, the first one has 1; is its separator another one?",
     "a\tb\n1\t2\n": "is its separator another one?",
-    # Numbers with a fault, not a column of text: in the first row too.
+    # Malformed numbers, not a column of text, also in the first row.
     "a,b\nx,2\n3,4\n5,6\n": "line 2, column 'a': 'x' is no finite number",
     "a,b\n1 000,2\n3,4\n": "line 2, column 'a': '1 000' is no finite number",
     "a,b\n1e999,2\n": "line 2, column 'a': '1e999' is no finite number",
@@ -293,7 +294,7 @@ def test_missing_permissions(capsys, tmp_path, X):
     assert "t.csv: Permission denied" in refused(capsys, path, "-k", 2)
 
 
-def test_labels_as_npy_whatever_its_case(capsys, tmp_path, X):
+def test_npy_suffix_in_any_case(capsys, tmp_path, X):
     path = write(tmp_path / "t.csv", X)
     run(capsys, path, "-k", 3, "--out", tmp_path / "L.NPY")
     assert np.load(tmp_path / "L.NPY").shape == (120,)
@@ -314,7 +315,7 @@ def test_quiet(capsys, tmp_path, X):
 
 
 def test_unnamed_column_is_ignored(capsys, tmp_path):
-    """The rows' numbers, as pandas, R and spreadsheets write them."""
+    """Row numbers, as pandas, R and spreadsheets write them, are no feature."""
     (tmp_path / "t.csv").write_text(",a,b\n0,1,2\n1,3,4\n")
     found = figures(capsys, tmp_path / "t.csv", "-k", 1)
     assert (found["columns"], found["left_out"]) == (["a", "b"], ["(no name)"])
@@ -341,13 +342,13 @@ def run_process(*arguments, **options):
     )
 
 
-def test_as_a_process(tmp_path, X):
+def test_cluster_in_a_subprocess(tmp_path, X):
     done = run_process(write(tmp_path / "t.csv", X), "-k", "3")
     assert (done.returncode, done.stderr) == (0, "")
     assert "120 rows, 3 columns" in done.stdout
 
 
-def test_from_a_pipe(tmp_path, X):
+def test_table_from_a_pipe(tmp_path, X):
     path = write(tmp_path / "t.csv", X)
     expected = json.loads(run_process(path, "-k", "3", "--json").stdout)
     done = run_process("-", "-k", "3", "--json", input=Path(path).read_text())
@@ -361,7 +362,7 @@ def test_from_a_pipe(tmp_path, X):
 
 
 def check_clusters(X, found, labels):
-    """The report and the labels file against what is recomputed here in float64."""
+    """Compare the report and the labels file with values recomputed in float64."""
     X = np.asarray(X, np.float64)
     K = found["k"]
     np.testing.assert_array_equal(np.bincount(labels, minlength=K), found["counts"])
@@ -371,7 +372,7 @@ def check_clusters(X, found, labels):
     taken = distances[np.arange(len(X)), labels]
     np.testing.assert_allclose(taken, distances.min(axis=1), rtol=1e-9)
     assert found["distortion"] == pytest.approx(taken.mean(), rel=1e-9)
-    # It ended: the means of the clusters are no better by more than the tolerance.
+    # The run converged: another update improves J by no more than the tolerance.
     means = np.array([X[labels == k].mean(axis=0) for k in range(K)])
     np.testing.assert_allclose(means, centroids, atol=0.05 * X.std())
     assert found["distortion"] <= 1.001 * ((X - means[labels]) ** 2).sum(axis=1).mean()
@@ -384,7 +385,7 @@ def read_labels(path):
 
 
 @pytest.mark.parametrize("block", [7, _tables._BLOCK])
-def test_the_result_is_right(capsys, tmp_path, block, monkeypatch):
+def test_report_matches_recomputed_values(capsys, tmp_path, block, monkeypatch):
     monkeypatch.setattr(_tables, "_BLOCK", block)
     X = np.random.default_rng(3).normal(size=(400, 5)).round(4) * [1, 2, 3, 4, 5]
     np.savetxt(tmp_path / "t.csv", X, delimiter=",", fmt="%.17g")
@@ -406,7 +407,7 @@ REAL = {
 @pytest.mark.parametrize("separator", [",", "\t", ";"])
 def test_real_tables(capsys, tmp_path, name, separator):
     if not (TABULAR / f"{name}.npz").exists():
-        pytest.skip("the shared data are not here")
+        pytest.skip(cases.NO_DATA)
     data = np.load(TABULAR / f"{name}.npz")
     X, kinds = data["X"], data["y"]
     K, best, factor = REAL[name]
@@ -425,7 +426,7 @@ def test_real_tables(capsys, tmp_path, name, separator):
 @pytest.mark.parametrize("name", REAL)
 def test_real_tables_with_one_fault(capsys, tmp_path, name):
     if not (TABULAR / f"{name}.npz").exists():
-        pytest.skip("the shared data are not here")
+        pytest.skip(cases.NO_DATA)
     lines = [",".join(map(repr, row)) for row in np.load(TABULAR / f"{name}.npz")["X"][:60].tolist()]
     width = lines[0].count(",") + 1
     first, *others = lines[40].split(",")

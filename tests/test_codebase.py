@@ -108,7 +108,7 @@ def defined(text):
 
 
 @pytest.mark.parametrize("module", [p for p in CYTHON if p.suffix == ".pyx"], ids=name_of)
-def test_parts_of_a_module_call_lines_below(module):
+def test_module_parts_call_lines_below(module):
     names = re.findall(r'^include "(\w+\.pxi)"', module.read_text(), re.M)
     parts = [module, *(module.with_name(name) for name in names)]
     for path in parts:
@@ -160,7 +160,7 @@ def test_public_names_are_in_all():
             assert name in ckmeans.__all__ or name in ("annotations", "TYPE_CHECKING", "Any"), name
 
 
-def test_an_unknown_name_is_an_attribute_error():
+def test_unknown_name_raises_attribute_error():
     with pytest.raises(AttributeError, match="module 'ckmeans' has no attribute 'kmean'"):
         ckmeans.kmean  # noqa: B018
 
@@ -277,7 +277,7 @@ def included(path):
 
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.name)
-def test_every_instruction_set_has_the_whole_vocabulary(path):
+def test_instruction_sets_share_one_vocabulary(path):
     """All that the kernels use of it; for float32 and float64."""
     bodies = "".join(included(body) for body in BODIES)
     used = {f"{real}_{name}" for name in re.findall(r"\bV\((\w+)\)", bodies) for real in ("f32", "f64")}
@@ -292,8 +292,15 @@ def test_every_instruction_set_has_the_whole_vocabulary(path):
 
 
 @pytest.mark.parametrize("path", [*VECTORS, *BODIES, *SHARED_WORDS], ids=lambda path: path.name)
-def test_everything_in_an_instruction_sets_unit_is_static(path):
+def test_instruction_set_units_are_static(path):
     """Else the linker may keep one set's copy of a function for all of them."""
     text = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S)
     for line in re.findall(r"^[A-Za-z_].*$", text, re.M):
         assert re.match(r"(static|typedef|enum|struct F\(|struct \w+;)\b|.*:$|enum \{|struct F\(", line), line
+
+
+def test_test_names_are_short():
+    for path in ROOT.glob("tests/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                assert len(node.name.split("_")) <= 7, f"{path.name}: {node.name} has more than six words"

@@ -1,7 +1,7 @@
-"""Beside others in one process: right results, and no more threads or processor time than is due.
+"""Other libraries in the same process: right results, no more threads or processor time than allowed.
 
-Every test runs in a process of its own: what was imported first, and what the environment said
-when OpenMP's runtime was loaded, is what they are about.
+Every test runs in a process of its own, since results may depend on what was imported first and on the
+environment when the OpenMP runtime was loaded.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ckmeans import _config, _openmp
 LINUX = sys.platform == "linux"
 OPENMP = bool(ckmeans.show_config()["openmp"])
 CPUS = len(os.sched_getaffinity(0)) if LINUX else os.cpu_count()
-# The wheel's own copy of OpenMP's runtime; None in a build in place, which leaves the system's as it is.
+# The wheel's own copy of the OpenMP runtime; None for a build in place, which uses the system's.
 PRIVATE = _openmp.private_runtime()
 two_threads = pytest.mark.skipif(not OPENMP or CPUS < 2, reason="needs OpenMP and two processors")
-# Something of each peer that runs its own threads, and is right.
+# Code of each peer that runs its own threads, and checks its result.
 PEERS = {
     "numpy": """
 a = numpy.random.default_rng(0).random((300, 300))
@@ -77,7 +77,7 @@ print(ckmeans.show_config()["threads"], threads() - before + 1)
 
 
 def run(code, env=None):
-    """A new Python with this test's ckmeans and the environment as it comes."""
+    """Start a new Python process with this ckmeans and the environment unchanged."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
     clean["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     clean.update(env or {})
@@ -88,7 +88,7 @@ def run(code, env=None):
 
 
 def python(code, env=None):
-    """What it prints."""
+    """Return what the code prints."""
     return run(code, env).stdout.split()
 
 
@@ -102,7 +102,7 @@ def alone():
 
 @pytest.mark.parametrize("first", [True, False], ids=["ckmeans first", "peer first"])
 @pytest.mark.parametrize("peer", PEERS)
-def test_same_bits_beside_a_peer(peer, first, alone):
+def test_bit_identical_beside_a_peer(peer, first, alone):
     assert python(in_order(first, uses(peer))) == alone * 2
 
 
@@ -113,14 +113,14 @@ def uses(peer):
 
 
 def in_order(first, use):
-    """Fits before and after the use of peers, of which ckmeans comes first or second."""
+    """Run fits before and after peers, with ckmeans imported first or second."""
     code = FIT + "fit()\n" + use if first else use + FIT
     return code + "print(fit())\n" + use + "print(fit())"
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["ckmeans first", "peers first"])
-def test_same_bits_beside_all_that_are_here(first, alone):
-    """Each with its own copy of an OpenMP runtime, or two with one."""
+def test_bit_identical_beside_all_peers(first, alone):
+    """Each peer has its own copy of an OpenMP runtime, or shares one."""
     here = [peer for peer in PEERS if importlib.util.find_spec(peer)]
     assert python(in_order(first, "".join(map(uses, here)))) == alone * 2
 
@@ -131,7 +131,7 @@ def test_same_bits_beside_all_that_are_here(first, alone):
 @two_threads
 @pytest.mark.skipif(not LINUX, reason="counts the threads in /proc")
 class TestThreads:
-    def test_one_a_processor(self):
+    def test_one_thread_per_processor(self):
         assert python(THREADS) == [str(CPUS)] * 2
 
     def test_environment(self):
@@ -162,7 +162,7 @@ class TestThreads:
 
 
 class control_group:
-    """A control group of this machine with a quota for its processors; skips where none can be made."""
+    """Make a control group of this machine with a processor quota; skip if that is not possible."""
 
     def __init__(self, quota):
         self.quota = quota
@@ -183,7 +183,7 @@ class control_group:
         return self.group
 
     def __exit__(self, *_):
-        for _ in range(100):  # a process that has just ended may still be in it
+        for _ in range(100):  # a process that has just ended may still be listed
             try:
                 if self.group.exists():
                     self.group.rmdir()
@@ -194,7 +194,7 @@ class control_group:
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """Write files of a made-up /proc and /sys, on a machine with 64 processors."""
+    """Write files of an artificial /proc and /sys of a machine with 64 processors."""
     real_open = open
 
     def place(path):
@@ -213,32 +213,32 @@ def machine(monkeypatch, tmp_path):
 
 
 class TestQuota:
-    def test_none(self, machine):
+    def test_no_quota(self, machine):
         assert _config.default_threads() == 48
 
     @pytest.mark.parametrize(
         ("quota", "threads"),
         [("max 100000", 48), ("200000 100000", 2), ("150000 100000", 2), ("20000 100000", 1), ("broken", 48)],
     )
-    def test_version_2(self, machine, quota, threads):
+    def test_quota_of_cgroups_version_2(self, machine, quota, threads):
         machine("/proc/self/cgroup", "0::/jobs/mine\n")
         machine("/sys/fs/cgroup/jobs/mine/cpu.max", quota)
         assert _config.default_threads() == threads
 
-    def test_the_least_of_a_group_and_those_around_it(self, machine):
+    def test_smallest_quota_of_nested_groups(self, machine):
         machine("/proc/self/cgroup", "0::/jobs/mine\n")
         machine("/sys/fs/cgroup/jobs/mine/cpu.max", "800000 100000")
         machine("/sys/fs/cgroup/jobs/cpu.max", "300000 100000")
         assert _config.default_threads() == 3
 
     @pytest.mark.parametrize(("quota", "threads"), [("-1", 48), ("400000", 4), ("50000", 1)])
-    def test_version_1(self, machine, quota, threads):
+    def test_quota_of_cgroups_version_1(self, machine, quota, threads):
         machine("/proc/self/cgroup", "2:cpu,cpuacct:/box\n1:memory:/elsewhere\n0::/\n")
         machine("/sys/fs/cgroup/cpu/box/cpu.cfs_quota_us", quota)
         machine("/sys/fs/cgroup/cpu/box/cpu.cfs_period_us", "100000")
         assert _config.default_threads() == threads
 
-    def test_read_once(self, machine):
+    def test_quota_is_read_once(self, machine):
         machine("/proc/self/cgroup", "0::/\n")
         machine("/sys/fs/cgroup/cpu.max", "200000 100000")
         assert _config.default_threads() == 2
@@ -277,8 +277,8 @@ print(len(set(before) - others), worst)
 @pytest.mark.parametrize(
     "env", [{}, {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "0"}], ids=["default", "set"]
 )
-def test_a_worker_burns_at_most_5_ms_after_a_call(env):
-    """The kernel's own count of what each thread ran, so other load does not matter."""
+def test_idle_workers_spin_5_ms(env):
+    """Times are the kernel's counts for each thread, which do not depend on other load."""
     if not env and PRIVATE is None:
         pytest.skip("a runtime that others may share spins as long as the user has it spin")
     threads, milliseconds = python(BURNT, env)
@@ -295,9 +295,9 @@ def test_a_worker_burns_at_most_5_ms_after_a_call(env):
     ],
     ids=str,
 )
-def test_how_long_an_idle_worker_spins(env, turns):
-    """GNU's runtime says what it has read when it was loaded. A copy of the wheel's own is told to spin
-    briefly, unless the user has said something; a shared one has GNU's default."""
+def test_spin_time_of_idle_workers(env, turns):
+    """GNU's runtime reports the settings it has read. The wheel's own copy spins briefly unless the user
+    has set something; a shared one has GNU's default."""
     said = run("import ckmeans", {"OMP_DISPLAY_ENV": "verbose", **env}).stderr
     found = re.search(r"GOMP_SPINCOUNT = '(\w+)'", said)
     if not found:

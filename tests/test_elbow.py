@@ -5,6 +5,7 @@ from __future__ import annotations
 import cases
 import numpy as np
 import pytest
+from cases import separated_blobs
 
 import ckmeans
 from ckmeans import _cells, _dispatch, _elbow, _inputs, _starts
@@ -14,19 +15,10 @@ from ckmeans._fit_options import Annealing, FitOptions
 from ckmeans._points import PreparedPoints
 
 
-def groups(K, n=2, each=80, apart=8.0, seed=0):
-    """K groups of unit variance, no two centres closer than `apart`."""
-    rng = np.random.default_rng(seed)
-    while True:
-        centers = rng.uniform(0, 2.5 * apart * K ** (1 / n), (K, n))
-        if np.linalg.norm(centers[:, None] - centers + 1e9 * np.eye(K)[..., None], axis=2).min() > apart:
-            return np.concatenate([rng.normal(c, 1, (each, n)) for c in centers])
-
-
 @pytest.mark.parametrize("K", [2, 3, 5, 8])
 @pytest.mark.parametrize("n", [1, 2, 10])
-def test_knee_of_groups(K, n):
-    assert ckmeans.elbow(groups(K, n), range(1, 13), seed=0).knee == K
+def test_knee_of_separated_blobs(K, n):
+    assert ckmeans.elbow(separated_blobs(K, n), range(1, 13), seed=0).knee == K
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10])
@@ -40,15 +32,15 @@ def test_no_knee_in_noise(n, kind, seed):
     assert "no clear elbow" in repr(found)
 
 
-def test_knee_where_the_data_have_fewer_values():
+def test_knee_with_few_distinct_values():
     X = np.repeat([[0.0], [5], [9]], 20, axis=0)
     found = ckmeans.elbow(X, range(1, 8), seed=0)
     assert found.knee == 3
     assert found.distortions[2:].tolist() == [0] * 5
 
 
-def test_knee_with_gaps_and_without_room():
-    X = groups(5, each=200)
+def test_knee_with_gaps_and_few_ks():
+    X = separated_blobs(5, each=200)
     assert ckmeans.elbow(X, [1, 2, 3, 5, 8, 12], seed=0).knee == 5
     assert ckmeans.elbow(X, [3, 4, 5, 6, 8], seed=0).knee == 5
     assert ckmeans.elbow(X, [4, 5], seed=0).knee is None
@@ -57,7 +49,7 @@ def test_knee_with_gaps_and_without_room():
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("m", [60, 900, 40_000])
-def test_distortions_never_rise_and_belong_to_the_centroids(seed, m):
+def test_distortions_fall_and_match_the_centroids(seed, m):
     rng = np.random.default_rng(seed)
     X = rng.exponential(size=(m, 2)).astype(np.float32)
     weights = rng.integers(0, 3, m)
@@ -68,8 +60,8 @@ def test_distortions_never_rise_and_belong_to_the_centroids(seed, m):
         assert ckmeans.distortion(X, centroids, sample_weight=weights) == pytest.approx(J, rel=1e-12)
 
 
-def test_as_good_as_separate_runs_up_to_the_number_of_groups():
-    X = groups(6, 3, each=4000, apart=5)  # enough for the restarts to run on a sample
+def test_as_good_as_separate_runs():
+    X = separated_blobs(6, 3, each=4000, apart=5)  # enough points for the restarts to use a sample
     found = ckmeans.elbow(X, range(1, 7), seed=0)
     for K, J in zip(found.ks, found.distortions, strict=True):
         separate = ckmeans.kmeans(X, K, n_init=5, seed=0).distortion
@@ -79,8 +71,8 @@ def test_as_good_as_separate_runs_up_to_the_number_of_groups():
 @pytest.mark.parametrize("kind", ["blobs", "uniform", "duplicates"])
 @pytest.mark.parametrize("n", [1, 2, 6])
 @pytest.mark.parametrize("seed", range(2))
-def test_never_above_separate_runs_of_few_points(kind, n, seed):
-    """Their restarts are among those of the search."""
+def test_few_points_match_separate_runs(kind, n, seed):
+    """The search includes the restarts of the separate runs."""
     X = cases.make(kind, 1500, n)
     found = ckmeans.elbow(X, range(1, 9), n_init=3, seed=seed)
     for K, J in zip(found.ks, found.distortions, strict=True):
@@ -88,7 +80,7 @@ def test_never_above_separate_runs_of_few_points(kind, n, seed):
         assert separate * (1 + 1e-12) >= J
 
 
-def test_moves_beyond_the_means_and_noise_end_at_means_and_never_leave_the_safe_range():
+def test_annealing_ends_at_finite_means():
     X = np.random.default_rng(0).random((3000, 2))
     annealing = Annealing(relaxation=1.8, noise=0.4, cooling_steps=10)
     for scale in (1.0, 0.999 * PreparedPoints(X, 8, None).largest):
@@ -118,8 +110,8 @@ def test_moves_beyond_the_means_and_noise_end_at_means_and_never_leave_the_safe_
         np.testing.assert_allclose(one.centroids, means, rtol=1e-6)
 
 
-def test_same_seed_same_bits_on_any_number_of_threads():
-    X = groups(4, each=6000, apart=4)
+def test_results_do_not_depend_on_threads():
+    X = separated_blobs(4, each=6000, apart=4)
     one = ckmeans.elbow(X, range(2, 6), seed=3, n_threads=1)
     two = ckmeans.elbow(X, range(2, 6), seed=3, n_threads=2)
     np.testing.assert_array_equal(one.distortions, two.distortions)
@@ -127,7 +119,7 @@ def test_same_seed_same_bits_on_any_number_of_threads():
         np.testing.assert_array_equal(a, b)
 
 
-def test_indices_by_hand():
+def test_indices_of_a_known_case():
     X = np.array([[0.0], [1], [10], [11]])
     found = ckmeans.elbow(X, [1, 2, 3], seed=0)
     # Every point is 0.5 from its own centroid and 9.5 or 10.5 from the other one.
@@ -140,7 +132,7 @@ def test_indices_by_hand():
 
 def test_calinski_harabasz_as_scikit_learns():
     metrics = pytest.importorskip("sklearn.metrics")
-    X = groups(4, 3)
+    X = separated_blobs(4, 3)
     found = ckmeans.elbow(X, [3, 4, 5], seed=0)
     for score, centroids in zip(found.calinski_harabasz, found.centroids, strict=True):
         assert score == pytest.approx(metrics.calinski_harabasz_score(X, ckmeans.assign(X, centroids)))
@@ -170,8 +162,8 @@ def test_wrong_ks(call, ks, error, words):
         call(np.zeros((20, 1)), ks)
 
 
-def sparse_groups(m, n=12):
-    """Four groups of points of which most values are 0, as an array and as sparse columns."""
+def sparse_separated_blobs(m, n=12):
+    """Return four groups of points with mostly zero values, as an array and as a sparse matrix."""
     sparse = pytest.importorskip("scipy.sparse")
     rng = np.random.default_rng(0)
     X = np.zeros((m, n))
@@ -182,8 +174,8 @@ def sparse_groups(m, n=12):
 
 @pytest.mark.parametrize("m", [400, 20_000])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_sparse_points_as_dense_ones(m, weighted):
-    X, rows = sparse_groups(m)
+def test_sparse_equals_dense(m, weighted):
+    X, rows = sparse_separated_blobs(m)
     weights = np.random.default_rng(1).integers(0, 3, m) if weighted else None
     options = {"n_init": 2, "sample_weight": weights, "seed": 0}
     dense, sparse = (ckmeans.elbow(points, range(1, 7), **options) for points in (X, rows))
@@ -200,7 +192,7 @@ def test_sparse_points_as_dense_ones(m, weighted):
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_sparse_points_of_few_features(n):
     sparse = pytest.importorskip("scipy.sparse")
-    X = groups(3, n, each=7000)
+    X = separated_blobs(3, n, each=7000)
     found = ckmeans.elbow(sparse.csr_array(X), range(1, 7), n_init=2, seed=0)
     assert found.knee == 3
     mean = ckmeans.kmeans(X, 3, n_init=5, seed=0).distortion
@@ -208,9 +200,9 @@ def test_sparse_points_of_few_features(n):
 
 
 @pytest.mark.parametrize("ks", [[1], [4], [1, 2, 3, 4], [2, 5, 6]])
-def test_progress_changes_nothing_and_comes_to_its_end(ks, capsys):
+def test_progress_completes_and_changes_no_result(ks, capsys):
     pytest.importorskip("tqdm")
-    X = groups(3)
+    X = separated_blobs(3)
     plain = ckmeans.elbow(X, ks, n_init=2, seed=0)
     assert capsys.readouterr().err == ""
     shown = ckmeans.elbow(X, ks, n_init=2, seed=0, progress=True)
@@ -226,13 +218,13 @@ def test_wrong_n_init():
         ckmeans.elbow(np.zeros((20, 1)), [1], n_init=0)
 
 
-# ---- compare -------------------------------------------------------------------------------------
+# ---- compare -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_compare_of_sparse_points(weighted, monkeypatch):
     monkeypatch.setattr(_elbow, "_SPARSE_BLOCK_ROWS", 150)
-    X, rows = sparse_groups(400)
+    X, rows = sparse_separated_blobs(400)
     weights = np.random.default_rng(1).integers(0, 3, 400) if weighted else None
     dense, sparse = (
         ckmeans.compare(points, [2, 4], cost=1.0, sample_weight=weights, seed=0) for points in (X, rows)
@@ -243,7 +235,7 @@ def test_compare_of_sparse_points(weighted, monkeypatch):
             np.testing.assert_allclose(getattr(ours, name), getattr(expected, name), rtol=1e-7, atol=1e-7)
 
 
-def test_compare_describes_the_clusters_in_the_data_units():
+def test_compare_reports_in_data_units():
     rng = np.random.default_rng(0)
     X = np.concatenate([rng.normal([170, 60], [2, 5], (300, 2)), rng.normal([190, 90], [4, 3], (100, 2))])
     found = ckmeans.compare(X, [2], cost=1.0, seed=0)
@@ -252,11 +244,11 @@ def test_compare_describes_the_clusters_in_the_data_units():
     np.testing.assert_allclose(option.centroids, [X[:300].mean(0), X[300:].mean(0)])
     np.testing.assert_allclose(option.spread, [X[:300].std(0), X[300:].std(0)])
     assert (option.cost, option.total) == (2.0, option.distortion + 2.0)
-    # The variances within are what J is made of.
+    # J is the sum of the variances within.
     assert (option.shares @ option.spread**2).sum() == pytest.approx(option.distortion)
 
 
-def test_compare_weights_are_repeats():
+def test_compare_weights_equal_repeated_points():
     X = np.array([[0.0], [1], [10], [12]])
     weighted = ckmeans.compare(X, [2], sample_weight=[3, 1, 1, 1], seed=0).options[0]
     repeated = ckmeans.compare(np.repeat(X, [3, 1, 1, 1], axis=0), [2], seed=0).options[0]
@@ -264,8 +256,8 @@ def test_compare_weights_are_repeats():
     np.testing.assert_allclose(weighted.spread, repeated.spread)
 
 
-def test_the_cost_decides():
-    X = groups(3)
+def test_cost_determines_the_best_k():
+    X = separated_blobs(3)
     J = {option.K: option.distortion for option in ckmeans.compare(X, range(1, 6), seed=0).options}
     assert ckmeans.compare(X, range(1, 6), seed=0).best is None
     assert ckmeans.compare(X, range(1, 6), cost=0, seed=0).best.K == 5
@@ -290,8 +282,8 @@ def test_wrong_cost(cost, error, words):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-def test_many_points_are_clustered_as_well_as_by_fits(n, weighted):
-    """The sample (means of boxes, or random points) is a detour: it loses next to nothing."""
+def test_many_points_match_full_fits(n, weighted):
+    """Searching on a sample (means of nodes, or random points) loses almost nothing."""
     X = cases.make("blobs", 40_000, n, np.float32)
     weights = np.random.default_rng(0).integers(0, 3, len(X)) if weighted else None
     found = ckmeans.elbow(X, [1, 2, 4, 6, 9], n_init=3, seed=0, sample_weight=weights)
@@ -303,14 +295,14 @@ def test_many_points_are_clustered_as_well_as_by_fits(n, weighted):
 
 
 @pytest.mark.parametrize("kind", ["blobs", "duplicates", "outlier", "offset 1e6"])
-@pytest.mark.parametrize("most", [1, 300, 10**6])
-def test_the_means_node_weights_stand_for_all_points(kind, most):
+@pytest.mark.parametrize("max_nodes", [1, 300, 10**6])
+def test_node_means_represent_all_points(kind, max_nodes):
     X = cases.make(kind, 20_000, 2)
     weights = np.random.default_rng(0).integers(0, 3, len(X)).astype(float)
-    means, node_weights = _cells.node_means(PreparedPoints(X, 8, weights), most, 2)
+    means, node_weights = _cells.node_means(PreparedPoints(X, 8, weights), max_nodes, 2)
     assert node_weights.min() > 0
     assert node_weights.sum() == weights.sum()
-    assert {1: 600, 300: 60, 10**6: 1}[most] <= len(means) <= {1: 2000, 300: 800, 10**6: 1}[most]
+    assert {1: 600, 300: 60, 10**6: 1}[max_nodes] <= len(means) <= {1: 2000, 300: 800, 10**6: 1}[max_nodes]
     center = np.average(X, axis=0, weights=weights)
     scale = np.abs(X).max()
     np.testing.assert_allclose(

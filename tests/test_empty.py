@@ -1,4 +1,4 @@
-"""What becomes of clusters without points, under each policy."""
+"""Clusters without points, under each policy."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ FAR = 1e4
 
 @pytest.fixture
 def data(dtype):
-    """(Points, a start of six centroids of which the second and the fifth get no point)."""
+    """Return (points, a start of six centroids of which the second and the fifth get no point)."""
     X = cases.make("blobs", 400, 3, dtype)
     start = cases.some_rows(X, 6)
     start[[1, 4]] = [[FAR] * 3, [-FAR] * 3]
     return X, start
 
 
-def test_drop_removes_the_cluster_and_keeps_the_order_of_the_others(kmeans, data):
+def test_drop_keeps_the_others_in_order(kmeans, data):
     X, start = data
     r = kmeans(X, 6, init=start, empty="drop", keep_path=True, tol=0)
     check_state(X, r)
@@ -32,7 +32,7 @@ def test_drop_removes_the_cluster_and_keeps_the_order_of_the_others(kmeans, data
     np.testing.assert_array_equal(r.labels, others.labels)
 
 
-def test_farthest_takes_the_farthest_points_in_order(kmeans, data):
+def test_farthest_takes_points_by_distance(kmeans, data):
     X, start = data
     r = kmeans(X, 6, init=start, empty="farthest", keep_path=True, max_iter=1)
     _, squared = ckmeans.assign(X, start, return_squared_distance=True)
@@ -42,7 +42,7 @@ def test_farthest_takes_the_farthest_points_in_order(kmeans, data):
     assert (kmeans(X, 6, init=start, empty="farthest").counts > 0).all()
 
 
-def test_of_equally_far_points_the_first_is_taken(kmeans):
+def test_farthest_takes_first_of_equal_points(kmeans):
     X = np.array([[0.0], [0.0], [5.0], [-5.0], [5.0]])
     r = kmeans(X, 3, init=[[0.0], [99.0], [-99.0]], empty="farthest", keep_path=True, max_iter=1)
     assert r.path[1][1:].tolist() == [[5.0], [-5.0]]
@@ -87,7 +87,7 @@ def test_reinit_draws_with_the_weights(kmeans, data):
             assert (X[allowed] == centroid).all(axis=1).any()
 
 
-def test_error_names_the_cluster_and_the_iteration(kmeans, data):
+def test_error_names_cluster_and_iteration(kmeans, data):
     X, start = data
     with pytest.raises(ValueError, match='empty="error": cluster 1 has no points after iteration 0'):
         kmeans(X, 6, init=start, empty="error")
@@ -96,14 +96,14 @@ def test_error_names_the_cluster_and_the_iteration(kmeans, data):
     assert (r.counts > 0).all()
 
 
-# ---- clusters that empty on the way ------------------------------------------------------------------
+# ---- clusters that empty during a run ----------------------------------------------------------------
 
 # The first update moves the middle centroid between its two points, which its neighbours then take.
 ROBBED = np.array([[-1.0], [0.0], [10.0], [11.0]])
 ROBBED_START = np.array([[-6.5], [5.0], [16.5]])
 
 
-def test_drop_on_the_way(kmeans):
+def test_drop_during_a_run(kmeans):
     r = kmeans(ROBBED, 3, init=ROBBED_START, tol=0, empty="drop", keep_path=True)
     assert [centroids.ravel().tolist() for centroids in r.path] == [
         [-6.5, 5, 16.5],
@@ -121,7 +121,7 @@ def test_drop_after_the_last_assignment(kmeans):
     check_state(ROBBED, r)
 
 
-def test_farthest_on_the_way(kmeans):
+def test_farthest_during_a_run(kmeans):
     r = kmeans(ROBBED, 3, init=ROBBED_START, tol=0, empty="farthest", keep_path=True)
     assert r.path[2].ravel().tolist() == [-0.5, 0, 10.5]
     assert r.centroids.ravel().tolist() == [-1, 0, 10.5]
@@ -129,14 +129,14 @@ def test_farthest_on_the_way(kmeans):
 
 
 @pytest.mark.parametrize("policy", ["reinit", "farthest"])
-def test_neither_fills_after_the_last_assignment(kmeans, policy):
+def test_no_refill_after_last_assignment(kmeans, policy):
     r = kmeans(ROBBED, 3, init=ROBBED_START, max_iter=1, empty=policy, seed=0)
     assert r.centroids.ravel().tolist() == [-1, 5, 11]
     assert (r.stop_reason, r.counts.tolist()) == ("max_iter", [2, 0, 2])
     check_state(ROBBED, r)
 
 
-def test_error_on_the_way(kmeans):
+def test_error_during_a_run(kmeans):
     with pytest.raises(ValueError, match="cluster 1 has no points after iteration 1"):
         kmeans(ROBBED, 3, init=ROBBED_START, empty="error")
 
@@ -165,7 +165,7 @@ def test_fewer_values_than_clusters(kmeans, init, empty, weighted, dtype):
 
 
 @pytest.mark.parametrize("policy", ["reinit", "farthest"])
-def test_what_cannot_be_filled_stays_where_it_is(kmeans, policy):
+def test_unfillable_clusters_keep_their_centroids(kmeans, policy):
     X = np.array([[1.0], [1.0], [1.0], [3.0]])
     r = kmeans(X, 4, init=[[1.0], [3.0], [50.0], [-50.0]], empty=policy, seed=0)
     assert r.centroids.tolist() == [[1.0], [3.0], [50.0], [-50.0]]
@@ -182,10 +182,10 @@ def test_all_points_equal(kmeans, policy, dtype):
     assert (r.labels == 0).all()
 
 
-# ---- a callback that stops at once, and clusters of points without weight -----------------------------
+# ---- a callback that stops at once, and clusters of points without weight ----------------------------
 
 
-def test_drop_acts_where_the_callback_stops(kmeans, data):
+def test_drop_after_callback_stop(kmeans, data):
     X, start = data
     r = kmeans(X, 6, init=start, callback=lambda *_: True, keep_path=True)
     assert (r.n_iter, r.stop_reason) == (0, "callback")
@@ -194,7 +194,7 @@ def test_drop_acts_where_the_callback_stops(kmeans, data):
 
 
 @pytest.mark.parametrize("policy", ["reinit", "farthest"])
-def test_the_others_leave_what_the_callback_saw(kmeans, data, policy):
+def test_no_refill_after_callback_stop(kmeans, data, policy):
     X, start = data
     r = kmeans(X, 6, init=start, empty=policy, callback=lambda *_: True)
     np.testing.assert_array_equal(r.centroids, start)
@@ -202,7 +202,7 @@ def test_the_others_leave_what_the_callback_saw(kmeans, data, policy):
     check_state(X, r)
 
 
-def test_a_cluster_is_empty_where_its_points_weigh_nothing(kmeans, data, empty):
+def test_zero_weight_clusters_are_empty(kmeans, data, empty):
     X, start = data
     labels = ckmeans.assign(X, start)
     weights = (labels != 3).astype(float)

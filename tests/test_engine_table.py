@@ -1,4 +1,4 @@
-"""Engines are rows of a table, asked for what they can do; a new one needs no other place."""
+"""Engines are entries of one table, which states their capabilities; a new one needs no other change."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_unregistered_engines_are_refused():
 
 
 def test_a_registered_engine_passes_the_suite():
-    """One line registers it; the tests of all engines then take it from the table."""
+    """The plugin registers the engine; the tests of all engines then find it in the table."""
     suite = ["test_empty.py", "test_kmeans.py", "test_prepare.py", "test_threads.py", "test_input.py"]
     options = ["-q", "-p", "dummy_engine", "-p", "no:cacheprovider", "-k", "dummy"]
     done = subprocess.run(

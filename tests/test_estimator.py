@@ -1,4 +1,4 @@
-"""KMeans and MiniBatchKMeans as scikit-learn's users meet them."""
+"""KMeans and MiniBatchKMeans with scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 
+import cases
 import numpy as np
 import pytest
 
@@ -17,13 +18,11 @@ from ckmeans.estimators._base import shift_tolerance
 
 @pytest.fixture
 def blobs():
-    rng = np.random.default_rng(3)
-    centers = rng.uniform(-20, 20, (5, 4))
-    return np.concatenate([rng.normal(c, 1.0, (60, 4)) for c in centers])
+    return cases.separated_blobs(5, 4, each=60, seed=3)
 
 
 def lloyd(X, start, tol, max_iter=300):
-    """scikit-learn's loop in NumPy: labels, centres and the number of iterations."""
+    """Run scikit-learn's loop in NumPy; return labels, centres and the number of iterations."""
     centers, before = start.copy(), None
     for i in range(max_iter):  # noqa: B007
         labels = ((X[:, None] - centers) ** 2).sum(2).argmin(1)
@@ -79,7 +78,7 @@ def test_tolerance_is_relative_to_variance(form):
         X = X.astype(form)
         points = _inputs.read(X)
     expected = 0.5 * X.astype(np.float64).var(axis=0).mean()
-    # Sparse rows are summed about 0, which costs digits.
+    # Sums of sparse rows are relative to 0, which costs digits.
     assert shift_tolerance(points, 0.5, 1) == pytest.approx(expected, rel=1e-9 if form == "float64" else 1e-5)
 
 
@@ -286,7 +285,7 @@ def test_equal_weights_scale_minibatch_inertia(blobs, method):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
-def test_batches_come_close_to_all_points(dtype):
+def test_minibatch_is_close_to_kmeans(dtype):
     rng = np.random.default_rng(1)
     X = np.concatenate([rng.normal(c, 4, (3000, 3)) for c in (40, 100, 160, 220)]).clip(0, 255).astype(dtype)
     exact = ckmeans.KMeans(4, n_init=5, random_state=0).fit(X)
@@ -348,7 +347,7 @@ def test_data_frames(blobs, library):
 
 # ---- in scikit-learn -------------------------------------------------------------------------
 
-# From both, scikit-learn excuses its own KMeans.
+# scikit-learn excludes its own KMeans from both.
 EXCUSED_CHECKS = {
     "check_sample_weight_equivalence_on_dense_data": "draws follow the order of the points",
     "check_sample_weight_equivalence_on_sparse_data": "draws follow the order of the points",
@@ -412,13 +411,13 @@ def test_metadata_routing(blobs):
         model = ckmeans.KMeans(2, random_state=0).set_fit_request(sample_weight=True)
         scaler = StandardScaler().set_fit_request(sample_weight=False)
         pipeline = make_pipeline(scaler, model).fit(blobs, sample_weight=weights)
-    # Only the first two groups weigh anything.
+    # Only the first two groups have weight.
     expected = StandardScaler().fit_transform(blobs)[:120].reshape(2, 60, 4).mean(axis=1)
     found = pipeline[-1].cluster_centers_
     np.testing.assert_allclose(found[np.argsort(found[:, 0])], expected[np.argsort(expected[:, 0])])
 
 
-# ---- without scikit-learn ---------------------------------------------------------------------
+# ---- without scikit-learn --------------------------------------------------------------------
 
 WITHOUT = """
 import sys

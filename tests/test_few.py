@@ -1,4 +1,4 @@
-"""Few centroids: rows that are scored as they lie get the labels of rows that are packed into tiles."""
+"""Few centroids: rows that are scored in place get the labels of rows that are packed into tiles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLUSTERS = range(2, 9)
 
 @pytest.fixture
 def both_ways():
-    """A function that calls another one twice: rows as they lie wherever they can be, and never so."""
+    """Return a function that calls another one twice: rows scored in place if possible, and always packed."""
     before = _dense.set_few_bytes(0, 0)
 
     def call(function):
@@ -33,9 +33,9 @@ def both_ways():
 
 
 def same_labels(both_ways, X, centroids, **options):
-    lying, packed = both_ways(lambda: ckmeans.assign(X, centroids, **options))
-    np.testing.assert_array_equal(lying, packed)
-    return lying
+    in_place, packed = both_ways(lambda: ckmeans.assign(X, centroids, **options))
+    np.testing.assert_array_equal(in_place, packed)
+    return in_place
 
 
 def dense(X, K, **options):
@@ -47,7 +47,7 @@ def dense(X, K, **options):
 
 
 @pytest.mark.parametrize("K", CLUSTERS)
-def test_tails(both_ways, kind, K, dtype):
+def test_row_tails(both_ways, kind, K, dtype):
     for n in WIDTHS:
         for m in (1, 2, 5, 16, 31, 33, 130):
             X = cases.make(kind, m, n, dtype)
@@ -68,7 +68,7 @@ def test_ties_go_to_the_lowest(both_ways, K, dtype):
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 1e6])
 @pytest.mark.parametrize("offset", [0.0, 1.0, 1e3, 1e7])
 def test_scales_and_near_ties(both_ways, scale, offset, dtype):
-    """Points on and beside the planes between the centroids: that is where orders of adding differ."""
+    """Points on and near the planes between centroids, where the order of additions matters."""
     rng = np.random.default_rng(7)
     centroids = (scale * (offset + rng.normal(size=(4, 50)))).astype(dtype)
     sides = rng.integers(0, 4, (2, 1500))
@@ -93,7 +93,7 @@ def test_one_centroid_far_away(both_ways, dtype):
 
 
 @pytest.mark.parametrize("source", ["uint8", "float16", "columns", "rows", "reversed", "big"])
-def test_where_rows_come_from(both_ways, source):
+def test_sources_of_rows(both_ways, source):
     X = cases.make("lattice", 700, 70, np.float32) + 3
     X = {
         "uint8": X.astype(np.uint8),
@@ -136,23 +136,23 @@ def test_every_instruction_set(name):
 def test_fits(both_ways, kind, K, weighted, dtype):
     X = cases.make(kind, 1500, 37, dtype)
     weights = np.random.default_rng(K).random(len(X)) if weighted else None
-    lying, packed = both_ways(lambda: dense(X, K, seed=K, sample_weight=weights))
-    checks.assert_same(lying, packed)
-    checks.check_state(X, lying, weights)
+    in_place, packed = both_ways(lambda: dense(X, K, seed=K, sample_weight=weights))
+    checks.assert_same(in_place, packed)
+    checks.check_state(X, in_place, weights)
 
 
-def test_rows_are_scored_as_they_lie_where_that_pays(both_ways):
-    """The centroids are kept in a second form then, of which the stats tell."""
+def test_in_place_scoring_needs_more_memory(both_ways):
+    """Scoring in place needs a second layout of the centroids, which the stats count."""
     X = cases.make("blobs", 500, 128, np.float32)
 
     def memory(K):
         return dense(X, K, seed=0).stats["bytes"]
 
     for K in CLUSTERS:
-        lying, packed = both_ways(lambda K=K: memory(K))
-        assert lying > packed or _runtime.chosen_instruction_set() == "baseline"
-    lying, packed = both_ways(lambda: memory(40))
-    assert lying == packed
+        in_place, packed = both_ways(lambda K=K: memory(K))
+        assert in_place > packed or _runtime.chosen_instruction_set() == "baseline"
+    in_place, packed = both_ways(lambda: memory(40))
+    assert in_place == packed
 
 
 def test_threads(both_ways):
@@ -163,27 +163,27 @@ def test_threads(both_ways):
             checks.assert_same(one, other)
 
 
-def test_centroids_that_leave(both_ways, dtype):
+def test_empty_clusters(both_ways, dtype):
     X = cases.make("blobs", 1200, 48, dtype)
     start = np.concatenate([X[:4], X[:3] + 1e3]).astype(dtype)
     for empty in ("drop", "reinit", "farthest"):
-        lying, packed = both_ways(lambda empty=empty: dense(X, 7, init=start, empty=empty, seed=2))
-        checks.assert_same(lying, packed)
+        in_place, packed = both_ways(lambda empty=empty: dense(X, 7, init=start, empty=empty, seed=2))
+        checks.assert_same(in_place, packed)
 
 
-def test_a_lattice_that_is_all_doubt(both_ways):
-    """Half of the rows are on the plane between the centroids."""
+def test_lattice_of_near_ties(both_ways):
+    """Half of the rows are equally far from both centroids."""
     X = np.random.default_rng(3).integers(0, 2, (4000, 64)).astype(np.float32)
     X[:, 0] = np.arange(4000) % 3
     start = np.zeros((2, 64), np.float32)
     start[1, 0] = 2
-    lying, packed = both_ways(lambda: dense(X, 2, init=start))
-    checks.assert_same(lying, packed)
+    in_place, packed = both_ways(lambda: dense(X, 2, init=start))
+    checks.assert_same(in_place, packed)
 
 
 @pytest.mark.parametrize("K", [2, 5, 30])
-def test_sums_of_moves_are_sums_of_rows(kind, K):
-    """Whatever of a step's sums came from the step before: every J, and every centroid to its last bits."""
+def test_incremental_sums_equal_full_sums(kind, K):
+    """Sums carried from the previous step give every J, and every centroid to its last bits."""
     X = cases.make(kind, 1500, 24, np.float32)
     r = dense(X, K, seed=3, keep_path=True)
     assert len(r.history) > 5 or kind not in ("uniform", "lattice")
@@ -193,12 +193,12 @@ def test_sums_of_moves_are_sums_of_rows(kind, K):
     checks.check_path(X, r, empty="farthest")
 
 
-# ---- values that no label can be found for -------------------------------------------------------
+# ---- values that are not finite ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [(0, 0), (640, 63), (999, 64), (998, 33)])
-def test_values_that_are_not_finite(both_ways, bad, place, dtype):
+def test_non_finite_values(both_ways, bad, place, dtype):
     X = cases.make("uniform", 1000, 65, dtype)
     X[place] = bad
 
@@ -208,8 +208,8 @@ def test_values_that_are_not_finite(both_ways, bad, place, dtype):
         return str(caught.value)
 
     for function in (lambda: dense(X, 3, init=X[1:4]), lambda: ckmeans.assign(X, X[1:4])):
-        lying, packed = both_ways(lambda function=function: message(function))
-        assert lying == packed
+        in_place, packed = both_ways(lambda function=function: message(function))
+        assert in_place == packed
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e25])

@@ -1,4 +1,4 @@
-"""`ckmeans.quantize`: the written file is read back and everything said about it recomputed."""
+"""`ckmeans.quantize`: the written file is read back, and the report is recomputed from it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import sys
 import zlib
 from pathlib import Path
 
+import cases
 import numpy as np
 import pytest
 
@@ -26,11 +27,11 @@ from ckmeans.image import _colors, _oklab, before_after, quantize, quantize_size
 from ckmeans.image._png import check_output  # noqa: E402
 from ckmeans.image._read import read  # noqa: E402
 
-PHOTOS = Path(__file__).parents[1] / ".." / "shared" / "data" / "photos"
+PHOTOS = cases.DATA / "photos"
 
 
 def make_rgba(height=40, width=60, seed=0):
-    """A smooth image with noise and a soft transparent disc: thousands of colours."""
+    """Return a smooth image with noise and a soft transparent disc: thousands of colours."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     planes = [
@@ -48,17 +49,17 @@ def make_rgb(height=40, width=60, seed=0):
 
 
 def as_array(image):
-    """An image's pixels as a user would look at them: RGBA if it has transparency, else RGB."""
+    """Return an image's pixels: RGBA if it has transparency, else RGB."""
     return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
 def squared_error(a, b):
-    """Mean over the pixels of the squared distance over the channels."""
+    """Return the mean over the pixels of the squared distance over the channels."""
     return float(((a.astype(np.float64) - b.astype(np.float64)) ** 2).sum(axis=2).mean())
 
 
 def png_header(path):
-    """(bit depth, colour type) from a PNG's first chunk."""
+    """Return (bit depth, colour type) from a PNG's first chunk."""
     head = Path(path).read_bytes()[:26]
     assert head[:8] == b"\x89PNG\r\n\x1a\n"
     assert head[12:16] == b"IHDR"
@@ -89,7 +90,7 @@ def check_written(result, original, path):
     assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) == result.colors_after
 
 
-# ---------------------------------------------------------------- what goes in
+# ---------------------------------------------------------------- input
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,7 @@ def test_icc_profile_survives_unconverted_modes(tmp_path):
     assert "icc_profile" not in quantize(cmyk, 4, seed=0).image.info
 
 
-# ---------------------------------------------------------------- what comes out
+# ---------------------------------------------------------------- output
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,7 @@ def test_at_most_k_colours_is_lossless(K, channels, tmp_path):
 
 @pytest.mark.parametrize("K", [250, 256])
 def test_every_palette_entry_is_used(K, tmp_path):
-    """Colours so close that centroids round onto each other: all K places are used all the same."""
+    """Colours so close that rounded centroids coincide: all K palette entries are used."""
     cube = np.stack(np.meshgrid(*[np.arange(7)] * 3), axis=-1).reshape(-1, 3)
     counts = np.random.default_rng(0).integers(1, 400, len(cube))
     pixels = np.repeat(cube + 100, counts, axis=0).astype(np.uint8)
@@ -303,7 +304,7 @@ def test_every_palette_entry_is_used(K, tmp_path):
     check_written(result, array, tmp_path / "out.png")
 
 
-def test_figures():
+def test_report_values():
     array = make_rgb(128, 128)
     result = quantize(array, 16, seed=0)
     assert result.colors_before == len(np.unique(array.reshape(-1, 3), axis=0))
@@ -334,7 +335,7 @@ def test_same_seed_gives_same_file(tmp_path):
 
 
 def test_colour_table_equals_sorting(monkeypatch):
-    """A table of colours and many strips must count and paint as sorting and one strip do."""
+    """A table of colours and many strips give the counts and labels of sorting and one strip."""
     array = make_rgb(50, 70)
     expected = quantize(array, 16, seed=0)
     monkeypatch.setattr(_colors, "STRIP_PIXELS", 3 * 70 + 1)
@@ -348,7 +349,7 @@ def test_colour_table_equals_sorting(monkeypatch):
 
 
 def by_pillow(image, K):
-    """An image in K colours, by every method of Pillow's."""
+    """Yield an image in K colours by each method of Pillow."""
     methods = [Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE, Image.Quantize.FASTOCTREE]
     if features.check("libimagequant"):
         methods.append(Image.Quantize.LIBIMAGEQUANT)
@@ -367,9 +368,9 @@ def test_distortion_is_below_pillows(K):
 
 @pytest.mark.parametrize("name", ["china.jpg", "kodim05.png"])
 def test_distortion_of_photos_is_below_pillows(name):
-    """Made smaller, so that it is quick."""
+    """Photos are reduced in size, to save time."""
     if not (PHOTOS / name).exists():
-        pytest.skip("the shared data are not here")
+        pytest.skip(cases.NO_DATA)
     with Image.open(PHOTOS / name) as whole:
         image = whole.convert("RGB").resize((whole.width // 2, whole.height // 2))
     original = np.asarray(image)
@@ -406,7 +407,7 @@ def test_oklab_and_back():
         np.testing.assert_allclose(_oklab.to_rgb(points), colors[:, :channels], atol=0.01)
 
 
-def test_oklab_outside_srgb_is_out_of_range():
+def test_oklab_outside_srgb_is_finite():
     far = np.array([[0.5, 0.4, -0.4], [-0.1, 0, 0], [1.2, 0, 0]])
     colors = _oklab.to_rgb(far)
     assert np.isfinite(colors).all()
@@ -417,7 +418,7 @@ def test_oklab_outside_srgb_is_out_of_range():
 @pytest.mark.parametrize("K", [4, 16, 64])
 @pytest.mark.parametrize("alpha", [False, True])
 def test_oklab_lowers_perceived_error(K, alpha, tmp_path):
-    """Less error than from RGB where it was asked for, more where it was not; and each pixel has the
+    """The error in OKLab is lower than from RGB, the error in RGB higher; and each pixel has the
     colour that is nearest in OKLab."""
     array = make_rgba() if alpha else make_rgb()
     rgb, lab = (quantize(array, K, seed=0, n_init=5, space=space) for space in ("rgb", "oklab"))
@@ -437,7 +438,7 @@ def test_oklab_lowers_perceived_error(K, alpha, tmp_path):
 
 
 def floyd_steinberg(pixels, palette):
-    """A pixel after the other, with the nearest colour; the palette's rows."""
+    """Diffuse errors pixel by pixel with the nearest colour; return the palette's rows."""
     work, colors = pixels.astype(np.float64), palette.astype(np.float64)
     height, width = pixels.shape[:2]
     rows = np.empty((height, width), int)
@@ -452,7 +453,7 @@ def floyd_steinberg(pixels, palette):
 
 
 def test_dithering_keeps_mean_colours(tmp_path):
-    """As well as error diffusion in exact arithmetic does, and far better than without."""
+    """As good as error diffusion in exact arithmetic, and far better than without dithering."""
     slopes = make_rgb(48, 64)
     corners = np.array(np.meshgrid([0, 255], [0, 255], [0, 255]), np.uint8).reshape(3, 8).T
     # The palette: nearly the corners, so that it can mix every colour of the slopes.
@@ -481,7 +482,7 @@ def test_dithering_sorts_the_palette_by_use():
 
 
 def test_dithering_few_colours_is_lossless(tmp_path):
-    """Colours closer than the cells in which Pillow looks colours up."""
+    """Colours closer than the resolution of Pillow's colour lookup."""
     array = (100 + np.arange(48).reshape(4, 4, 3) % 7).astype(np.uint8)
     result = quantize(array, 16, dither=True)
     assert result.distortion == 0
@@ -517,7 +518,7 @@ def test_quantize_sizes_equals_separate_calls():
 
 
 def png_chunks(path):
-    """{type: content} of the chunks of a PNG."""
+    """Return {type: content} of the chunks of a PNG."""
     data, at, chunks = path.read_bytes(), 8, {}
     while at < len(data):
         (length,) = struct.unpack(">I", data[at : at + 4])
@@ -529,7 +530,7 @@ def png_chunks(path):
 @pytest.mark.parametrize("K", [2, 5, 200])
 @pytest.mark.parametrize("make", [make_rgb, make_rgba])
 def test_file_palette_equals_result_palette(K, make, tmp_path):
-    """In its order, each colour with its transparency (and black behind them, by old Pillows)."""
+    """The palette keeps its order and transparency (old versions of Pillow append black)."""
     result = quantize(make(), K, seed=0)
     result.save(tmp_path / "out.png")
     chunks = png_chunks(tmp_path / "out.png")
@@ -640,7 +641,7 @@ def test_deep_modes_are_rejected(mode, tmp_path):
 
 
 def deep_png(values, color_type):
-    """A PNG of 16 bits a channel, which Pillow does not write."""
+    """Return a PNG of 16 bits per channel, which Pillow does not write."""
     height, width = values.shape[:2]
 
     def chunk(name, content):
@@ -706,7 +707,7 @@ def result():
     return quantize(make_rgb(), 4, seed=0)
 
 
-def test_an_output_that_cannot_be_written(result, tmp_path):
+def test_unwritable_output_is_reported(result, tmp_path):
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(IsADirectoryError, match=r"folder\.png: it is a folder"):
         result.save(tmp_path / "folder.png")

@@ -1,4 +1,4 @@
-"""What arrays come in as: dtypes, byte orders, strides, and never a converted copy of the whole."""
+"""Forms of input: dtypes, byte orders and strides, without a converted copy of the whole array."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
 
 
 def whole_numbers(m, n, dtype):
-    """Numbers that the dtype holds (of bool, whether they are 0), of both signs where it has them."""
+    """Return numbers that the dtype can hold, of both signs if it is signed."""
     numbers = np.random.default_rng([m, n]).integers(0, 100, (m, n))
     return (numbers - 50 * (np.dtype(dtype).kind in "if")).astype(dtype)
 
 
 def same_everywhere(X, plain, K=5):
-    """Every function makes of X what it makes of its plain C-ordered copy."""
+    """Check that every function gives the same result for X and for its C-ordered copy."""
     weights = np.random.default_rng(0).random(len(X))
     for algorithm in cases.engines(*X.shape):
         for options in ({}, {"sample_weight": weights, "n_threads": 2}):
@@ -58,7 +58,7 @@ def test_short_dtypes_are_computed_in_float32(name):
 
 
 def test_every_float16():
-    """All 63,488 finite ones, subnormal ones and both zeros among them."""
+    """All 63,488 finite values, including subnormal numbers and both zeros."""
     every = np.arange(2**16, dtype=np.uint16).view(np.float16)
     X = every[np.isfinite(every)].reshape(-1, 2)
     centroids = np.zeros((1, 2))
@@ -69,7 +69,7 @@ def test_every_float16():
 
 
 @pytest.mark.parametrize("name", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
-def test_the_ends_of_integers(name):
+def test_integer_limits(name):
     low, high = np.iinfo(name).min, np.iinfo(name).max
     X = np.array([[low, high], [high, low], [high, high], [low, low]], name)
     r = ckmeans.kmeans(X, 4, init="random", seed=0)
@@ -86,7 +86,7 @@ def test_long_doubles_are_computed_in_float64():
 
 
 def misaligned(X):
-    """The same values at an odd address."""
+    """Return the same values at an odd address."""
     raw = np.empty(X.nbytes + 1, np.uint8)[1:]
     array = raw.view(X.dtype).reshape(X.shape)
     array[:] = X
@@ -101,7 +101,7 @@ def read_only(X):
 
 
 def between(X):
-    """Rows and columns out of a larger array full of NaN (of 99 where there is none)."""
+    """Return a view into a larger array full of NaN (99 for integers)."""
     larger = np.full((2 * len(X) + 3, 3 * X.shape[1] + 2), np.nan if X.dtype.kind == "f" else 99, X.dtype)
     inner = larger[3::2, 1:-1:3]
     inner[:] = X
@@ -109,7 +109,7 @@ def between(X):
 
 
 def padded(X):
-    """Rows in one piece each, with NaN between them."""
+    """Return contiguous rows with NaN between them."""
     larger = np.full((len(X), X.shape[1] + 5), np.nan if X.dtype.kind == "f" else 99, X.dtype)
     larger[:, 2:-3] = X
     return larger[:, 2:-3]
@@ -141,7 +141,7 @@ def test_layouts(layout, name, n):
 
 
 @pytest.mark.parametrize("name", ["f4", "f8", "u1"])
-def test_one_row_or_one_column_for_all(name):
+def test_broadcast_rows_and_columns(name):
     column = np.broadcast_to(whole_numbers(300, 1, name), (300, 6))
     assert column.strides[1] == 0
     same_everywhere(column, column.astype(reference.computing_dtype(column)))
@@ -152,8 +152,8 @@ def test_one_row_or_one_column_for_all(name):
     np.testing.assert_array_equal(r.centroids[0], row[0])
 
 
-def test_windows_that_share_memory(dtype):
-    """Rows that overlap: a stride between rows of less than a row."""
+def test_overlapping_rows(dtype):
+    """Rows overlap if their stride is less than a row."""
     series = cases.make("uniform", 800, 1, dtype).ravel()
     windows = np.lib.stride_tricks.sliding_window_view(series, 12)
     same_everywhere(windows, windows.copy())
@@ -171,8 +171,8 @@ def test_memory_maps(tmp_path, name):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="guards a page with Linux's mprotect")
-def test_nothing_outside_the_array_is_read():
-    """Arrays that end where memory ends, or begin where it begins: one byte beyond kills the process."""
+def test_no_read_outside_the_array():
+    """Arrays at the end or the start of mapped memory: reading one byte outside ends the process."""
     cases.run_python("""
         import ctypes, mmap
         import numpy as np
@@ -201,11 +201,11 @@ def test_nothing_outside_the_array_is_read():
     """)
 
 
-# ---- anything that is an array -----------------------------------------------------------------------
+# ---- array-likes -------------------------------------------------------------------------------------
 
 
 class Table:
-    """As a data frame is: not an array, but it makes one."""
+    """Convert to an array on request, as a data frame does."""
 
     def __init__(self, values):
         self.values = values
@@ -245,7 +245,7 @@ def test_data_frames():
 
 
 @pytest.mark.parametrize("weights", ["f2", "f4", ">f8", "i4", "u1", "?", "list", "strided"])
-def test_weights_come_as_points_do(weights):
+def test_weights_of_any_form(weights):
     X = cases.make("blobs", 200, 3)
     values = np.arange(200) % 2 if weights == "?" else np.arange(200) % 5
     given = {
@@ -259,7 +259,7 @@ def test_weights_come_as_points_do(weights):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_centroids_come_in_any_layout(layout, dtype):
+def test_centroids_of_any_layout(layout, dtype):
     X, centroids = cases.make("uniform", 100, 4, dtype), cases.make("uniform", 9, 4, dtype, seed=1)
     expected = ckmeans.assign(X, centroids)
     laid_out = LAYOUTS[layout](centroids)
@@ -268,7 +268,7 @@ def test_centroids_come_in_any_layout(layout, dtype):
     assert_same(ckmeans.kmeans(X, 9, init=laid_out), ckmeans.kmeans(X, 9, init=centroids))
 
 
-# ---- memory --------------------------------------------------------------------------------------------
+# ---- memory ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's high-water mark")
@@ -282,7 +282,7 @@ def test_centroids_come_in_any_layout(layout, dtype):
     ],
 )
 def test_no_copy_of_the_whole_array(tmp_path, make, megabytes):
-    """A fit's labels, kept twice and returned once, and what seeding needs: 16 bytes a row, not n."""
+    """A fit needs memory for labels and seeding, 16 bytes per row independent of n."""
     output = cases.run_python(
         f"""
         import os

@@ -1,7 +1,7 @@
-"""Ctrl-C and other signals, and callbacks that raise: the work ends soon, and the process is well.
+"""Ctrl-C and other signals, and callbacks that raise: the work ends soon, the process stays usable.
 
-The signals are real, sent to a process of its own. How long the work would take is measured there on
-a small part of it, and is many times the patience of the test.
+The signals are real, sent to a process of its own. The duration of the work is measured there on a
+small part of it, and is many times the limit of the test.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import ckmeans
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
-# Half a second is promised; the machine may be busy with other things.
-PATIENCE = 2.5
+# Half a second is documented; the machine may be busy.
+MAX_SECONDS = 2.5
 
 COMMON = """
     import signal, sys, threading, time
@@ -47,7 +47,7 @@ COMMON = """
         return min(int(6000 * max(seconds / took, 1)), 300_000)
 """
 
-# Each is one long step or pass that nothing but a look at signals can cut short.
+# Each is one long step or pass that only polling for signals can interrupt.
 WORK = {
     "assign": "ckmeans.assign(X, rng.random((clusters_for(20), 64), dtype=np.float32), n_threads=2)",
     "a step of kmeans": """
@@ -90,13 +90,15 @@ def test_ctrl_c(work):
     finally:
         process.kill()
     assert process.returncode == 0
-    assert float(output) - sent < PATIENCE
+    assert float(output) - sent < MAX_SECONDS
 
 
 def creeping(bulk):
-    """(Points, weights) from which three random examples of a restart make either one iteration or
-    hundreds: two heavy clusters, between which a chain of light points changes sides one by one, two
-    far points that decide, and a bulk that weighs next to nothing and takes the time."""
+    """Return (points, weights) on which a restart from three random points takes one iteration or hundreds.
+
+    Two heavy clusters, between which a chain of light points changes sides one by one, two far points
+    that decide which case it is, and a bulk of almost no weight that takes the time.
+    """
     links, weight = 400, 1e-3
     chain, taken = np.full(links, 0.5), np.arange(links)
     for _ in range(200):
@@ -110,8 +112,8 @@ def creeping(bulk):
 
 
 @needs_signals
-def test_signals_are_seen_while_only_another_threads_restart_goes_on():
-    """Restart 0 is at its end at once, restart 1 goes on: somebody must look at signals still."""
+def test_signals_during_another_threads_restart():
+    """Restart 0 ends at once, restart 1 goes on: signals must still be polled."""
     X, weights = creeping(200_000)
     options = {
         "init": "random",
@@ -139,7 +141,7 @@ def test_signals_are_seen_while_only_another_threads_restart_goes_on():
 
 
 @needs_signals
-def test_a_handler_that_returns_changes_nothing():
+def test_returning_handlers_change_no_result():
     X = cases.make("uniform", 8000, 20)
     expected = ckmeans.kmeans(X, 60, seed=0, tol=0, max_iter=25)
     calls = []
@@ -158,7 +160,7 @@ def test_a_handler_that_returns_changes_nothing():
 
 @pytest.mark.parametrize("error", [RuntimeError("mine"), KeyboardInterrupt(), SystemExit(3), StopIteration()])
 @pytest.mark.parametrize("at", [0, 1, 4])
-def test_a_callback_that_raises(error, at):
+def test_callback_errors_propagate(error, at):
     X = cases.make("uniform", 500, 2)
 
     def callback(iteration, distortion, centroids):
@@ -172,7 +174,7 @@ def test_a_callback_that_raises(error, at):
     assert_same(ckmeans.kmeans(X, 6, seed=1, n_init=3), expected)
 
 
-def test_a_callable_start_that_raises_in_a_later_restart():
+def test_callable_start_errors_propagate():
     X = cases.make("uniform", 500, 2)
     calls = []
 

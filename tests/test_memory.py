@@ -1,4 +1,4 @@
-"""What is kept of the memory of one call for the next."""
+"""Memory that is cached between calls."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ def anonymous():
 
 
 @LINUX
-def test_a_second_call_has_few_pages_faulted_in():
+def test_second_call_faults_few_pages():
     import resource
 
     X = np.random.default_rng(0).random((3000, 200), np.float32)
@@ -36,17 +36,17 @@ def test_a_second_call_has_few_pages_faulted_in():
 
 
 @LINUX
-def test_little_is_kept_of_a_large_call():
+def test_cache_is_bounded_after_large_call():
     X = np.random.default_rng(0).random((4000, 3000), np.float32)
     fit(X[:100], 10)
     before = anonymous()
     result = fit(X, 2000)
     held = result.centroids.nbytes + result.labels.nbytes
     assert result.stats["bytes"] > 100 << 20
-    assert anonymous() - before - held < 140 << 20  # 128 MiB, and what the threads and numpy keep
+    assert anonymous() - before - held < 140 << 20  # 128 MiB, plus memory of threads and numpy
 
 
-def test_calls_of_many_threads_keep_out_of_each_others_memory():
+def test_concurrent_calls_share_no_memory():
     rng = np.random.default_rng(1)
     shapes = [(900, 60, 90), (1500, 40, 60), (700, 130, 40)] * 8
     tasks = [(rng.random((m, n), np.float32), K) for m, n, K in shapes]

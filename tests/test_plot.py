@@ -1,4 +1,4 @@
-"""What the pictures show."""
+"""Contents of the figures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def X():
 
 
 def drawn(ax):
-    """The axes, rendered once."""
+    """Return the axes, rendered once."""
     ax.figure.canvas.draw()
     return ax
 
@@ -57,7 +57,7 @@ def test_clusters(X):
 
 
 @pytest.mark.parametrize("K", [2, 10, 11, 20])
-def test_clusters_have_colours_of_their_own(K):
+def test_clusters_have_distinct_colours(K):
     result = ckmeans.kmeans(np.arange(2.0 * K).reshape(K, 2), K, seed=0)
     colours = drawn(plot.clusters(np.arange(2.0 * K).reshape(K, 2), result)).collections[0].get_facecolors()
     assert len(np.unique(colours, axis=0)) == K
@@ -79,7 +79,7 @@ def test_clusters_in_other_dimensions(n):
 
 
 @pytest.mark.parametrize(("shape", "kept_sparse"), [((60, 2), 0), ((60, 9), 0), ((60, 9), 1), ((700, 40), 1)])
-def test_sparse_points_are_drawn_where_dense_ones_are(shape, kept_sparse, monkeypatch):
+def test_sparse_plot_equals_dense_plot(shape, kept_sparse, monkeypatch):
     sparse = pytest.importorskip("scipy.sparse")
     if kept_sparse:
         monkeypatch.setattr(plot, "_MAX_DENSE_VALUES", 0)
@@ -89,7 +89,7 @@ def test_sparse_points_are_drawn_where_dense_ones_are(shape, kept_sparse, monkey
     for draw in (plot.clusters, plot.path):
         of_sparse, of_dense = drawn(draw(sparse.csc_array(X), result)), drawn(draw(X, result))
         for got, expected in zip(of_sparse.collections, of_dense.collections, strict=True):
-            # A direction has no sign.
+            # The sign of a direction is arbitrary.
             offsets, wanted = np.abs(got.get_offsets()), np.abs(expected.get_offsets())
             np.testing.assert_allclose(offsets, wanted, rtol=1e-6, atol=1e-6)
 
@@ -99,7 +99,7 @@ def test_prepared_points_are_drawn(X):
     np.testing.assert_array_equal(plot.clusters(ckmeans.prepare(X), result).collections[0].get_offsets(), X)
 
 
-def test_many_points_are_drawn_as_a_sample():
+def test_many_points_are_sampled():
     X = np.random.default_rng(0).random((30_000, 2))
     ax = plot.clusters(X, ckmeans.kmeans(X, 2, max_iter=1, seed=0))
     assert len(ax.collections[0].get_offsets()) == 20_000

@@ -1,4 +1,4 @@
-"""Points that were prepared give what the points themselves give, to the bit."""
+"""Prepared points give bit-identical results to the points themselves."""
 
 from __future__ import annotations
 
@@ -9,31 +9,21 @@ import threading
 import cases
 import numpy as np
 import pytest
-from checks import check_state
+from checks import assert_same, check_state
 
 import ckmeans
 from ckmeans import _points
 
-PHOTO = 1 << 18  # rows from which equal points are looked for
+PHOTO = 1 << 18  # rows from which on points are deduplicated
 
 
 def photo(n=3, dtype=np.uint8, m=PHOTO + 777, colours=5000, seed=0):
-    """Pixels that share few colours."""
+    """Return pixels that share few colours."""
     rng = np.random.default_rng([seed, n])
     return rng.integers(0, 256, (colours, n))[rng.integers(0, colours, m)].astype(dtype)
 
 
-def assert_same(a, b):
-    """Two results, to the bit."""
-    assert (a.algorithm, a.stop_reason, a.n_iter) == (b.algorithm, b.stop_reason, b.n_iter)
-    assert a.distortion == b.distortion
-    for name in ("centroids", "labels", "counts", "history", "distortions"):
-        mine, other = getattr(a, name), getattr(b, name)
-        assert mine.dtype == other.dtype
-        np.testing.assert_array_equal(mine, other, err_msg=name)
-
-
-# ---- the same bits -----------------------------------------------------------------------------------
+# ---- bit-identical results ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
@@ -50,7 +40,7 @@ def test_every_engine(name, weighted, algorithm):
 
 
 @pytest.mark.parametrize("n", [1, 5, 8, 9, 70])
-def test_auto_chooses_as_without(n):
+def test_auto_chooses_the_same_engine(n):
     X = cases.make("blobs", 30_000, n, np.float32)
     prepared = ckmeans.prepare(X)
     for K in (2, 50):
@@ -71,7 +61,7 @@ def test_auto_chooses_as_without(n):
     ],
     ids=["bytes", "float32", "Fortran", "every other", "reversed", "not bytes"],
 )
-def test_photos(of, weighted):
+def test_photos_of_any_layout(of, weighted):
     X = of(photo())
     weights = np.random.default_rng(0).integers(0, 3, len(X)) if weighted else None
     prepared = ckmeans.prepare(X, sample_weight=weights)
@@ -83,7 +73,7 @@ def test_photos(of, weighted):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_one_prepared_photo_serves_every_engine(n):
+def test_one_prepared_photo_every_engine(n):
     X = photo(n, colours=200)
     prepared = ckmeans.prepare(X)
     for algorithm in ("dense", "cells", "screen", "dense", "auto"):
@@ -92,7 +82,7 @@ def test_one_prepared_photo_serves_every_engine(n):
 
 
 @pytest.mark.parametrize("kind", ["blobs", "photo", "many features"])
-def test_the_parts(kind):
+def test_single_steps(kind):
     X = {
         "blobs": cases.make("blobs", 60_000, 3),
         "photo": photo(),
@@ -152,7 +142,7 @@ def test_sparse_rows():
 
 
 def test_values_beyond_float32():
-    """What float32 cannot square is computed in float64, time and again."""
+    """Values whose squares float32 cannot hold are computed in float64, in every call."""
     X = cases.make("blobs", 5000, 3, np.float32)
     X[17] = 1e25
     prepared = ckmeans.prepare(X)
@@ -164,7 +154,7 @@ def test_values_beyond_float32():
     np.testing.assert_array_equal(ckmeans.assign(prepared, far), ckmeans.assign(X, far))
 
 
-def test_a_callable_start_gets_the_points_themselves():
+def test_callable_start_gets_original_points():
     X = cases.make("blobs", 100, 2)
     seen = []
     ckmeans.kmeans(ckmeans.prepare(X), 2, init=lambda data, K, rng: seen.append(data) or data[:K])
@@ -175,20 +165,20 @@ def test_a_callable_start_gets_the_points_themselves():
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-def test_plus_plus_draws_the_distinct_points_with_their_numbers(weighted):
+def test_plus_plus_draws_by_multiplicity(weighted):
     X = photo()
     weights = np.random.default_rng(0).integers(0, 3, len(X)).astype(float) if weighted else np.ones(len(X))
-    colours, unit = np.unique(X, axis=0, return_inverse=True)
-    numbers = np.bincount(unit.ravel(), weights)
+    colours, inverse = np.unique(X, axis=0, return_inverse=True)
+    multiplicities = np.bincount(inverse.ravel(), weights)
     for K in (1, 5, 40):
-        expected = ckmeans.init_centroids(colours.astype(np.float32), K, seed=2, sample_weight=numbers)
+        expected = ckmeans.init_centroids(colours.astype(np.float32), K, seed=2, sample_weight=multiplicities)
         found = ckmeans.init_centroids(X, K, seed=2, sample_weight=weights if weighted else None)
         np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("late", [False, True], ids=["bytes", "no bytes at the end"])
-def test_a_photo_in_chunks(dtype, late):
+def test_photo_in_chunks(dtype, late):
     X = photo(dtype=dtype)
     if late and dtype == np.float32:
         X[-1] = 0.5
@@ -213,7 +203,7 @@ def test_more_clusters_than_colours():
 # ---- use by threads ----------------------------------------------------------------------------------
 
 
-def test_threads_share_one():
+def test_threads_share_prepared_points():
     X = photo(colours=20_000)
     expected = [ckmeans.kmeans(X, K, seed=K, max_iter=5) for K in (3, 5, 8, 13)]
     for _ in range(3):
@@ -234,7 +224,7 @@ def test_threads_share_one():
             assert_same(a, b)
 
 
-def test_the_number_of_threads_changes_nothing():
+def test_results_do_not_depend_on_threads():
     X = cases.make("uniform", 50_000, 3)
     one = ckmeans.kmeans(ckmeans.prepare(X), 20, seed=0, n_threads=1)
     prepared = ckmeans.prepare(X)
@@ -242,10 +232,10 @@ def test_the_number_of_threads_changes_nothing():
         assert_same(one, ckmeans.kmeans(prepared, 20, seed=0, n_threads=n_threads))
 
 
-# ---- what it says of itself --------------------------------------------------------------------------
+# ---- attributes and repr -----------------------------------------------------------------------------
 
 
-def test_memory_is_taken_when_it_is_needed():
+def test_memory_is_allocated_when_needed():
     X = photo()
     prepared = ckmeans.prepare(X)
     assert prepared.nbytes == 0
@@ -253,16 +243,17 @@ def test_memory_is_taken_when_it_is_needed():
     assert prepared.nbytes == 0
     ckmeans.kmeans(prepared, 3, seed=0, algorithm="dense", max_iter=1)
     distinct = len(np.unique(X, axis=0))
-    units = prepared.nbytes
-    assert 4 * len(X) + 28 * distinct <= units <= 4 * len(X) + 29 * distinct + 1000
+    deduplicated = prepared.nbytes
+    assert 4 * len(X) + 28 * distinct <= deduplicated <= 4 * len(X) + 29 * distinct + 1000
     r = ckmeans.kmeans(prepared, 3, seed=0, algorithm="cells", max_iter=1)
-    boxes = prepared.nbytes
-    assert units + 16 * distinct < boxes < units + 60 * distinct
-    assert r.stats["bytes"] > boxes
+    with_tree = prepared.nbytes
+    assert deduplicated + 16 * distinct < with_tree < deduplicated + 60 * distinct
+    assert r.stats["bytes"] > with_tree
     ckmeans.kmeans(prepared, 9, seed=0, algorithm="cells", max_iter=1)
-    assert prepared.nbytes == boxes
+    assert prepared.nbytes == with_tree
     assert (
-        repr(prepared) == f"<ckmeans.Prepared: {len(X)} x 3 uint8, {distinct} distinct, {boxes / 1e6:.1f} MB>"
+        repr(prepared)
+        == f"<ckmeans.Prepared: {len(X)} x 3 uint8, {distinct} distinct, {with_tree / 1e6:.1f} MB>"
     )
 
 
@@ -273,7 +264,7 @@ def test_shape_and_dtype():
     assert repr(prepared) == "<ckmeans.Prepared: 3 x 2 float64, weighted, 0.0 MB>"
 
 
-# ---- what it refuses ---------------------------------------------------------------------------------
+# ---- wrong arguments ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -287,7 +278,7 @@ def test_shape_and_dtype():
     ],
     ids=["kmeans", "update", "distortion", "init_centroids", "elbow"],
 )
-def test_weights_are_given_once(call):
+def test_weights_belong_to_prepare(call):
     with pytest.raises(ValueError, match="sample_weight must be given to prepare"):
         call(ckmeans.prepare(cases.make("blobs", 10, 2)), np.ones(10))
 
@@ -309,7 +300,7 @@ def test_wrong_points_and_weights():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("algorithm", ["cells", "dense"])
-def test_a_value_that_is_not_finite(algorithm, dtype):
+def test_non_finite_values(algorithm, dtype):
     X = cases.make("blobs", PHOTO + 10, 2, dtype)
     X[PHOTO, 1] = np.nan
     prepared = ckmeans.prepare(X)
@@ -320,7 +311,7 @@ def test_a_value_that_is_not_finite(algorithm, dtype):
         ckmeans.assign(prepared, np.zeros((50, 2)))
 
 
-def test_it_is_no_array_and_does_not_travel():
+def test_no_array_no_pickle_no_copy():
     prepared = ckmeans.prepare(cases.make("blobs", 10, 2))
     for call in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="cannot be pickled or copied"):

@@ -1,4 +1,4 @@
-"""What holds of every result, on problems that hypothesis makes up."""
+"""Properties of every result, on problems that hypothesis generates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ widths = st.one_of(st.integers(1, 5), st.sampled_from(cases.WIDTHS[:-2]))
 
 @st.composite
 def points(draw):
-    """Small lattices, value by value, or larger arrays of every kind and scale."""
+    """Draw small lattices, value by value, or larger arrays of every kind and scale."""
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     if draw(st.booleans()):
         n = draw(st.integers(1, 3))
@@ -32,7 +32,7 @@ def points(draw):
 
 @st.composite
 def weights_for(draw, m):
-    """None, or weights at least one of which is not 0."""
+    """Draw None, or weights of which at least one is not 0."""
     kind = draw(st.sampled_from(["none", "none", "any", "whole", "few"]))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     if kind == "none":
@@ -45,7 +45,7 @@ def weights_for(draw, m):
 
 @st.composite
 def starts_for(draw, X, K):
-    """A name, or rows of X, some of them sent away or twice."""
+    """Draw the name of a method, or rows of X, some of them moved far away or repeated."""
     init = draw(st.sampled_from(["random", "k-means++", "rows", "far", "twice"]))
     if init in ("random", "k-means++"):
         return init
@@ -59,7 +59,7 @@ def starts_for(draw, X, K):
 
 @st.composite
 def problems(draw):
-    """(X, K, the options of kmeans)."""
+    """Draw (X, K, the options of kmeans)."""
     X = draw(points())
     m = len(X)
     K = draw(st.one_of(st.integers(1, min(m, 8)), st.sampled_from([1, m, (m + 1) // 2])))
@@ -82,7 +82,7 @@ def problems(draw):
 
 
 def run(X, K, options):
-    """The result; None where the policy "error" spoke up, or a start was refused as too far away."""
+    """Return the result; None if the policy "error" raised, or a start was rejected as too far away."""
     try:
         return ckmeans.kmeans(X, K, **options)
     except ValueError as error:
@@ -94,7 +94,7 @@ def run(X, K, options):
 
 
 @given(problems())
-def test_a_result_describes_its_state(problem):
+def test_results_describe_their_state(problem):
     X, K, options = problem
     weights = options["sample_weight"]
     r = run(X, K, options)
@@ -113,7 +113,7 @@ def test_a_result_describes_its_state(problem):
 
 
 @given(problems(), st.sampled_from([1, 2, 3, 8]))
-def test_the_number_of_threads_changes_nothing(problem, n_threads):
+def test_results_do_not_depend_on_threads(problem, n_threads):
     X, K, options = problem
     one = run(X, K, options)
     other = run(X, K, {**options, "n_threads": n_threads})
@@ -123,7 +123,7 @@ def test_the_number_of_threads_changes_nothing(problem, n_threads):
 
 
 @given(problems())
-def test_a_stable_result_is_a_fixed_point(problem):
+def test_stable_result_is_fixed_point(problem):
     X, K, options = problem
     r = run(X, K, {**options, "tol": 0.0, "callback": None, "max_iter": 300, "empty": "drop"})
     if r is not None and r.stop_reason == "stable":
@@ -141,7 +141,7 @@ def test_a_stable_result_is_a_fixed_point(problem):
 
 
 @given(points(), st.integers(1, 30), st.integers(0, 99))
-def test_labels_are_the_references_where_they_are_certain(X, K, seed):
+def test_certain_labels_equal_the_reference(X, K, seed):
     centroids = cases.some_rows(X, K, seed)
     dtype = ckmeans.kmeans(X, 1, max_iter=1, seed=0).centroids.dtype
     labels, squared = ckmeans.assign(X, centroids, return_squared_distance=True)
@@ -153,7 +153,7 @@ def test_labels_are_the_references_where_they_are_certain(X, K, seed):
 
 
 @given(points(), st.data())
-def test_integer_weights_are_repeats(X, data):
+def test_integer_weights_equal_repeated_points(X, data):
     m = len(X)
     repeats = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, 4, m)
     repeats[data.draw(st.integers(0, m - 1))] = 2
@@ -170,7 +170,7 @@ def test_integer_weights_are_repeats(X, data):
 
 
 @given(points(), st.data())
-def test_starts_are_examples(X, data):
+def test_starts_are_rows_of_x(X, data):
     K = data.draw(st.integers(1, len(X)))
     method = data.draw(st.sampled_from(["random", "k-means++"]))
     weights = data.draw(weights_for(len(X)))

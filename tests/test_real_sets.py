@@ -1,18 +1,18 @@
-"""On every real set of the shared data: a step of each engine is the dense engine's."""
+"""On every set of the test data, a step of each engine equals the dense engine's."""
 
-from pathlib import Path
-
+import cases
 import numpy as np
 import pytest
 
 import ckmeans
 from ckmeans._engines import ENGINES
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 SETS = [
-    path for path in sorted(DATA.glob("*/*")) if path.parent.name != "text" and "section" not in path.name
+    path
+    for path in sorted(cases.DATA.glob("*/*"))
+    if path.parent.name != "text" and "section" not in path.name
 ]
-pytestmark = pytest.mark.skipif(not SETS, reason="the shared data are not here")
+pytestmark = pytest.mark.skipif(not SETS, reason=cases.NO_DATA)
 
 
 def load(path):
@@ -26,7 +26,7 @@ def load(path):
 
 
 def first_step(X, start, algorithm):
-    """Labels and J of the start, and the means and counts that follow from them."""
+    """Return the labels and J of the start, and the means and counts that follow."""
     seen = []
     r = ckmeans.kmeans(
         X,
@@ -55,7 +55,7 @@ def first_step(X, start, algorithm):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("K", [2, 16, 100])
 @pytest.mark.parametrize("path", SETS, ids=lambda path: path.name)
-def test_a_step(path, K, dtype):
+def test_first_step_equals_dense(path, K, dtype):
     X = load(path)
     X = X if X.dtype == np.uint8 and dtype == "float32" else X.astype(dtype)
     start = X[np.random.default_rng(K).choice(len(X), K, replace=False)].astype(dtype)

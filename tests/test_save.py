@@ -1,4 +1,4 @@
-"""Results to a file and back."""
+"""Results saved to a file and loaded again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from checks import assert_same
 
 import ckmeans
 
@@ -26,18 +27,7 @@ def saved(result, tmp_path):
     return path
 
 
-def assert_same(a, b):
-    for name in ("centroids", "labels", "counts", "history", "distortions"):
-        assert getattr(a, name).dtype == getattr(b, name).dtype
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-    for name in ("distortion", "n_iter", "stop_reason", "algorithm", "converged"):
-        assert getattr(a, name) == getattr(b, name)
-    assert (a.path is None) == (b.path is None)
-    for one, other in zip(a.path or [], b.path or [], strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_there_and_back(result, saved):
+def test_round_trip(result, saved):
     assert_same(ckmeans.load(saved), result)
     assert_same(ckmeans.load(str(saved)), result)
 
@@ -49,7 +39,7 @@ def test_without_a_path(tmp_path):
     assert_same(ckmeans.load(tmp_path / "r"), result)
 
 
-def test_path_whose_number_of_centroids_changes(tmp_path):
+def test_path_with_dropped_clusters(tmp_path):
     result = ckmeans.kmeans([[0.0], [1], [5]], 3, init=[[0.0], [5], [99]], keep_path=True)
     assert [len(c) for c in result.path][:: len(result.path) - 1] == [3, 2]
     result.save(tmp_path / "r.npz")
@@ -69,14 +59,14 @@ def test_pickle(result):
     assert_same(pickle.loads(pickle.dumps(result)), result)
 
 
-def test_saving_over_a_file_and_into_no_folder(result, saved, tmp_path):
+def test_existing_file_and_missing_folder(result, saved, tmp_path):
     result.save(saved)
     assert_same(ckmeans.load(saved), result)
     with pytest.raises(OSError, match="nowhere"):
         result.save(tmp_path / "nowhere" / "r.npz")
 
 
-def test_a_failed_save_leaves_the_old_file_whole(result, saved, tmp_path, monkeypatch):
+def test_failed_save_keeps_old_file(result, saved, tmp_path, monkeypatch):
     def fail(file, **arrays):
         file.write(b"half")
         raise OSError("disk full")
@@ -94,7 +84,7 @@ def test_missing_file(tmp_path):
 
 
 def rewritten(saved, **changes):
-    """The file with some entries changed; None takes one away."""
+    """Change some entries of the file; None removes one."""
     with np.load(saved) as archive:
         arrays = dict(archive) | changes
     np.savez(saved, allow_pickle=True, **{k: v for k, v in arrays.items() if v is not None})
@@ -141,7 +131,7 @@ def test_pickled_objects(saved, tmp_path):
         {"about": np.frombuffer(b'{"format": "ckmeans.Result", "version": 1}', np.uint8)},
     ],
 )
-def test_arrays_that_do_not_agree(saved, change):
+def test_inconsistent_arrays(saved, change):
     with pytest.raises(ValueError, match="not a saved ckmeans result, or it is damaged"):
         ckmeans.load(rewritten(saved, **change))
 
@@ -157,7 +147,7 @@ def test_other_files(tmp_path):
             ckmeans.load(tmp_path / "f")
 
 
-def test_every_truncation_and_many_flipped_bytes(saved, result):
+def test_truncated_and_corrupted_files(saved, result):
     content = saved.read_bytes()
     rng = np.random.default_rng(0)
     for length in rng.integers(0, len(content), 40):
@@ -170,13 +160,13 @@ def test_every_truncation_and_many_flipped_bytes(saved, result):
         flipped[at] ^= 0xFF
         saved.write_bytes(flipped)
         try:
-            assert_same(ckmeans.load(saved), result)  # a byte that nothing is read from
+            assert_same(ckmeans.load(saved), result)  # a byte that is not used
         except ValueError:
             damaged += 1
     assert damaged > 100
 
 
-def test_the_file_is_plain_npz(saved):
+def test_file_is_plain_npz(saved):
     assert zipfile.is_zipfile(saved)
     with np.load(saved, allow_pickle=False) as archive:
         assert archive["centroids"].shape == (5, 3)

@@ -2,15 +2,15 @@
 
 import signal
 import threading
-from pathlib import Path
 
+import cases
 import numpy as np
 import pytest
+from checks import assert_close
 
 import ckmeans
 from ckmeans import _validate
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 DTYPES = [np.float32, np.float64]
 
 
@@ -27,28 +27,24 @@ def fit(X, start, algorithm, *, max_iter=5, n_threads=2, **options):
     )
 
 
-def assert_same(X, start, **options):
-    """A whole fit, so every step of it, is the dense engine's."""
+def check_fit(X, start, **options):
+    """Check that a whole fit, and so every step of it, equals the dense engine's."""
     dense, screen = fit(X, start, "dense", **options), fit(X, start, "screen", **options)
     assert screen.algorithm == "screen"
-    np.testing.assert_array_equal(screen.labels, dense.labels)
-    np.testing.assert_allclose(screen.history, dense.history, rtol=1e-12)
-    scale = np.abs(dense.centroids).max() + 1
-    np.testing.assert_allclose(screen.centroids, dense.centroids, rtol=0, atol=1e-6 * scale)
-    np.testing.assert_array_equal(screen.counts, dense.counts)
+    assert_close(screen, dense)
     np.testing.assert_array_equal(screen.labels, ckmeans.assign(X, screen.centroids))
     return screen
 
 
 def spread(m, n, seed=0):
-    """Points with a falling spectrum, about a few centres."""
+    """Return points with a falling spectrum, about a few centres."""
     rng = np.random.default_rng(seed)
     scales = 1 / np.arange(1, n + 1)
     centres = 4 * scales * rng.standard_normal((7, n))
     return centres[rng.integers(7, size=m)] + scales * rng.standard_normal((m, n))
 
 
-def drawn(X, K, seed=1):
+def sample(X, K, seed=1):
     return X[np.random.default_rng(seed).choice(len(X), K, replace=False)]
 
 
@@ -61,7 +57,7 @@ def drawn(X, K, seed=1):
 def test_shapes(m, n, K, dtype, weighted):
     X = spread(m, n).astype(dtype)
     weights = np.random.default_rng(5).integers(0, 3, m).astype(float) if weighted else None
-    assert_same(X, drawn(X, K), sample_weight=weights)
+    check_fit(X, sample(X, K), sample_weight=weights)
 
 
 def adversaries():
@@ -91,32 +87,32 @@ def adversaries():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", adversaries())
 @pytest.mark.parametrize("K", [2, 37])
-def test_adversaries(name, K, dtype):
+def test_adversarial(name, K, dtype):
     X = adversaries()[name].astype(dtype)
-    assert_same(X, drawn(X, K), empty="farthest")
-    assert_same(X, drawn(X, K, 2), empty="drop")
+    check_fit(X, sample(X, K), empty="farthest")
+    check_fit(X, sample(X, K, 2), empty="drop")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_as_many_centroids_as_points(dtype):
     X = spread(150, 50).astype(dtype)
-    r = assert_same(X, X)
+    r = check_fit(X, X)
     assert r.distortion == 0
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_one_far_centroid(dtype):
     X = spread(400, 30).astype(dtype)
-    start = drawn(X, 12)
+    start = sample(X, 12)
     start[4] = 1e6
-    assert_same(X, start, empty="reinit", seed=0)
+    check_fit(X, start, empty="reinit", seed=0)
 
 
 def test_ties_take_the_lowest_index():
     X = spread(300, 50).astype(np.float32)
-    start = np.repeat(drawn(X, 5), 4, axis=0)
+    start = np.repeat(sample(X, 5), 4, axis=0)
     first = fit(X, start, "screen", max_iter=1, empty="farthest", keep_path=True)
-    assert_same(X, start, empty="farthest")
+    check_fit(X, start, empty="farthest")
     assert len(first.path[0]) == 20
     labels = ckmeans.assign(X, start)
     assert set(labels) <= {0, 4, 8, 12, 16}
@@ -124,16 +120,16 @@ def test_ties_take_the_lowest_index():
 
 
 def stop_at_once(X, start):
-    """The state after the first assignment."""
+    """Return the state after the first assignment."""
     return ckmeans.kmeans(
         X, len(start), init=start, algorithm="screen", empty="farthest", callback=lambda *_: True
     )
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
-def test_threads_give_the_same_bits(n_threads):
+def test_results_do_not_depend_on_threads(n_threads):
     X = spread(3000, 60).astype(np.float32)
-    start = drawn(X, 50)
+    start = sample(X, 50)
     one, many = fit(X, start, "screen", n_threads=1), fit(X, start, "screen", n_threads=n_threads)
     np.testing.assert_array_equal(one.labels, many.labels)
     assert one.centroids.tobytes() == many.centroids.tobytes()
@@ -143,8 +139,8 @@ def test_threads_give_the_same_bits(n_threads):
 
 def test_layouts():
     rng = np.random.default_rng(8)
-    pictures = rng.integers(0, 256, (800, 90)).astype(np.uint8)
-    assert_same(pictures, drawn(pictures, 30))
+    images = rng.integers(0, 256, (800, 90)).astype(np.uint8)
+    check_fit(images, sample(images, 30))
     X = spread(800, 90).astype(np.float32)
     for view in (
         X[::2],
@@ -154,7 +150,7 @@ def test_layouts():
         X.astype(">f4"),
         X.astype(np.float16),
     ):
-        assert_same(view, drawn(view, 30))
+        check_fit(view, sample(view, 30))
 
 
 def test_restarts_share_the_projection():
@@ -168,29 +164,29 @@ def test_restarts_share_the_projection():
 
 def test_stats_count_every_pair():
     X = spread(4000, 128).astype(np.float32)
-    r = assert_same(X, drawn(X, 60), max_iter=4)
+    r = check_fit(X, sample(X, 60), max_iter=4)
     computed, avoided = r.stats["distances_computed"], r.stats["distances_avoided"]
     assert computed + avoided == 4000 * 60 * len(r.history)
     assert computed < 0.5 * avoided
-    dense = fit(X, drawn(X, 60), "dense", max_iter=4)
+    dense = fit(X, sample(X, 60), "dense", max_iter=4)
     assert dense.stats["distances_avoided"] == 0
     assert dense.stats["distances_computed"] == 4000 * 60 * len(dense.history)
 
 
 @pytest.mark.parametrize("n", [128, 200])
-def test_auto_screens_where_it_pays_and_only_there(n):
+def test_auto_screens_only_where_cheaper(n):
     X = spread(20_000, n).astype(np.float32)
-    start = drawn(X, 250)
+    start = sample(X, 250)
     assert fit(X, start, "auto").algorithm == "screen"
     noise = np.random.default_rng(0).standard_normal((20_000, n), dtype=np.float32)
-    fallen_back = fit(noise, drawn(noise, 250), "auto", max_iter=3)
+    fallen_back = fit(noise, sample(noise, 250), "auto", max_iter=3)
     assert fallen_back.algorithm == "dense"
-    dense = fit(noise, drawn(noise, 250), "dense", max_iter=3)
+    dense = fit(noise, sample(noise, 250), "dense", max_iter=3)
     np.testing.assert_array_equal(fallen_back.labels, dense.labels)
     assert fit(X[:3000], start[:40], "auto", max_iter=3).algorithm == "dense"
 
 
-def test_auto_screens_few_points_only_where_they_stand_in_groups():
+def test_auto_screens_few_points_in_groups():
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((2000, 200), dtype=np.float32)
     grouped = noise + 4 * rng.standard_normal((32, 200), dtype=np.float32)[rng.integers(32, size=2000)]
@@ -200,8 +196,8 @@ def test_auto_screens_few_points_only_where_they_stand_in_groups():
         np.testing.assert_array_equal(auto.labels, dense.labels)
 
 
-def test_auto_looks_again_where_fewer_labels_change():
-    """On noise no step is screened at first, and late ones are, for what is known of the points."""
+def test_auto_screens_late_steps():
+    """On noise the first steps do not pay for screening; later ones do, by carried bounds."""
     X = np.random.default_rng(0).random((5000, 64), dtype=np.float32)
     dense, auto = (fit(X, X[:256], algorithm, max_iter=30) for algorithm in ("dense", "auto"))
     assert auto.algorithm == "screen"
@@ -211,12 +207,12 @@ def test_auto_looks_again_where_fewer_labels_change():
     assert fit(X, X[:256], "auto", max_iter=1).algorithm == "dense"
 
 
-def test_what_ran_before_changes_nothing():
-    """A fit that begins where one before it ended finds that one's labels in its memory."""
+def test_no_state_between_fits():
+    """A fit that begins where an earlier one ended may get blocks that still hold its labels."""
     X = np.random.default_rng(0).random((20_000, 32), dtype=np.float32)
-    start = fit(X, drawn(X, 200), "dense", max_iter=8).centroids
+    start = fit(X, sample(X, 200), "dense", max_iter=8).centroids
     after = []
-    for before in start, drawn(X, 200):
+    for before in start, sample(X, 200):
         fit(X, before, "auto", max_iter=12)
         after.append(fit(X, start, "auto", max_iter=12))
     one, other = after
@@ -225,7 +221,7 @@ def test_what_ran_before_changes_nothing():
     np.testing.assert_array_equal(one.history, other.history)
 
 
-def test_values_out_of_range_are_told():
+def test_values_out_of_range():
     X = spread(500, 40)
     X[123, 7] = np.nan
     with pytest.raises(ValueError, match="row 123, column 7"):
@@ -235,13 +231,17 @@ def test_values_out_of_range_are_told():
     assert fit(large, large[:10], "screen").centroids.dtype == np.float64
 
 
-def test_names_are_listed():
+def test_screen_is_registered():
     assert "screen" in _validate.algorithms("array")
+    X = spread(60, 12)
+    assert fit(X, X[:4], "screen").algorithm == "screen"
+    with pytest.raises(ValueError, match=r"algorithm must be one of .*'screen'"):
+        fit(X, X[:4], "screens")
 
 
 @pytest.mark.parametrize("K", [50, 2000])
 def test_interrupt(K):
-    """A signal is answered inside the setup or a step, and the next fit is right."""
+    """A signal interrupts the setup or a step, and the next fit is right."""
     X = np.random.default_rng(0).standard_normal((40_000, 300), dtype=np.float32)
     small = spread(300, 40).astype(np.float32)
     timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
@@ -249,15 +249,15 @@ def test_interrupt(K):
     with pytest.raises(KeyboardInterrupt):
         [fit(X, X[:K], "screen", max_iter=50) for _ in range(1000)]
     timer.join()
-    assert_same(small, drawn(small, 9))
+    check_fit(small, sample(small, 9))
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the shared data are not here")
+@pytest.mark.skipif(not cases.DATA.exists(), reason=cases.NO_DATA)
 @pytest.mark.parametrize("K", [50, 300])
 @pytest.mark.parametrize("name", ["fashion", "embeddings"])
 def test_real_sets(name, K):
     if name == "fashion":
-        X = np.load(DATA / "images_highdim" / "fashion_sample4000.npz")["X"]
+        X = np.load(cases.DATA / "images_highdim" / "fashion_sample4000.npz")["X"]
     else:
-        X = np.load(DATA / "embeddings" / "debian_minilm_384_f16.npy").astype(np.float32)
-    assert_same(X, drawn(X, K))
+        X = np.load(cases.DATA / "embeddings" / "debian_minilm_384_f16.npy").astype(np.float32)
+    check_fit(X, sample(X, K))

@@ -1,4 +1,4 @@
-"""Starts and seeds: where a run begins, and that it can begin there again."""
+"""Starts and seeds: initial centroids, and their reproducibility."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ METHODS = ["random", "k-means++"]
 
 
 def shares(draws, outcomes):
-    """How often each outcome was drawn."""
+    """Return how often each outcome was drawn."""
     return np.array([draws.count(outcome) for outcome in outcomes]) / len(draws)
 
 
 def assert_near(found, expected, draws):
-    """Within five standard deviations of a binomial share."""
+    """Check counts to five standard deviations of a binomial share."""
     expected = np.array(expected)
     assert (np.abs(found - expected) <= 5 * np.sqrt(expected * (1 - expected) / draws) + 1e-12).all(), found
 
 
-# ---- examples -----------------------------------------------------------------------------------------
+# ---- random points--------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -42,7 +42,7 @@ def test_starts_are_distinct_points(method, K, kind, dtype):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_distinct_values_are_found_however_rare(method, dtype):
+def test_rare_values_are_found(method, dtype):
     X = np.zeros((5000, 2), dtype)
     X[[17, 4321]] = [[1, 0], [-0.0, 1e-3]]
     X[99] = -0.0
@@ -59,14 +59,14 @@ def test_more_clusters_than_values(method):
     assert {tuple(row) for row in centroids.tolist()} == {(1, 2), (3, 4)}
 
 
-def test_every_example_is_equally_likely():
+def test_random_points_are_equally_likely():
     X = np.arange(8.0)[:, None]
     draws = [int(ckmeans.init_centroids(X, 1, "random", seed=seed)[0, 0]) for seed in range(4000)]
     assert_near(shares(draws, range(8)), [1 / 8] * 8, 4000)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_examples_are_drawn_with_their_weight(method):
+def test_draws_follow_the_weights(method):
     X, weights = np.arange(5.0)[:, None], np.array([0, 1, 2, 0, 5])
     draws = [
         int(ckmeans.init_centroids(X, 1, method, seed=seed, sample_weight=weights)[0, 0])
@@ -79,7 +79,7 @@ def test_examples_are_drawn_with_their_weight(method):
 
 
 @pytest.mark.parametrize("weights", [None, [1, 2, 0, 1, 3]], ids=["plain", "weighted"])
-def test_further_centroids_are_drawn_with_the_squared_distance(weights, dtype):
+def test_draws_follow_the_squared_distances(weights, dtype):
     X = np.array([[0.0], [1.0], [2.0], [4.0], [-3.0]])
     w = np.ones(5) if weights is None else np.array(weights, float)
     pairs = [(i, j) for i in range(5) for j in range(5)]
@@ -92,7 +92,7 @@ def test_further_centroids_are_drawn_with_the_squared_distance(weights, dtype):
     assert_near(shares(draws, pairs), expected, 6000)
 
 
-def test_the_best_of_many_trials_is_the_greedy_choice(dtype):
+def test_many_trials_are_greedy(dtype):
     X = cases.make("blobs", 60, 2, dtype)
     values = reference.rounded(X, dtype)
     for seed in range(5):
@@ -103,7 +103,7 @@ def test_the_best_of_many_trials_is_the_greedy_choice(dtype):
             assert cost <= min(costs) * (1 + 1e-5)
 
 
-def test_the_number_of_trials_by_default():
+def test_default_number_of_trials():
     X = cases.make("uniform", 500, 3)
     for K in (7, 8, 25, 60):
         by_default = ckmeans.init_centroids(X, K, seed=1)
@@ -114,7 +114,7 @@ def test_the_number_of_trials_by_default():
 
 
 def test_seeding_finds_far_blobs(dtype):
-    """Twenty tight blobs far apart: k-means++ takes a point of each, random examples do not."""
+    """Twenty tight blobs far apart: k-means++ takes a point of each, random points do not."""
     rng = np.random.default_rng(0)
     X = (np.arange(20)[:, None, None] * 100 + rng.random((20, 30, 2))).reshape(600, 2).astype(dtype)
     blobs = {method: set() for method in METHODS}
@@ -127,12 +127,12 @@ def test_seeding_finds_far_blobs(dtype):
     assert max(blobs["random"]) < 20
 
 
-# ---- the same start everywhere --------------------------------------------------------------------------
+# ---- reproducible starts --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("init", [*METHODS, "array", "callable"])
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-def test_kmeans_starts_where_init_centroids_says(init, weighted, dtype):
+def test_kmeans_starts_from_init_centroids(init, weighted, dtype):
     X = cases.make("uniform", 3000, 4, dtype)
     weights = np.random.default_rng(0).random(3000) if weighted else None
     init = {"array": X[:9] * 1.1, "callable": lambda X, K, rng: rng.choice(X, K)}.get(init, init)
@@ -143,7 +143,7 @@ def test_kmeans_starts_where_init_centroids_says(init, weighted, dtype):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_number_of_threads_changes_nothing(method, dtype):
+def test_results_do_not_depend_on_threads(method, dtype):
     X = cases.make("uniform", 50_000, 5, dtype)
     weights = np.random.default_rng(0).random(50_000)
     options = {"seed": 3, "sample_weight": weights}
@@ -154,7 +154,7 @@ def test_number_of_threads_changes_nothing(method, dtype):
         )
 
 
-def test_a_callable_gets_the_data_k_and_a_generator_of_each_restart():
+def test_callable_gets_data_k_and_generator():
     X = cases.make("uniform", 100, 2)
     seen = []
 
@@ -171,7 +171,7 @@ def test_a_callable_gets_the_data_k_and_a_generator_of_each_restart():
     assert [number for *_, number in seen] == [number for *_, number in again[:2]]
 
 
-def test_a_callable_may_return_anything_that_is_a_start():
+def test_callable_returns_any_valid_start():
     X = cases.make("uniform", 100, 2)
     expected = ckmeans.kmeans(X, 2, init=X[:2])
     for made in (X[:2].tolist(), X[:2].astype(">f8"), np.asfortranarray(X[:2]), X[1::-1][::-1]):
@@ -179,7 +179,7 @@ def test_a_callable_may_return_anything_that_is_a_start():
         assert_same(ckmeans.kmeans(X, 2, init=made), expected)
 
 
-def test_an_array_is_used_as_given(dtype):
+def test_array_is_used_as_given(dtype):
     X = cases.make("uniform", 100, 2, dtype)
     start = np.array([[0.1, 0.2], [0.7, 0.9]])
     r = ckmeans.kmeans(X, 2, init=start, keep_path=True)
@@ -187,12 +187,12 @@ def test_an_array_is_used_as_given(dtype):
     assert_same(r, ckmeans.kmeans(X, 2, init=start.tolist(), seed=99, n_threads=1))
 
 
-# ---- seeds ------------------------------------------------------------------------------------------------
+# ---- seeds ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("n_init", [1, 20])
-def test_a_seed_repeats_itself(method, n_init):
+def test_same_seed_same_result(method, n_init):
     X = cases.make("uniform", 300, 2)
     options = {"init": method, "n_init": n_init}
     results = [ckmeans.kmeans(X, 6, seed=seed, **options) for seed in range(6)]
@@ -210,12 +210,12 @@ def test_large_seeds_differ():
     assert len(starts) == len(seeds)
 
 
-def test_no_seed_means_a_fresh_one():
+def test_no_seed_gives_different_starts():
     X = cases.make("uniform", 300, 2)
     assert len({ckmeans.init_centroids(X, 6, "random").tobytes() for _ in range(5)}) == 5
 
 
-def test_a_generator_moves_on():
+def test_generator_state_advances():
     X = cases.make("uniform", 300, 2)
 
     def two(seed):
@@ -229,7 +229,7 @@ def test_a_generator_moves_on():
     assert (first.distortions != two(2)[0].distortions).all()
 
 
-def test_restarts_do_not_repeat_each_other_nor_those_of_the_next_seed():
+def test_restarts_have_distinct_streams():
     X = cases.make("uniform", 500, 3)
     starts = []
     for seed in range(10):
@@ -240,12 +240,12 @@ def test_restarts_do_not_repeat_each_other_nor_those_of_the_next_seed():
     assert len(set(starts)) == 100
 
 
-# ---- data that need float64, or cannot be used ---------------------------------------------------------
+# ---- data that need float64, or are invalid -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("scale", [1e-25, 1e22])
-def test_starts_of_data_beyond_float32s_squares(method, scale):
+def test_starts_with_squares_beyond_float32(method, scale):
     X = (cases.make("blobs", 300, 3) * scale).astype(np.float32)
     r = ckmeans.kmeans(X, 5, init=method, seed=0, keep_path=True)
     start = ckmeans.init_centroids(X, 5, method, seed=0)
@@ -255,7 +255,7 @@ def test_starts_of_data_beyond_float32s_squares(method, scale):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_starts_are_finite_or_refused(method, bad, dtype):
+def test_starts_are_finite_or_rejected(method, bad, dtype):
     X = cases.make("uniform", 20, 2, dtype)
     X[3, 1] = bad
     with pytest.raises(ValueError, match=r"X must be finite, found (nan|inf) at row 3, column 1"):

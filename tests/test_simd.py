@@ -21,7 +21,7 @@ SETS = CONFIG["simd_supported"]
 FUSED = [name for name in SETS if name != "baseline"]
 
 
-def test_what_this_build_holds():
+def test_instruction_sets_of_this_build():
     assert SETS[-1] == "baseline"
     assert set(SETS) <= set(CONFIG["simd_built"])
     assert set(CONFIG["simd_built"]) <= {"avx512", "avx2", "neon", "baseline"}
@@ -29,8 +29,8 @@ def test_what_this_build_holds():
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_the_forced_set_runs(name):
-    """The kernels' own table says its name."""
+def test_forced_set_runs(name):
+    """The table of kernels in use has the name of the set."""
     code = """
         import ckmeans
         from ckmeans import _runtime
@@ -41,13 +41,13 @@ def test_the_forced_set_runs(name):
     assert cases.run_python(code, CKMEANS_SIMD=name).split() == [name, name]
 
 
-def test_an_empty_name_means_the_best():
+def test_empty_name_selects_the_best():
     code = "import ckmeans; print(ckmeans.show_config()['simd'])"
     assert cases.run_python(code, CKMEANS_SIMD="").split() == SETS[:1]
 
 
 @pytest.mark.parametrize("name", ["sse9", "AVX2", "baseline,avx2", " avx2"])
-def test_an_unknown_name_fails_the_import(name):
+def test_unknown_name_fails_the_import(name):
     process = subprocess.run(
         [sys.executable, "-P", "-c", "import ckmeans"],
         env={**os.environ, "CKMEANS_SIMD": name},
@@ -60,7 +60,7 @@ def test_an_unknown_name_fails_the_import(name):
     assert last.endswith(", ".join(SETS))
 
 
-# One line a case: its name and digests of what came out.
+# One line per case: its name and digests of the results.
 BATTERY = """
     import hashlib, json
     import numpy as np
@@ -102,12 +102,12 @@ BATTERY = """
 
 @pytest.fixture(scope="module")
 def batteries():
-    """What each instruction set makes of the same problems."""
+    """Return the results of each instruction set for the same problems."""
     return {name: json.loads(cases.run_python(BATTERY, CKMEANS_SIMD=name, timeout=120)) for name in SETS}
 
 
 @pytest.mark.skipif(len(FUSED) < 2, reason="this machine has one instruction set with fused operations")
-def test_sets_with_fused_operations_agree_in_every_bit(batteries):
+def test_fused_sets_are_bit_identical(batteries):
     first, *others = FUSED
     for other in others:
         for case, expected in batteries[first].items():
@@ -115,8 +115,8 @@ def test_sets_with_fused_operations_agree_in_every_bit(batteries):
 
 
 @pytest.mark.skipif(not FUSED, reason="this machine has the baseline only")
-def test_the_baseline_differs_by_roundings_only(batteries):
-    """Different operations round differently: not the same bits everywhere, but the same distortion."""
+def test_baseline_differs_only_by_rounding(batteries):
+    """Without FMA operations round differently: not bit-identical, but with the same distortion."""
     fused, baseline = batteries[FUSED[0]], batteries["baseline"]
     steps = [case for case in fused if case.startswith("step")]
     for case in steps:

@@ -1,4 +1,4 @@
-"""scikit-learn's own tests of its k-means, with our classes in the place of theirs."""
+"""scikit-learn's own tests of its k-means, run on our classes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ sklearn = pytest.importorskip("sklearn", "1.9")
 OURS = {"KMeans": ckmeans.KMeans, "MiniBatchKMeans": ckmeans.MiniBatchKMeans}
 MODULE = "sklearn.cluster.tests.test_k_means"
 
-# Test -> why ours need not pass it.
-EXCUSED = {
+# Test -> why our classes need not pass it.
+EXCLUDED = {
     "test_relocate_empty_clusters": "private helper of theirs",
     "test_sample_weight_init": "private helper of theirs",
     "test_sample_weight_zero": "private helper of theirs",
@@ -36,7 +36,7 @@ EXCUSED = {
 
 
 def _load():
-    """Their module, which finds our classes where it imports theirs from."""
+    """Load scikit-learn's test module with our classes in the place of its own."""
     spec = importlib.util.find_spec(MODULE)
     if spec is None or spec.loader is None:
         pytest.skip("scikit-learn came without its tests", allow_module_level=True)
@@ -50,7 +50,7 @@ def _load():
 
 _theirs = _load()
 _tests = {name: test for name, test in vars(_theirs).items() if name.startswith("test_")}
-globals().update({name: test for name, test in _tests.items() if name not in EXCUSED})
+globals().update({name: test for name, test in _tests.items() if name not in EXCLUDED})
 
 
 @pytest.fixture
@@ -63,12 +63,12 @@ def global_dtype(request):
     return request.param
 
 
-def test_the_classes_under_test_are_ours():
+def test_classes_under_test_are_ours():
     assert _theirs.KMeans is ckmeans.KMeans
     assert _theirs.MiniBatchKMeans is ckmeans.MiniBatchKMeans
 
 
-def test_every_excuse_is_still_needed_by_a_test_of_theirs():
-    assert set(EXCUSED) <= set(_tests)
-    assert len(_tests) - len(EXCUSED) >= 40
+def test_excluded_tests_exist():
+    assert set(EXCLUDED) <= set(_tests)
+    assert len(_tests) - len(EXCLUDED) >= 40
     assert MODULE not in sys.modules

@@ -1,21 +1,22 @@
-"""CSR: every public function as on the dense copy, without making one."""
+"""CSR: every public function gives the result of the dense copy, without making one."""
 
 import subprocess
 import sys
-from pathlib import Path
 
+import cases
 import numpy as np
 import pytest
+from reference import squared_distances
 
 import ckmeans
 
 sparse = pytest.importorskip("scipy.sparse")
 
-TEXT = Path(__file__).parents[2] / "shared" / "data" / "text" / "debian_word_tfidf.npz"
+TEXT = cases.DATA / "text" / "debian_word_tfidf.npz"
 
 
 def text_like(m=3000, n=90, seed=0):
-    """Rows of groups of features; some rows are empty. Integers, so that sums are exact."""
+    """Return rows of groups of features, some of them empty; integers, so that sums are exact."""
     rng = np.random.default_rng(seed)
     own = np.arange(n) // 10 == rng.integers(0, 9, (m, 1))
     X = rng.poisson(0.05, (m, n)) + rng.poisson(1.5, (m, n)) * own
@@ -27,11 +28,6 @@ def csr(X, dtype=np.float32, index=np.int32, kind=sparse.csr_array):
     S = kind(X.astype(dtype))
     S.indices, S.indptr = S.indices.astype(index), S.indptr.astype(index)
     return S
-
-
-def squared_distances(X, centroids):
-    X, centroids = X.astype(np.float64), centroids.astype(np.float64)
-    return ((X[:, None, :] - centroids[None]) ** 2).sum(-1)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -51,7 +47,7 @@ def test_assign(dtype, index, K):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_equal_centroids_give_the_lowest_index(dtype):
+def test_equal_centroids_give_lowest_index(dtype):
     X = text_like(300)
     few = np.random.default_rng(1).integers(0, 3, (5, X.shape[1])).astype(dtype)
     labels = ckmeans.assign(csr(X, dtype), np.tile(few, (30, 1)))
@@ -59,7 +55,7 @@ def test_equal_centroids_give_the_lowest_index(dtype):
     np.testing.assert_array_equal(labels, ckmeans.assign(X.astype(dtype), few))
 
 
-def test_update_with_weights_and_an_empty_cluster():
+def test_update_with_an_empty_cluster():
     X = text_like()
     labels = np.random.default_rng(2).integers(0, 11, len(X))
     labels[labels == 4] = 5
@@ -83,14 +79,14 @@ def test_init_centroids_are_rows(algorithm, dtype):
     assert len({c.tobytes() for c in centroids}) == 40
 
 
-def test_random_examples_are_those_of_the_dense_rows():
+def test_random_starts_equal_dense():
     X = text_like()
     dense = ckmeans.init_centroids(X.astype(np.float32), 40, "random", seed=1)
     np.testing.assert_array_equal(ckmeans.init_centroids(csr(X), 40, "random", seed=1), dense)
 
 
-def test_plus_plus_is_that_of_the_dense_rows():
-    """Integers: the distances, and so the draws, are exact in both."""
+def test_plus_plus_equals_dense():
+    """Distances of integers, and so the draws, are exact in both."""
     X = text_like()
     dense = ckmeans.init_centroids(X, 40, "k-means++", seed=1)
     np.testing.assert_array_equal(ckmeans.init_centroids(csr(X, np.float64), 40, "k-means++", seed=1), dense)
@@ -107,7 +103,7 @@ def test_plus_plus_finds_all_values(trials):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("K", [2, 30])
-def test_fit_is_that_of_the_dense_copy(dtype, weighted, K):
+def test_fit_equals_dense(dtype, weighted, K):
     X = text_like()
     weights = np.random.default_rng(0).integers(0, 3, len(X)) + 0.5 if weighted else None
     start = X[1 : 1 + K].astype(dtype)
@@ -125,9 +121,9 @@ def test_fit_is_that_of_the_dense_copy(dtype, weighted, K):
 
 @pytest.mark.parametrize("n_init", [1, 5])
 @pytest.mark.parametrize("init", ["random", "k-means++"])
-def test_threads_change_nothing(init, n_init):
+def test_results_do_not_depend_on_threads(init, n_init):
     X = csr(text_like(12000, 60), np.float64)
-    X.data *= np.pi  # no exact sums
+    X.data *= np.pi  # sums that are not exact
     a, b = (ckmeans.kmeans(X, 9, init=init, n_init=n_init, seed=5, n_threads=t) for t in (1, 4))
     for name in ("centroids", "labels", "counts", "history", "distortions"):
         assert getattr(a, name).tobytes() == getattr(b, name).tobytes(), name
@@ -144,14 +140,14 @@ def test_empty_policies(empty):
         assert r.distortion < ckmeans.kmeans(csr(X), 7, init=start).distortion
 
 
-def test_the_policy_error():
+def test_empty_policy_error():
     start = np.concatenate([text_like()[1:6], np.full((1, 90), 500.0)])
     with pytest.raises(ValueError, match="cluster 5 has no points"):
         ckmeans.kmeans(csr(text_like()), 6, init=start, empty="error")
 
 
-def test_a_small_distortion_keeps_its_digits():
-    """Far from the origin next to their distances: ||x||^2 - 2 x.c + ||c||^2 would be noise."""
+def test_small_distortion_keeps_its_digits():
+    """Far from the origin, ||x||^2 - 2 x.c + ||c||^2 would lose all digits."""
     rng = np.random.default_rng(0)
     base = (rng.random((4, 50)) < 0.3) * 1000.0
     X = base[rng.integers(0, 4, 800)]
@@ -161,7 +157,7 @@ def test_a_small_distortion_keeps_its_digits():
     assert ckmeans.distortion(csr(X, np.float64), base) == pytest.approx(J, rel=1e-9)
 
 
-def test_callable_gets_the_matrix_and_weights_of_zero_count_for_nothing():
+def test_callable_start_and_zero_weights():
     X = csr(text_like())
     seen = []
 
@@ -197,12 +193,12 @@ def test_matrices_integers_unsorted_and_repeated_columns():
         indices[a:b], data[a:b] = indices[a:b][::-1], data[a:b][::-1]
     unsorted = sparse.csr_array((data, indices, S.indptr), S.shape)
     assert ckmeans.kmeans(unsorted, 4, seed=0).centroids.tobytes() == expected.centroids.tobytes()
-    np.testing.assert_array_equal(unsorted.indices, indices)  # left as it was
+    np.testing.assert_array_equal(unsorted.indices, indices)  # unchanged
     halves = sparse.csr_array((np.repeat(S.data / 2, 2), np.repeat(S.indices, 2), S.indptr * 2), S.shape)
     assert ckmeans.kmeans(halves, 4, seed=0).centroids.tobytes() == expected.centroids.tobytes()
 
 
-def test_values_beyond_float32_go_to_float64():
+def test_large_float32_is_computed_in_float64():
     X = csr(text_like()) * np.float32(1e25)
     r = ckmeans.kmeans(X, 4, seed=0)
     assert r.centroids.dtype == np.float64
@@ -228,7 +224,7 @@ def broken(**arrays):
         (sparse.csr_array((0, 4)), ValueError, "at least one row"),
     ],
 )
-def test_refusals(X, error, words):
+def test_wrong_matrices(X, error, words):
     with pytest.raises(error, match=words):
         ckmeans.kmeans(X, 2, seed=0)
 
@@ -247,7 +243,7 @@ def test_scipy_is_not_imported():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.skipif(not TEXT.exists(), reason="needs the shared data")
+@pytest.mark.skipif(not TEXT.exists(), reason=cases.NO_DATA)
 @pytest.mark.parametrize("K", [20, 100])
 def test_real_text(K):
     X = sparse.load_npz(TEXT)

@@ -1,4 +1,4 @@
-"""The stubs of the compiled modules say what the modules have."""
+"""The stubs of the compiled modules match the modules."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_stubs_match_the_modules():
     pytest.importorskip("mypy")
     stubtest = [sys.executable, "-m", "mypy.stubtest", *(f"ckmeans.{name}" for name in COMPILED)]
     allowed = Path(__file__).with_name("stubtest_allowlist.txt")
-    # mypy finds installed packages by itself, and wants no such folder in MYPYPATH.
+    # mypy finds installed packages itself, and rejects their folder in MYPYPATH.
     path = {} if PACKAGE.parent.name == "site-packages" else {"MYPYPATH": str(PACKAGE.parent)}
     done = subprocess.run(
         [*stubtest, "--allowlist", str(allowed), "--ignore-unused-allowlist"],

@@ -1,4 +1,4 @@
-"""Threads and processes: the same bits on any number of them, also at once and after a fork."""
+"""Threads and processes: bit-identical results on any number of them, concurrently and after a fork."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import ckmeans
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
-# ---- the same bits on any number of threads ----------------------------------------------------------
+# ---- results do not depend on threads ----------------------------------------------------------------
 
 PROBLEMS = {
     # rows, features, K, options
@@ -28,18 +28,18 @@ PROBLEMS = {
     "few rows": (2500, 40, 48, {"max_iter": 10}),
     "many features": (2100, 500, 8, {"max_iter": 4}),
     "many clusters": (8000, 5, 3000, {"max_iter": 2, "init": "random"}),
-    "restarts shared out": (700, 3, 9, {"n_init": 30, "max_iter": 20}),
-    "restarts one after another": (9000, 20, 30, {"n_init": 2, "max_iter": 4}),
+    "restarts in parallel": (700, 3, 9, {"n_init": 30, "max_iter": 20}),
+    "restarts in order": (9000, 20, 30, {"n_init": 2, "max_iter": 4}),
     "clusters that empty": (24_000, 2, 100, {"empty": "drop", "init": "far"}),
-    "clusters put elsewhere": (24_000, 2, 100, {"empty": "reinit", "init": "far"}),
-    "clusters put far out": (24_000, 2, 100, {"empty": "farthest", "init": "far"}),
+    "clusters reinitialised": (24_000, 2, 100, {"empty": "reinit", "init": "far"}),
+    "clusters refilled by distance": (24_000, 2, 100, {"empty": "farthest", "init": "far"}),
     "random examples": (40_000, 4, 30, {"init": "random", "n_init": 3, "max_iter": 4}),
 }
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_number_of_threads_changes_nothing(problem, weighted, dtype):
+def test_results_do_not_depend_on_threads(problem, weighted, dtype):
     m, n, K, options = PROBLEMS[problem]
     X = cases.make("uniform", m, n, dtype)
     if options.get("init") == "far":
@@ -55,15 +55,15 @@ def test_number_of_threads_changes_nothing(problem, weighted, dtype):
             assert_same(one, ckmeans.kmeans(X, K, n_threads=n_threads, **options))
 
 
-def test_more_threads_than_there_can_be():
+def test_more_threads_than_possible():
     X = cases.make("uniform", 3000, 3)
     expected = ckmeans.kmeans(X, 5, seed=0, n_init=40, n_threads=1)
     for n_threads in (200, 10**6):
         assert_same(expected, ckmeans.kmeans(X, 5, seed=0, n_init=40, n_threads=n_threads))
 
 
-def test_limits_from_outside_are_kept():
-    """What OMP_NUM_THREADS, threadpoolctl and the CPU affinity allow."""
+def test_external_limits_are_respected():
+    """OMP_NUM_THREADS, threadpoolctl and the CPU affinity limit the number of threads."""
     report = "import ckmeans; print(ckmeans.show_config()['threads'])"
     assert cases.run_python(report, OMP_NUM_THREADS="1") == "1\n"
     if hasattr(os, "sched_setaffinity"):
@@ -75,17 +75,17 @@ def test_limits_from_outside_are_kept():
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs to see where threads may run")
-def test_threads_that_are_moved_apart_may_run_wherever_they_might():
+def test_affinity_is_unchanged():
     X = cases.make("uniform", 4000, 40)
     allowed = os.sched_getaffinity(0)
     for _ in range(5):
-        time.sleep(0.05)  # until the other threads sleep, and may be woken beside this one
+        time.sleep(0.05)  # until the other threads sleep, so that they may be woken on this processor
         ckmeans.kmeans(X, 64, seed=0, n_threads=4, max_iter=5, algorithm="dense")
     assert all(os.sched_getaffinity(int(task)) == allowed for task in os.listdir("/proc/self/task"))
 
 
-def test_fewer_threads_than_asked_for():
-    """Where OpenMP's limit leaves a team smaller than asked for, shared restarts are all run."""
+def test_fewer_threads_than_requested():
+    """All parallel restarts run even if OpenMP's limit makes the team smaller than requested."""
     cases.run_python(
         """
         import numpy as np
@@ -125,7 +125,7 @@ def test_eight_python_threads_at_once(options, dtype):
 
 
 def calls_of_every_kind(X):
-    """Calls on the same array that no call changes; each returns arrays."""
+    """Return calls on the same array, which none of them changes; each returns arrays."""
     C = cases.some_rows(X, 12)
     labels = ckmeans.assign(X, C)
 
@@ -153,7 +153,7 @@ def as_bytes(values):
 
 
 def test_calls_of_every_kind_at_once(dtype):
-    """Eight Python threads, each at another call: what one leaves in memory is no other's business."""
+    """Eight Python threads make different calls: none reads memory that another one has used."""
     calls = calls_of_every_kind(cases.make("blobs", 9000, 6, dtype))
     expected = [as_bytes(call()) for call in calls]
     together = threading.Barrier(8)
@@ -168,7 +168,7 @@ def test_calls_of_every_kind_at_once(dtype):
 
 
 def test_first_use_by_many_threads():
-    """The import, the names that are loaded when they are asked for, and the first call."""
+    """Threads import the package, load its lazy names and make the first call concurrently."""
     cases.run_python(
         """
         import threading
@@ -189,11 +189,9 @@ def test_first_use_by_many_threads():
     )
 
 
-@pytest.mark.skipif(
-    getattr(sys, "_is_gil_enabled", lambda: True)(), reason="this Python has a global lock, and holds it"
-)
-def test_no_module_turns_the_global_lock_on():
-    """A module that does not say it can do without turns it on for all, with a warning."""
+@pytest.mark.skipif(getattr(sys, "_is_gil_enabled", lambda: True)(), reason="needs a free-threaded Python")
+def test_no_module_enables_the_gil():
+    """A module that does not declare support for free threading enables the GIL, with a warning."""
     code = """
         import importlib, pkgutil, sys
         import ckmeans
@@ -207,7 +205,7 @@ def test_no_module_turns_the_global_lock_on():
 
 
 def long_step():
-    """A call of one step that takes about a second here."""
+    """Return a call of one step that takes about a second on this machine."""
     X = np.random.default_rng(0).random((60_000, 64), dtype=np.float32)
     K = 300
     while True:
@@ -223,7 +221,7 @@ def long_step():
 
 
 def longest_wait(work):
-    """(The longest time that another Python thread did not run during the work, the work's own time)."""
+    """Return (the longest time another Python thread did not run during the work, the work's time)."""
     done, ticks = threading.Event(), []
 
     def tick():
@@ -243,9 +241,9 @@ def longest_wait(work):
     return float(max(np.diff(inside))), end - start
 
 
-def test_another_python_thread_runs_on_while_a_kernel_does():
-    """It never waits more than 50 ms for the kernel; a busy machine gets three tries and some slack.
-    Were the GIL held it would wait as long as the step takes."""
+def test_kernels_release_the_gil():
+    """Another Python thread never waits more than 50 ms; a busy machine gets three tries and some slack.
+    If the GIL were held, it would wait as long as the step takes."""
     work = long_step()
     waits = []
     for _ in range(3):

@@ -9,7 +9,7 @@ import reference
 
 import ckmeans
 
-# The package sums in float64 and rounds once, to the dtype it computes in.
+# The package sums in float64 and rounds once, to the computing dtype.
 TOLERANCE = {np.dtype(np.float32): 1.2e-7, np.dtype(np.float64): 1e-11}
 
 
@@ -31,8 +31,8 @@ def test_means_and_counts(n, weighted, dtype):
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("n", range(1, 10))
-def test_points_in_the_order_of_their_clusters_add_up_to_the_same_bits(n, weighted, dtype):
-    """They take a way of their own, on which the sums stay in registers."""
+def test_sums_of_sorted_points_are_identical(n, weighted, dtype):
+    """Sorted points use a separate code path, which keeps the sums in registers."""
     X = cases.make("uniform", 500, n, dtype)
     rng = np.random.default_rng(n)
     labels = rng.integers(0, 12, 500)
@@ -54,7 +54,7 @@ def test_every_kind_of_data(kind, dtype):
     )
 
 
-def test_a_cluster_without_weight_has_no_mean(dtype):
+def test_cluster_without_weight_has_no_mean(dtype):
     X = cases.make("blobs", 10, 3, dtype)
     labels = np.arange(10) % 2
     centroids, counts = ckmeans.update(X, labels, 4)
@@ -65,7 +65,7 @@ def test_a_cluster_without_weight_has_no_mean(dtype):
     np.testing.assert_array_equal(counts, [5, 5])
 
 
-def test_integer_weights_are_repeats(dtype):
+def test_integer_weights_equal_repeated_points(dtype):
     X = cases.make("uniform", 60, 4, dtype)
     rng = np.random.default_rng(2)
     labels, repeats = rng.integers(0, 5, 60), rng.integers(0, 4, 60)
@@ -84,7 +84,7 @@ def test_labels_of_any_integer_dtype(label_dtype):
 
 
 @pytest.mark.parametrize("K", [1, 40, 3000])
-def test_number_of_threads_changes_nothing(K, dtype):
+def test_results_do_not_depend_on_threads(K, dtype):
     X = cases.make("uniform", 30_000, 9, dtype)
     labels = np.random.default_rng(0).integers(0, K, 30_000)
     weights = np.random.default_rng(1).random(30_000)
@@ -95,8 +95,8 @@ def test_number_of_threads_changes_nothing(K, dtype):
         np.testing.assert_array_equal(one[1], more[1])
 
 
-def test_sums_do_not_lose_small_weights_beside_large_ones():
-    """A mean is a mean whatever the scale of the weights."""
+def test_sums_keep_small_weights():
+    """The mean does not depend on the scale of the weights."""
     X = cases.make("uniform", 100, 3)
     labels, weights = np.arange(100) % 4, np.random.default_rng(0).random(100)
     expected, _ = ckmeans.update(X, labels, 4, sample_weight=weights)

@@ -1,4 +1,4 @@
-"""What the wheel builder's table in pyproject.toml asks for, no more and no less."""
+"""The wheel builder's table in pyproject.toml requests exactly the expected wheels."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PLATFORMS = {
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_the_wheels_that_get_built(platform):
+def test_expected_wheels_are_built(platform):
     command = [sys.executable, "-m", "cibuildwheel", "--print-build-identifiers", "--platform", platform]
     printed = subprocess.run([*command, str(ROOT)], capture_output=True, text=True, check=True).stdout
     assert sorted(printed.split()) == sorted(f"{b}-{p}" for b in BUILDS for p in PLATFORMS[platform])
 
 
-def test_the_table_fits_the_schema():
+def test_table_fits_the_schema():
     jsonschema = pytest.importorskip("jsonschema")
     schema = importlib.resources.files("cibuildwheel") / "resources" / "cibuildwheel.schema.json"
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]

@@ -73,6 +73,12 @@ typedef struct {
     long id; /* Linux's */
 } probe;
 
+#if defined(__GLIBC__) && defined(__x86_64__)
+/* As they were called before glibc 2.34 moved them: a wheel that is built on a newer system runs on older ones. */
+__asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");
+__asm__(".symver pthread_join,pthread_join@GLIBC_2.2.5");
+#endif
+
 static void *wait_at_gate(void *argument)
 {
     probe *self = argument;
