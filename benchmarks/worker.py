@@ -106,7 +106,7 @@ def _work(pipe: Connection, task: Task, warm: bool) -> Generator[None, int, None
 
 
 def open_task(task: Task, warm: bool) -> tuple[Run, int]:
-    """Return the function to be timed, after a warm-up unless `warm`, and the bytes of the contender's own copy of X."""
+    """Return the function to time, warmed up unless `warm`, and the bytes of the contender's copy of X."""
     workload = task.workload
     adapter = peers.adapter(task.contender, workload.kind)
     X, starts = build(workload, task.folder, task.scale)

@@ -1,4 +1,4 @@
-/* Runs the kernels of every instruction set that this processor has against plain loops.
+/* Compares the kernels of every instruction set that this processor supports with plain loops.
  *
  * For machines without Python: cross-compiled, it runs under an emulator (tools/check_kernels.py).
  * The suite in Python tests more; this shows that an instruction set's kernels compute what they
@@ -20,15 +20,15 @@ static void expect(int good, const struct kernels *k, const char *what, int64_t 
 }
 
 /* Multiples of 1/64 in [-2, 2), from a linear congruential generator. */
-static double number(void)
+static double random_value(void)
 {
     static uint64_t state = 1;
     state = state * 6364136223846793005u + 1442695040888963407u;
     return (double)((int64_t)(state >> 56) - 128) / 64;
 }
 
-/* Filled with 0xff, so that what a kernel leaves out is a NaN. */
-static void *room(int64_t size)
+/* Filled with 0xff, so that a value which a kernel does not write is a NaN. */
+static void *allocate(int64_t size)
 {
     void *memory = aligned_alloc(64, (size_t)(size + 127) / 64 * 64);
     if (!memory) abort();

@@ -11,24 +11,24 @@ struct F(data) {
 static struct F(data) F(make)(const struct kernels *k, int64_t m, int64_t n, int64_t K)
 {
     struct F(data) d = { k, m, n, K, n + 3, (m + k->tile - 1) / k->tile, 0, 0, 0, 0, 0, 0, 0 };
-    d.rows = room((m * d.stride + 8) * (int64_t)sizeof(REAL));
-    d.centroids = room(K * n * (int64_t)sizeof(REAL));
-    d.shift = room(n * (int64_t)sizeof(REAL));
-    d.packed = room(d.tiles * k->tile * n * (int64_t)sizeof(REAL));
-    d.wide = room(K * wide_stride(n) * 8);
-    d.weights = room(m * 8);
-    d.labels = room(m * 4);
-    for (int64_t i = 0; i < m * d.stride; ++i) d.rows[i] = (REAL)number();
-    for (int64_t l = 0; l < n; ++l) d.shift[l] = (REAL)number();
+    d.rows = allocate((m * d.stride + 8) * (int64_t)sizeof(REAL));
+    d.centroids = allocate(K * n * (int64_t)sizeof(REAL));
+    d.shift = allocate(n * (int64_t)sizeof(REAL));
+    d.packed = allocate(d.tiles * k->tile * n * (int64_t)sizeof(REAL));
+    d.wide = allocate(K * wide_stride(n) * 8);
+    d.weights = allocate(m * 8);
+    d.labels = allocate(m * 4);
+    for (int64_t i = 0; i < m * d.stride; ++i) d.rows[i] = (REAL)random_value();
+    for (int64_t l = 0; l < n; ++l) d.shift[l] = (REAL)random_value();
     memset(d.wide, 0, (size_t)(K * wide_stride(n) * 8));
     for (int64_t i = 0; i < K * n; ++i)
-        d.wide[i / n * wide_stride(n) + i % n] = d.centroids[i] = (REAL)number();
-    for (int64_t r = 0; r < m; ++r) d.weights[r] = fabs(number());
+        d.wide[i / n * wide_stride(n) + i % n] = d.centroids[i] = (REAL)random_value();
+    for (int64_t r = 0; r < m; ++r) d.weights[r] = fabs(random_value());
     for (int64_t r = 0; r < m; ++r) d.labels[r] = (int32_t)((r * 7) % K);
     return d;
 }
 
-static void F(drop)(struct F(data) *d)
+static void F(release)(struct F(data) *d)
 {
     void *all[] = { d->rows, d->centroids, d->shift, d->packed, d->wide, d->weights, d->labels };
     for (size_t i = 0; i < sizeof all / sizeof *all; ++i) free(all[i]);
@@ -37,23 +37,23 @@ static void F(drop)(struct F(data) *d)
 static void F(check_pack)(struct F(data) *d)
 {
     const int tile = d->k->tile;
-    REAL most = 0;
+    REAL max_abs = 0;
     const uint64_t bits = d->k->pack(d->rows, d->stride, d->m, d->n, d->shift, d->packed);
     int good = 1;
     for (int64_t r = 0; r < d->tiles * tile; ++r) {
         for (int64_t l = 0; l < d->n; ++l) {
             const REAL x = r < d->m ? d->rows[r * d->stride + l] : 0;
             const REAL packed = d->packed[(r / tile * d->n + l) * tile + r % tile];
-            most = (REAL)fmax(most, fabs(x));
+            max_abs = (REAL)fmax(max_abs, fabs(x));
             good &= packed == (r < d->m ? x - d->shift[l] : 0);
         }
     }
     BITS expected;
-    memcpy(&expected, &most, sizeof most);
+    memcpy(&expected, &max_abs, sizeof max_abs);
     expect(good && bits == expected, d->k, "pack", d->m, d->n, d->K);
 }
 
-/* Fused or not, as the instruction set: the definition of a score, in plain C. */
+/* One feature of a score, by its definition: fused except in the baseline. */
 static REAL F(step)(const struct kernels *k, REAL a, REAL b, REAL c)
 {
     if (strcmp(k->name, "baseline")) return FMA(a, b, c);
@@ -61,31 +61,31 @@ static REAL F(step)(const struct kernels *k, REAL a, REAL b, REAL c)
     return product + c;
 }
 
-/* Against the indices that `assign` found: they differ at most where the row is in doubt, which is rare. */
-static void F(check_few)(struct F(data) *d, const BITS *expected)
+/* Compares with the indices that `assign` found: they differ only in undecided rows, which are rare. */
+static void F(check_assign_rows)(struct F(data) *d, const BITS *expected)
 {
-    const int64_t values = d->k->few_room(d->K, d->n), item = sizeof(REAL), points = d->tiles * d->k->tile;
+    const int64_t values = d->k->assign_rows_size(d->K, d->n), item = sizeof(REAL), points = d->tiles * d->k->tile;
     if (values == 0) return;
-    REAL *few = room(values * item);
-    BITS *ids = room(points * item);
-    int32_t *doubtful = room((d->m + 1) * 4);
-    uint64_t most = 0;
-    d->k->few_pack(d->centroids, d->shift, d->K, d->n, few);
-    const int64_t doubts =
-        d->k->few_assign(d->rows, d->stride, d->m, d->K, d->n, few, ids, doubtful, &most);
-    for (int64_t i = 0; i < doubts; ++i) ids[doubtful[i]] = expected[doubtful[i]];
-    int good = doubts <= d->m / 8 && most == d->k->pack(d->rows, d->stride, d->m, d->n, d->shift, d->packed);
+    REAL *packed = allocate(values * item);
+    BITS *ids = allocate(points * item);
+    int32_t *undecided = allocate((d->m + 1) * 4);
+    uint64_t max_abs = 0;
+    d->k->assign_rows_pack(d->centroids, d->shift, d->K, d->n, packed);
+    const int64_t n_undecided =
+        d->k->assign_rows(d->rows, d->stride, d->m, d->K, d->n, packed, ids, undecided, &max_abs);
+    for (int64_t i = 0; i < n_undecided; ++i) ids[undecided[i]] = expected[undecided[i]];
+    int good = n_undecided <= d->m / 8 && max_abs == d->k->pack(d->rows, d->stride, d->m, d->n, d->shift, d->packed);
     for (int64_t r = 0; r < d->m; ++r) good &= ids[r] == expected[r];
-    expect(good, d->k, "few_assign", d->m, d->n, d->K);
-    free(few), free(ids), free(doubtful);
+    expect(good, d->k, "assign_rows", d->m, d->n, d->K);
+    free(packed), free(ids), free(undecided);
 }
 
 static void F(check_assign)(struct F(data) *d)
 {
     const int64_t n = d->n, K = d->K, item = sizeof(REAL), points = d->tiles * d->k->tile;
-    struct panel panel = { K, n, room(K * n * item), room(K * item), room(K * item) };
-    REAL *scores = room(points * item), *partial = room(K * d->k->tile * item);
-    BITS *ids = room(points * item);
+    struct panel panel = { K, n, allocate(K * n * item), allocate(K * item), allocate(K * item) };
+    REAL *scores = allocate(points * item), *partial = allocate(K * d->k->tile * item);
+    BITS *ids = allocate(points * item);
     d->k->pack_centroids(d->centroids, d->shift, &panel);
     d->k->assign(d->packed, d->tiles, &panel, scores, ids, partial);
     int good = 1;
@@ -104,15 +104,15 @@ static void F(check_assign)(struct F(data) *d)
         good &= scores[r] == least && ids[r] == (BITS)closest;
     }
     expect(good, d->k, "assign", d->m, n, K);
-    F(check_few)(d, ids);
+    F(check_assign_rows)(d, ids);
     free(panel.c), free(panel.norms), free(panel.ids), free(scores), free(ids), free(partial);
 }
 
 static void F(check_sums)(struct F(data) *d, const double *weights)
 {
     const int64_t n = d->n, K = d->K, wide = wide_stride(n);
-    struct sums sums = { room(K * wide * 8), room(K * 8), room(K * 8), { 0 } };
-    double *expected = room(K * n * 8), square = 0, found = 0;
+    struct sums sums = { allocate(K * wide * 8), allocate(K * 8), allocate(K * 8), { 0 } };
+    double *expected = allocate(K * n * 8), square = 0, found = 0;
     memset(sums.offsets, 0, (size_t)(K * wide * 8)), memset(expected, 0, (size_t)(K * n * 8));
     memset(sums.weights, 0, (size_t)(K * 8)), memset(sums.counts, 0, (size_t)(K * 8));
     d->k->accumulate(d->rows, d->stride, d->m, n, d->labels, weights, d->wide, &sums);
@@ -134,7 +134,7 @@ static void F(check_sums)(struct F(data) *d, const double *weights)
 
 static void F(check_distances)(struct F(data) *d)
 {
-    double *squared = room(d->m * 8);
+    double *squared = allocate(d->m * 8);
     d->k->distances(d->rows, d->stride, d->m, d->n, d->labels, d->wide, squared);
     int good = 1;
     for (int64_t r = 0; r < d->m; ++r) {
@@ -147,11 +147,11 @@ static void F(check_distances)(struct F(data) *d)
     free(squared);
 }
 
-static void F(check_relax)(struct F(data) *d, const REAL *nearest)
+static void F(check_min_distance)(struct F(data) *d, const REAL *current)
 {
     const int64_t n = d->n, points = d->tiles * d->k->tile;
-    REAL *closer = room(d->K * points * (int64_t)sizeof(REAL));
-    d->k->relax(d->packed, d->tiles, n, d->centroids, d->K, nearest, closer);
+    REAL *updated = allocate(d->K * points * (int64_t)sizeof(REAL));
+    d->k->min_distance_update(d->packed, d->tiles, n, d->centroids, d->K, current, updated);
     int good = 1;
     for (int64_t trial = 0; trial < d->K; ++trial) {
         for (int64_t p = 0; p < points; ++p) {
@@ -160,18 +160,18 @@ static void F(check_relax)(struct F(data) *d, const REAL *nearest)
                 const REAL x = d->packed[(p / d->k->tile * n + l) * d->k->tile + p % d->k->tile];
                 sum = F(step)(d->k, x - d->centroids[trial * n + l], x - d->centroids[trial * n + l], sum);
             }
-            good &= closer[trial * points + p] == (nearest && nearest[p] < sum ? nearest[p] : sum);
+            good &= updated[trial * points + p] == (current && current[p] < sum ? current[p] : sum);
         }
     }
-    expect(good, d->k, "relax", d->m, n, d->K);
-    free(closer);
+    expect(good, d->k, "min_distance_update", d->m, n, d->K);
+    free(updated);
 }
 
-static void F(check_total)(struct F(data) *d, const double *weights)
+static void F(check_weighted_sum)(struct F(data) *d, const double *weights)
 {
     double expected = 0;
     for (int64_t r = 0; r < d->m; ++r) expected += d->rows[r] * (weights ? weights[r] : 1);
-    expect(close_to(d->k->total(d->rows, weights, d->m), expected), d->k, "total", d->m, d->n, d->K);
+    expect(close_to(d->k->weighted_sum(d->rows, weights, d->m), expected), d->k, "weighted_sum", d->m, d->n, d->K);
 }
 
 #include "kernels_check_cells.h"
@@ -184,10 +184,10 @@ static void F(check)(const struct kernels *k, int64_t m, int64_t n, int64_t K)
     F(check_sums)(&d, 0);
     F(check_sums)(&d, d.weights);
     F(check_distances)(&d);
-    F(check_relax)(&d, 0);
-    F(check_relax)(&d, d.packed); /* any numbers will do */
-    F(check_total)(&d, 0);
-    F(check_total)(&d, d.weights);
-    if (n <= 8) F(check_cells)(&d);
-    F(drop)(&d);
+    F(check_min_distance)(&d, 0);
+    F(check_min_distance)(&d, d.packed); /* any values will do */
+    F(check_weighted_sum)(&d, 0);
+    F(check_weighted_sum)(&d, d.weights);
+    if (n <= MAX_TREE_FEATURES) F(check_cells)(&d);
+    F(release)(&d);
 }

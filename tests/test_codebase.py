@@ -22,6 +22,9 @@ CYTHON = sorted(path for path in ROOT.glob("src/ckmeans/*.p*") if path.suffix in
 SOURCES = [*PYTHON, *CYTHON]
 BODIES = sorted(ROOT.glob("src/simd/*_body.h"))
 VECTORS = sorted(ROOT.glob("src/simd/vec_*.h"))
+SHARED_WORDS = [ROOT / "src/simd/scalar_body.h", ROOT / "src/simd/wide_of_pairs.h"]  # of several vocabularies
+BODIES = sorted({*ROOT.glob("src/simd/*_body.h")} - {*SHARED_WORDS, ROOT / "src/simd/source_body.h"})
+COMPRESSION = ("compress_store", "compress_store_ids", "equal_ids")  # only of sets with VEC_HAS_COMPRESS
 
 pytestmark = pytest.mark.skipif(not (ROOT / "src").exists(), reason="needs the source tree")
 
@@ -265,20 +268,30 @@ def test_nothing_is_left_for_later():
         assert not re.search(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b", path.read_text()), path.name
 
 
+def included(path):
+    """The text of a C file and of the files of its folder that it includes, without comments."""
+    text = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S)
+    for name in re.findall(r'^#include "([\w.]+)"', text, re.M):
+        text += included(path.parent / name)
+    return text
+
+
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.name)
 def test_instruction_sets_share_one_vocabulary(path):
     """All that the kernels use of it; for float32 and float64."""
-    body = re.sub(r"/\*.*?\*/", "", (ROOT / "src/simd/kernels_body.h").read_text(), flags=re.S)
-    used = {f"{real}_{name}" for name in re.findall(r"\bV\((\w+)\)", body) for real in ("f32", "f64")}
+    bodies = "".join(included(body) for body in BODIES)
+    used = {f"{real}_{name}" for name in re.findall(r"\bV\((\w+)\)", bodies) for real in ("f32", "f64")}
     used |= {
-        f"wide_{name}_{real}" for name in re.findall(r"\bWIDE\((\w+)\)", body) for real in ("f32", "f64")
+        f"wide_{name}_{real}" for name in re.findall(r"\bWIDE\((\w+)\)", bodies) for real in ("f32", "f64")
     }
-    used |= set(re.findall(r"\bwide_\w+", body)) - {"wide_groups", "wide_stride"}
-    missing = {word for word in used if not re.search(rf"\b{word}\b", path.read_text())}
-    assert missing == set()
+    used |= set(re.findall(r"\bwide_\w+", bodies)) - {"wide_stride", "wide_labels"}
+    text = included(path)
+    if "#define VEC_HAS_COMPRESS" not in text:
+        used -= {f"{real}_{name}" for name in COMPRESSION for real in ("f32", "f64")}
+    assert {word for word in used if not re.search(rf"\b{word}\b", text)} == set()
 
 
-@pytest.mark.parametrize("path", [*VECTORS, ROOT / "src/simd/kernels_body.h"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*VECTORS, *BODIES, *SHARED_WORDS], ids=lambda path: path.name)
 def test_instruction_set_units_are_static(path):
     """Else the linker may keep one set's copy of a function for all of them."""
     text = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S)

@@ -34,9 +34,8 @@ def test_a_registered_engine_passes_the_suite():
     """The plugin registers the engine; the tests of all engines then find it in the table."""
     suite = ["test_empty.py", "test_kmeans.py", "test_prepare.py", "test_threads.py", "test_input.py"]
     options = ["-q", "-p", "dummy_engine", "-p", "no:cacheprovider", "-k", "dummy"]
-    command = [sys.executable, "-m", "pytest", *options]
     done = subprocess.run(
-        [*command, *(str(HERE / name) for name in suite)],
+        [sys.executable, "-m", "pytest", *options, *(str(HERE / name) for name in suite)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])},
         cwd=HERE.parent,
         capture_output=True,

@@ -147,7 +147,8 @@ class KMeans(CentroidEstimator):
             trials=trials,
             callback=_print_inertia(total) if self.verbose else None,
         )
-        result = _dispatch.fit(points, _validate.algorithm(algorithm, points.kind, *points.shape), starts, options)
+        engine = _validate.algorithm(algorithm, points.kind, *points.shape)
+        result = _dispatch.fit(points, engine, starts, options)
         self._set_results(result, total)
         return self
 

@@ -1,7 +1,7 @@
 """Every pair of point and centroid, fused, at the speed of a matrix product; any n.
 
 Rows are packed into tiles, with points in the SIMD lanes, a block at a time. With few centroids packing takes longer
-than the products: then rows are scored where they lie, with features in the lanes (few_body.h), and only those that
+than the products: then rows are scored where they lie, with features in the lanes (assign_rows_body.h), and only those that
 this leaves undecided are packed. The labels are bit-identical.
 
 Sums are carried from step to step where few rows change their label (_sweep.pxi), as adding all rows up takes as long
@@ -62,7 +62,7 @@ cdef int64_t row_panel_size(const Rows *rows, int64_t K) noexcept nogil:
     """How many values the panel for rows takes; 0: tiles are faster."""
     cdef int64_t row = rows.n * rows.kernels.itemsize
     cdef int64_t least = FEW_FETCHED if rows.m * row > CACHE_BYTES else FEW_CACHED
-    return rows.kernels.few_room(K, rows.n) if row >= least * K else 0
+    return rows.kernels.assign_rows_size(K, rows.n) if row >= least * K else 0
 
 
 cdef size_t dense_layout(Dense *d, char *memory) noexcept nogil:
@@ -83,7 +83,7 @@ cdef size_t dense_layout(Dense *d, char *memory) noexcept nogil:
         work.tiles = take(memory, &at, block * n * item)
         work.scores = take(memory, &at, block * item)
         work.ids = take(memory, &at, block * item)
-        work.partial = take(memory, &at, K * tile * item if n > rows.kernels.features else 0)
+        work.partial = take(memory, &at, K * tile * item if n > rows.kernels.max_features else 0)
         if few > 0:
             work.undecided = <int32_t *>take(memory, &at, (block + 1) * sizeof(int32_t))
             work.copied = take(memory, &at, (tile * n + 8) * item)
@@ -157,7 +157,7 @@ cdef void score_block(void *engine, const Step *s, PartialSum *part, int thread,
     cdef const Rows *X = d.sweep.rows
     cdef int64_t n_undecided = block.count
     if d.row_panel != NULL and not d.always_packed:
-        n_undecided = X.kernels.few_assign(block.rows, block.stride, block.count, s.K, X.n, d.row_panel, work.ids,
+        n_undecided = X.kernels.assign_rows(block.rows, block.stride, block.count, s.K, X.n, d.row_panel, work.ids,
                                            work.undecided, &part.max_abs_bits)
         part.n_undecided += n_undecided
     if n_undecided > block.count // 2:
@@ -185,7 +185,7 @@ cdef int dense_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, d.shift)
         rows.kernels.pack_centroids(s.centroids, d.shift, &d.panel)
         if d.row_panel != NULL:
-            rows.kernels.few_pack(s.centroids, d.shift, s.K, rows.n, d.row_panel)
+            rows.kernels.assign_rows_pack(s.centroids, d.shift, s.K, rows.n, d.row_panel)
     interrupted = sweep_step(&d.sweep, engine, score_block, s, p)
     d.always_packed = d.always_packed or mostly_undecided(d)
     return interrupted

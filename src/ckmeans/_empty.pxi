@@ -45,7 +45,7 @@ cdef double distance_to_assigned(const Fit *f, int64_t row, void *values, Poll *
     cdef double squared
     cdef int64_t k = f.empty.row_labels[row]
     if f.rows.source.indptr != NULL:
-        return f.rows.kernels.sparse.squared(&f.rows.source, row, f.wide + k * wide_stride(f.rows.n), f.empty.norms[k])
+        return f.rows.kernels.sparse.squared_distance(&f.rows.source, row, f.wide + k * wide_stride(f.rows.n), f.empty.norms[k])
     fetch_row(f.rows, row, values, p)
     f.rows.kernels.distances(values, f.rows.n, 1, f.rows.n, f.empty.row_labels + row, f.wide, &squared)
     return squared

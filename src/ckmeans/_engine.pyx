@@ -74,7 +74,8 @@ def register(EngineEntry entry not None):
 cdef const EngineFactory *row_sums_factory(const Rows *rows) except NULL:
     cdef EngineEntry entry
     for entry in ENGINES.values():
-        if entry.factory.choose == NULL and entry.factory.row_sums and entry.factory.sparse_rows == (rows.source.indptr != NULL):
+        if (entry.factory.choose == NULL and entry.factory.row_sums
+                and entry.factory.sparse_rows == (rows.source.indptr != NULL)):
             return entry.factory
     raise LookupError("no engine adds up these rows one by one")
 

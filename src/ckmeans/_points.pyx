@@ -17,8 +17,8 @@ cdef extern from "simd/source.h":
     int SOURCE_FLOAT16, SOURCE_FLOAT32, SOURCE_FLOAT64
     int SOURCE_INT8, SOURCE_INT16, SOURCE_INT32, SOURCE_INT64
     int SOURCE_UINT8, SOURCE_UINT16, SOURCE_UINT32, SOURCE_UINT64
-    int SOURCE_RISING, SOURCE_UNSORTED, SOURCE_BROKEN
-    int ckmeans_order_of(const source *source, int64_t stored) nogil
+    int SOURCE_SORTED, SOURCE_UNSORTED, SOURCE_INVALID
+    int ckmeans_index_order(const source *source, int64_t stored) nogil
 
 cdef dict DTYPES = {
     "f2": SOURCE_FLOAT16, "f4": SOURCE_FLOAT32, "f8": SOURCE_FLOAT64,
@@ -189,7 +189,7 @@ cdef object open_sparse(X, int itemsize, source *s):
     s.data = <const char *>address_of(values)
     s.indices, s.indptr = address_of(X.indices), address_of(X.indptr)
     s.m, s.n = X.shape
-    s.wide_indices = X.indices.dtype.itemsize == 8
+    s.int64_indices = X.indices.dtype.itemsize == 8
     return X, values
 
 
@@ -218,8 +218,8 @@ def order_of(X):
     cdef int order
     open_sparse(X, X.dtype.itemsize, &s)
     with nogil:
-        order = ckmeans_order_of(&s, stored)
-    return {SOURCE_RISING: "rising", SOURCE_UNSORTED: "unsorted", SOURCE_BROKEN: "broken"}[order]
+        order = ckmeans_index_order(&s, stored)
+    return {SOURCE_SORTED: "rising", SOURCE_UNSORTED: "unsorted", SOURCE_INVALID: "broken"}[order]
 
 
 cdef class Points:

@@ -21,7 +21,7 @@ cdef extern from "simd/kernels.h" nogil:
         int swapped
         const void *indices
         const void *indptr
-        int wide_indices
+        int int64_indices
 
     struct sparse_kernels:
         int lanes
@@ -31,13 +31,13 @@ cdef extern from "simd/kernels.h" nogil:
         int64_t (*assign)(const source *X, int64_t first, int64_t count, const panel *panel, void *scores,
                           int32_t *ids, int32_t *labels) noexcept nogil
         void (*norms)(panel *panel) noexcept nogil
-        void (*relax)(const source *X, int64_t first, int64_t count, const panel *panel, const void *nearest,
-                      int64_t length, void *closer) noexcept nogil
-        double (*squared)(const source *X, int64_t row, const double *centroid, double norm) noexcept nogil
+        void (*min_distance_update)(const source *X, int64_t first, int64_t count, const panel *panel,
+                                    const void *current, int64_t length, void *updated) noexcept nogil
+        double (*squared_distance)(const source *X, int64_t row, const double *centroid, double norm) noexcept nogil
         double (*accumulate)(const source *X, const int64_t *rows, int64_t count, const double *weights,
                              const double *centroid, double norm, double *sums, double *squared) noexcept nogil
-        void (*move)(const source *X, const int64_t *moves, int64_t count, double *sums) noexcept nogil
-        double (*squares)(const source *X, int64_t first, int64_t count) noexcept nogil
+        void (*apply_moves)(const source *X, const int64_t *moves, int64_t count, double *sums) noexcept nogil
+        double (*sum_of_squares)(const source *X, int64_t first, int64_t count) noexcept nogil
 
     struct sums:
         double *offsets
@@ -49,58 +49,65 @@ cdef extern from "simd/kernels.h" nogil:
         int32_t k
         uint32_t points
 
+    int WIDE_LANES
+    int ROW_PADDING
+    int MAX_TILE
     int LEAF
+    int MAX_TREE_FEATURES
 
     struct leaf:
         const void *points
-        const double *numbers
+        const double *multiplicities
         const double *weights
-        int plain
+        int unweighted
         int32_t *labels
 
     struct kernels:
         const char *name
         int itemsize
         int tile
-        int group
-        int features
+        int max_group
+        int max_features
+        int list_block
         uint64_t (*pack)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift,
                          void *tiles) noexcept nogil
         void (*pack_centroids)(const void *centroids, const void *shift, panel *panel) noexcept nogil
+        void (*gather_point)(const void *tiles, int64_t point, int64_t n, int64_t p, void *tile) noexcept nogil
         void (*assign)(const void *tiles, int64_t ntiles, const panel *panel, void *scores,
                        void *ids, void *partial) noexcept nogil
+        int64_t (*assign_rows_size)(int64_t K, int64_t n) noexcept nogil
+        void (*assign_rows_pack)(const void *centroids, const void *shift, int64_t K, int64_t n,
+                                 void *packed) noexcept nogil
+        int64_t (*assign_rows)(const void *rows, int64_t stride, int64_t count, int64_t K, int64_t n,
+                               const void *packed, void *ids, int32_t *undecided,
+                               uint64_t *max_abs_bits) noexcept nogil
         void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
                            const double *weights, const double *centroids, sums *sums) noexcept nogil
         void (*distances)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
                           const double *centroids, double *squared) noexcept nogil
-        void (*relax)(const void *tiles, int64_t ntiles, int64_t n, const void *centres, int64_t trials,
-                      const void *nearest, void *closer) noexcept nogil
-        double (*total)(const void *values, const double *weights, int64_t count) noexcept nogil
-        int list_block
-        void (*list_all)(const void *centroids, const void *shift, int64_t K, int64_t n, void *list) noexcept nogil
+        double (*weighted_sum)(const void *values, const double *weights, int64_t count) noexcept nogil
+        void (*min_distance_update)(const void *tiles, int64_t ntiles, int64_t n, const void *centres,
+                                    int64_t trials, const void *current, void *updated) noexcept nogil
+        void (*project)(const void *tiles, int64_t ntiles, const panel *panel, int64_t tile_features,
+                        void *products) noexcept nogil
+        int64_t (*screen)(const void *tile, const panel *panel, const void *bounds, hit *hits,
+                          void *least_above) noexcept nogil
+        void (*pair_distances)(const void *rows, int64_t stride, int64_t n, const void *centroids,
+                               const int32_t *row, const int32_t *k, int64_t count, void *squared) noexcept nogil
+        void (*orthonormalise)(double *rows, int64_t count, int64_t n) noexcept nogil
+        void (*init_candidates)(const void *centroids, const void *shift, int64_t K, int64_t n,
+                                void *list) noexcept nogil
         int64_t (*prune)(const void *list, int64_t count, const void *edges, const void *shift, int64_t n,
                          void *kept) noexcept nogil
-        int64_t (*settle)(const leaf *leaf, const void *list, int64_t count, const void *shift, int64_t n,
-                          const double *centroids, sums *sums) noexcept nogil
-        int64_t (*halve)(const void *columns, const int32_t *ids, int64_t stride, int64_t count, int64_t n,
-                         int64_t left, void *to, int32_t *to_ids, void *value, void *keys,
-                         int32_t *places) noexcept nogil
+        int64_t (*assign_leaf)(const leaf *leaf, const void *list, int64_t count, const void *shift, int64_t n,
+                               const double *centroids, sums *sums) noexcept nogil
+        int64_t (*median_partition)(const void *columns, const int32_t *ids, int64_t stride, int64_t count,
+                                    int64_t n, int64_t n_left, void *to, int32_t *to_ids, void *value, void *keys,
+                                    int32_t *places) noexcept nogil
         void (*fill_leaf)(const void *columns, int64_t stride, int64_t count, int64_t n, const double *weights,
                           void *points, void *edges, double *sums) noexcept nogil
         void (*classify)(const void *rows, int64_t stride, int64_t count, int depth, const int32_t *feature,
                          const void *value, int32_t *bucket) noexcept nogil
-        void (*project)(const void *tiles, int64_t ntiles, const panel *panel, int64_t room,
-                        void *products) noexcept nogil
-        int64_t (*screen)(const void *tile, const panel *panel, const void *bounds, hit *hits,
-                          void *least) noexcept nogil
-        void (*pick)(const void *tiles, int64_t point, int64_t n, int64_t p, void *tile) noexcept nogil
-        void (*pairs)(const void *rows, int64_t stride, int64_t n, const void *centroids, const int32_t *row,
-                      const int32_t *k, int64_t count, void *squared) noexcept nogil
-        void (*orthonormalise)(double *rows, int64_t count, int64_t n) noexcept nogil
-        int64_t (*few_room)(int64_t K, int64_t n) noexcept nogil
-        void (*few_pack)(const void *centroids, const void *shift, int64_t K, int64_t n, void *few) noexcept nogil
-        int64_t (*few_assign)(const void *rows, int64_t stride, int64_t count, int64_t K, int64_t n, const void *few,
-                              void *ids, int32_t *doubtful, uint64_t *most) noexcept nogil
         const sparse_kernels *sparse
 
     int64_t wide_stride(int64_t n)

@@ -155,24 +155,6 @@ cdef Engine *adaptive_open(const Problem *problem, int64_t K) noexcept nogil:
     return open_screen(problem, K, True)
 
 
-cdef int add_points(Screen *e, Poll *p) noexcept nogil:
-    """Project the points and make room for their bounds; nonzero: no memory, or interrupted."""
-    if hamerly_open(&e.hamerly, e.sweep.rows):
-        return 1
-    if project_points(&e.projection, e.workspaces, e.n_workspaces, p):
-        return 1
-    e.engine.bytes += e.projection.bytes + e.hamerly.bytes
-    e.engine.name = SCREEN.name
-    return 0
-
-
-cdef void drop_points(Screen *e) noexcept nogil:
-    """Release what add_points has made."""
-    e.engine.bytes -= e.projection.bytes + e.hamerly.bytes
-    projection_drop(&e.projection)
-    hamerly_close(&e.hamerly)
-
-
 cdef void screen_close(Engine *engine) noexcept nogil:
     cdef Screen *e = <Screen *>engine
     sweep_close(&e.sweep)
@@ -359,7 +341,7 @@ cdef void assign_by_intervals(Screen *e, const Step *s, PartialSum *part, Worksp
     cdef int32_t candidates[SUBSET]
     cdef uint32_t undecided
     cdef int64_t p, count
-    X.kernels.pairs(block.rows, block.stride, X.n, s.centroids, pairs.row, pairs.k, pairs.count, pairs.squared)
+    X.kernels.pair_distances(block.rows, block.stride, X.n, s.centroids, pairs.row, pairs.k, pairs.count, pairs.squared)
     part.n_distances += tile.count + pairs.count
     undecided = decide_intervals(e, work, intervals)
     if undecided:

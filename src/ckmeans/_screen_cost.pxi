@@ -258,7 +258,7 @@ cdef bint is_clustered(const Screen *e, const Step *s) noexcept nogil:
     cdef int64_t count = min(X.m, <int64_t>X.kernels.tile), K = min(s.K, PROBE_POINTS), n_close = 0, stride, p
     cdef const void *rows = read_rows(X, 0, count, work.rows, &stride)
     X.kernels.pack(rows, stride, count, X.n, e.projection.zeros, work.packed)
-    X.kernels.relax(work.packed, 1, X.n, s.centroids, K, NULL, work.partial)
+    X.kernels.min_distance_update(work.packed, 1, X.n, s.centroids, K, NULL, work.partial)
     for p in range(count):
         n_close += count_close(e, work.partial, p, K)
     return n_close <= MAX_CLOSE * count * K
@@ -272,6 +272,24 @@ cdef bint may_probe(const CostModel *cost, const Step *s) noexcept nogil:
 cdef void defer(CostModel *cost, const Rows *X, const Step *s) noexcept nogil:
     """Compute all pairs until few enough labels change."""
     cost.recheck_below = min(FEWER_CHANGED * s.n_changed, FEW_CHANGED * X.m)
+
+
+cdef int add_points(Screen *e, Poll *p) noexcept nogil:
+    """Project the points and make room for their bounds; nonzero: no memory, or interrupted."""
+    if hamerly_open(&e.hamerly, e.sweep.rows):
+        return 1
+    if project_points(&e.projection, e.workspaces, e.n_workspaces, p):
+        return 1
+    e.engine.bytes += e.projection.bytes + e.hamerly.bytes
+    e.engine.name = SCREEN.name
+    return 0
+
+
+cdef void drop_points(Screen *e) noexcept nogil:
+    """Release what add_points has made."""
+    e.engine.bytes -= e.projection.bytes + e.hamerly.bytes
+    projection_drop(&e.projection)
+    hamerly_close(&e.hamerly)
 
 
 cdef int enable_screening(Screen *e, const Step *s, Poll *p) noexcept nogil:

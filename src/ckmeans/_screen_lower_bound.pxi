@@ -416,7 +416,7 @@ cdef const void *tile_projections(const Projection *P, const TileWorkspace *tile
         return <const char *>P.points + (first + tile.row[0]) * size
     for p in range(X.kernels.tile):
         # Thresholds beyond the count are -infinity; any point will do.
-        X.kernels.pick(P.points, first + tile.row[min(p, tile.count - 1)], P.d + 1, p, tile.gathered)
+        X.kernels.gather_point(P.points, first + tile.row[min(p, tile.count - 1)], P.d + 1, p, tile.gathered)
     return tile.gathered
 
 
@@ -462,7 +462,7 @@ cdef int64_t screen_tile(const Screen *e, const Step *s, Workspace *work, const 
     if s.labels_epoch == 0:
         X.kernels.assign(projections, 1, &e.panels.estimates, kernel.scores, kernel.ids, kernel.partial)
         update_labels(kernel.ids, X.kernels.itemsize, tile.count, tile.label)
-    X.kernels.pairs(block.rows, block.stride, X.n, s.centroids, tile.row, tile.label, tile.count,
+    X.kernels.pair_distances(block.rows, block.stride, X.n, s.centroids, tile.row, tile.label, tile.count,
                     tile.assigned_squared)
     set_thresholds(tile, e)
     return X.kernels.screen(projections, &e.panels.screened, tile.thresholds, tile.hits, tile.lowest_above)

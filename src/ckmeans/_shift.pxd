@@ -1,11 +1,14 @@
-"""Where the data are shifted to before they are scored."""
+"""The shift of rows and centroids before they are scored, so that scores lose no digits to an offset."""
 from libc.stdint cimport int64_t
 
 from ckmeans._runtime cimport wide_stride
 
+cdef enum:
+    SHIFT_CENTROIDS = 9  # centroids whose median is the shift: four may be far from the data
+
 
 cdef inline double median_of(double *values, int64_t count) noexcept nogil:
-    """The lower median, by insertion sort: `count` is a handful."""
+    """Return the lower median, by insertion sort; the values are reordered."""
     cdef int64_t i, j
     cdef double value
     for i in range(1, count):
@@ -19,15 +22,15 @@ cdef inline double median_of(double *values, int64_t count) noexcept nogil:
 
 
 cdef inline void find_shift(int itemsize, int64_t K, int64_t n, const double *wide, void *shift) noexcept nogil:
-    """The componentwise median of a few centroids: near the data wherever they are, whatever
-    one far centroid does, and the same for every row and every engine."""
-    cdef double few[9]
-    cdef int64_t stride = wide_stride(n), count = min(K, 9), l, i
+    """Find the componentwise median of a few centroids, evenly spaced among all: near the data wherever they are,
+    robust against a far centroid, and the same for every row and every engine."""
+    cdef double sample[SHIFT_CENTROIDS]
+    cdef int64_t stride = wide_stride(n), count = min(K, <int64_t>SHIFT_CENTROIDS), l, i
     cdef double value
     for l in range(n):
         for i in range(count):
-            few[i] = wide[(i * (K - 1) // max(count - 1, 1)) * stride + l]
-        value = median_of(few, count)
+            sample[i] = wide[(i * (K - 1) // max(count - 1, 1)) * stride + l]
+        value = median_of(sample, count)
         if itemsize == 4:
             (<float *>shift)[l] = <float>value
         else:

@@ -15,6 +15,7 @@ cdef enum:
 
 cdef struct Team:
     int n_threads
+    int threads              # of this step
     int serial_steps         # that are still to be made on one thread
     int64_t own_parts        # parts of this step that the caller did itself
     double start             # of this step; seconds
@@ -22,24 +23,24 @@ cdef struct Team:
 
 
 cdef inline Team team_of(int n_threads) noexcept nogil:
-    return Team(n_threads, 0, 0, 0, 0)
+    return Team(n_threads, 1, 0, 0, 0, 0)
 
 
 cdef inline int begin_step(Team *team) noexcept nogil:
     """How many threads the step is to have."""
     team.own_parts = 0
-    if team.n_threads == 1:
-        return 1
+    team.threads = 1
     if team.serial_steps > 0:
         team.serial_steps -= 1
-        return 1
-    team.start = team.own_end = now()
-    return team.n_threads
+    elif team.n_threads > 1:
+        team.threads = team.n_threads
+        team.start = team.own_end = now()
+    return team.threads
 
 
 cdef inline void end_part(Team *team, int thread) noexcept nogil:
     """After each part of a step on several threads."""
-    if thread == 0:
+    if thread == 0 and team.threads > 1:
         team.own_parts += 1
         team.own_end = now()
 

@@ -8,7 +8,7 @@
 #include <immintrin.h>
 #include <intrin.h>
 
-/* Bit `bit` of EBX of CPUID leaf 7, if the operating system saves the registers in `saved`. */
+/* Bit `bit` of EBX of CPUID leaf 7, if the operating system saves the registers of XCR0 mask `saved`. */
 static int leaf7(int bit, unsigned long long saved)
 {
     int r[4];

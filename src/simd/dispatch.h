@@ -1,4 +1,4 @@
-/* Which instruction sets this build holds and this processor runs, best first. */
+/* The instruction sets of this build, best first, and whether this processor supports them. */
 #ifndef CKMEANS_DISPATCH_H
 #define CKMEANS_DISPATCH_H
 #include "kernels.h"
@@ -9,7 +9,7 @@ struct instruction_set {
     int (*supported)(void);
 };
 
-/* Ends with a member whose name is NULL; the last set before it runs everywhere. */
+/* The last entry's name is NULL; the set before it runs on every processor of this architecture. */
 extern const struct instruction_set ckmeans_instruction_sets[];
 
 #endif

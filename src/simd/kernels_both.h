@@ -1,10 +1,10 @@
-/* The kernels of one instruction set, for float32 and float64. The includer defines SET, its
- * name, and has included its vocabulary. */
+/* The kernels of one instruction set, for float32 and float64. The includer defines SET (its name) and
+ * GROUP_MAX (its GROUP, which #if cannot read from an enum), and has included its vocabulary. */
 #include <math.h>
 #include <string.h>
 
-/* For each width of a group that there may be: a missing one would be skipped, and one too many
- * would leave the accumulators. */
+/* Applies CASE to each width of a group. A missing width would be skipped silently; a width above GROUP
+ * would overrun the accumulators. */
 #if GROUP_MAX == 12
 #define WIDTHS(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
 #elif GROUP_MAX == 6
@@ -12,10 +12,12 @@
 #elif GROUP_MAX == 5
 #define WIDTHS(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5)
 #endif
-typedef char group_max_is_the_vocabularys[f32_GROUP == GROUP_MAX && f64_GROUP == GROUP_MAX ? 1 : -1];
+typedef char group_max_matches[f32_GROUP == GROUP_MAX && f64_GROUP == GROUP_MAX ? 1 : -1];
 
 #define PASTE2(a, b) a##b
 #define PASTE(a, b) PASTE2(a, b)
+
+#include "wide_body.h"
 
 #define REAL float
 #define BITS uint32_t

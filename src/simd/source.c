@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* memcpy: an element need not be aligned. */
+/* By memcpy, since an element may be unaligned. */
 static inline void read_element(void *value, const char *p, size_t size, int swapped)
 {
     if (!swapped) {
@@ -12,8 +12,8 @@ static inline void read_element(void *value, const char *p, size_t size, int swa
     for (size_t i = 0; i < size; ++i) ((char *)value)[i] = p[size - 1 - i];
 }
 
-/* IEEE binary16: moving exponent and fraction to float32's places leaves a number 2^112 too
- * small, also where it is subnormal; only infinity and NaN need their exponent restored. */
+/* IEEE binary16: moving exponent and fraction to their places in float32 gives a number 2^112 times too
+ * small, also if it is subnormal; only infinity and NaN need their exponent restored. */
 static inline float half_value(uint16_t half)
 {
     uint32_t bits = (uint32_t)(half & 0x7fff) << 13;
@@ -108,28 +108,28 @@ static void read_float64(const struct source *s, int64_t row0, int64_t count, do
     }
 }
 
-/* Sparse rows need no conversion, so an item is as good as its bytes. */
+/* Sparse rows are in the computing dtype already, so their items are copied as bytes. */
 static void read_sparse(const struct source *s, size_t itemsize, int64_t row0, int64_t count, char *rows)
 {
     memset(rows, 0, (size_t)(count * s->n) * itemsize);
     for (int64_t r = row0; r < row0 + count; ++r, rows += s->n * itemsize) {
-        const int64_t end = index_at(s->indptr, s->wide_indices, r + 1);
-        for (int64_t j = index_at(s->indptr, s->wide_indices, r); j < end; ++j)
-            memcpy(rows + index_at(s->indices, s->wide_indices, j) * itemsize, s->data + j * itemsize, itemsize);
+        const int64_t end = index_at(s->indptr, s->int64_indices, r + 1);
+        for (int64_t j = index_at(s->indptr, s->int64_indices, r); j < end; ++j)
+            memcpy(rows + index_at(s->indices, s->int64_indices, j) * itemsize, s->data + j * itemsize, itemsize);
     }
 }
 
-int ckmeans_order_of(const struct source *s, int64_t stored)
+int ckmeans_index_order(const struct source *s, int64_t stored)
 {
-    int order = SOURCE_RISING;
-    if (index_at(s->indptr, s->wide_indices, 0) != 0) return SOURCE_BROKEN;
+    int order = SOURCE_SORTED;
+    if (index_at(s->indptr, s->int64_indices, 0) != 0) return SOURCE_INVALID;
     for (int64_t r = 0; r < s->m; ++r) {
-        const int64_t start = index_at(s->indptr, s->wide_indices, r);
-        const int64_t end = index_at(s->indptr, s->wide_indices, r + 1);
-        if (end < start || end > stored) return SOURCE_BROKEN;
+        const int64_t start = index_at(s->indptr, s->int64_indices, r);
+        const int64_t end = index_at(s->indptr, s->int64_indices, r + 1);
+        if (end < start || end > stored) return SOURCE_INVALID;
         for (int64_t before = -1, j = start; j < end; ++j) {
-            const int64_t l = index_at(s->indices, s->wide_indices, j);
-            if (l < 0 || l >= s->n) return SOURCE_BROKEN;
+            const int64_t l = index_at(s->indices, s->int64_indices, j);
+            if (l < 0 || l >= s->n) return SOURCE_INVALID;
             if (l <= before) order = SOURCE_UNSORTED;
             before = l;
         }

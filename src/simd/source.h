@@ -1,4 +1,4 @@
-/* The caller's array, as it lies in memory, and rows of it in the computing dtype. */
+/* The caller's array, as it is in memory, and its conversion to rows of the computing dtype. */
 #ifndef CKMEANS_SOURCE_H
 #define CKMEANS_SOURCE_H
 #include <stdint.h>
@@ -12,25 +12,29 @@ enum source_dtype {
 struct source {
     const char *data;
     int64_t m, n;
-    int64_t row_stride, column_stride; /* in bytes, of any sign */
+    int64_t row_stride, column_stride; /* in bytes, of either sign */
     int dtype;                         /* enum source_dtype */
-    int swapped;                       /* 1: of the other byte order */
-    /* Sparse rows (CSR) where indptr is not NULL: `data` holds their values in the computing
-     * dtype, the strides and the dtype mean nothing. */
+    int swapped;                       /* 1: not in native byte order */
+    /* CSR if indptr is not NULL: `data` holds the nonzeros in the computing dtype; strides and dtype
+     * are unused. */
     const void *indices, *indptr;
-    int wide_indices;                  /* 1: both of int64, 0: of int32 */
+    int int64_indices;                 /* 1: both are int64, 0: int32 */
 };
 
-static inline int64_t index_at(const void *indices, int wide, int64_t i)
+static inline int64_t index_at(const void *indices, int int64_indices, int64_t i)
 {
-    return wide ? ((const int64_t *)indices)[i] : ((const int32_t *)indices)[i];
+    return int64_indices ? ((const int64_t *)indices)[i] : ((const int32_t *)indices)[i];
 }
 
-/* What the indices of sparse rows are like. Nothing may read them before they are BROKEN no more. */
-enum source_order { SOURCE_RISING, SOURCE_UNSORTED, SOURCE_BROKEN };
-int ckmeans_order_of(const struct source *source, int64_t stored);
+/* Checks the indices of sparse rows. IN source, stored: how many nonzeros its arrays hold. Returns
+ *   SOURCE_SORTED    valid, the columns of each row strictly rising
+ *   SOURCE_UNSORTED  valid, columns in any order or repeated
+ *   SOURCE_INVALID   out of bounds: no other function may read these rows */
+enum source_order { SOURCE_SORTED, SOURCE_UNSORTED, SOURCE_INVALID };
+int ckmeans_index_order(const struct source *source, int64_t stored);
 
-/* Rows row0 .. row0 + count - 1 in float32 (itemsize 4) or float64 (8), C order, into `rows`. */
+/* Converts rows row0 .. row0 + count - 1 to float32 (itemsize 4) or float64 (8).
+ * IN source; OUT rows (count contiguous rows of n values). */
 void ckmeans_read_rows(const struct source *source, int itemsize, int64_t row0, int64_t count, void *rows);
 
 #endif

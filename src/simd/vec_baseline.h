@@ -1,10 +1,26 @@
-/* The vocabulary of vectors that every machine has: SSE2 on x86-64, one lane elsewhere.
- * There is no fused multiply-add here: a product is rounded before it is added. */
+/* The vector vocabulary that every processor has: SSE2 on x86-64 (16 registers of 128 bits), one lane
+ * elsewhere. fma is not fused here: the product is rounded before it is added.
+ *
+ * The words that do not explain themselves, for f32 and f64 alike; the bodies call them V(word):
+ *   LANES               values of a vector
+ *   TILE_VECS           vectors of points in a tile
+ *   GROUP               centroids of a group: GROUP * TILE_VECS accumulators fit the registers, beside
+ *                       TILE_VECS vectors of points and one of a centroid
+ *   QUAD                values in 128 bits; load_quads loads them from as many rows as a vector holds,
+ *                       transpose_quads turns QUAD such vectors into vectors of one feature each
+ *   argmin_update       by lane, takes (score, id) if score < best, so that a NaN never wins
+ *   max_abs(m, a)       by lane, the larger of m and |a| as unsigned integers, so that a NaN is largest
+ *   min_lane, max_lane, sum_lanes      over the lanes of one vector
+ * and of `wide`, WIDE_LANES doubles, which every instruction set adds up in the same order:
+ *   wide_first(count)   a wide_prefix, the first lanes, for WIDE(load_first); the others become 0
+ *   wide_equal          a wide_mask, for wide_select and wide_add_masked
+ *   wide_sum_lanes4     the sums of the lanes of four vectors, each in the order of sum_lanes */
 #ifndef CKMEANS_VEC_BASELINE_H
 #define CKMEANS_VEC_BASELINE_H
 
 #define VEC_NAME "baseline"
-#define VEC_COMPACT /* long kernels have no copies for 2 and 3 features: narrow vectors make them three times as long */
+/* No copies of assign_leaf for 2 and 3 features: with narrow vectors they are three times as long. */
+#define VEC_LOW_UNROLL
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <emmintrin.h>
@@ -18,23 +34,26 @@ static ALWAYS_INLINE void f32_store(float *p, f32_vec a) { _mm_storeu_ps(p, a); 
 static ALWAYS_INLINE f32_vec f32_set1(float a) { return _mm_set1_ps(a); }
 static ALWAYS_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return _mm_sub_ps(a, b); }
 static ALWAYS_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
-/* One bit a lane, the lowest for the first: a > b (not so for NaN). */
-static ALWAYS_INLINE unsigned f32_more(f32_vec a, f32_vec b) { return (unsigned)_mm_movemask_ps(_mm_cmpgt_ps(a, b)); }
+/* One bit per lane, bit 0 for lane 0: a > b, false for NaN. */
+static ALWAYS_INLINE unsigned f32_greater(f32_vec a, f32_vec b)
+{
+    return (unsigned)_mm_movemask_ps(_mm_cmpgt_ps(a, b));
+}
 
-static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32_vec *best_id)
+static ALWAYS_INLINE void f32_argmin_update(f32_vec score, f32_vec id, f32_vec *best, f32_vec *best_id)
 {
     __m128 better = _mm_cmplt_ps(score, *best);
     *best = _mm_min_ps(score, *best);
     *best_id = _mm_or_ps(_mm_and_ps(better, id), _mm_andnot_ps(better, *best_id));
 }
 
-/* One bit a lane: not a > b (so a NaN sets it). */
-static ALWAYS_INLINE uint32_t f32_not_above(f32_vec a, f32_vec b)
+/* One bit per lane: not (a > b), true for NaN. */
+static ALWAYS_INLINE uint32_t f32_not_greater(f32_vec a, f32_vec b)
 {
     return (uint32_t)_mm_movemask_ps(_mm_cmpngt_ps(a, b));
 }
-/* The lower of least and a, where a > b; else least. */
-static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least)
+/* Per lane: the lower of a and least if a > b, else least. */
+static ALWAYS_INLINE f32_vec f32_min_if_greater(f32_vec a, f32_vec b, f32_vec least)
 {
     const __m128 above = _mm_cmpgt_ps(a, b);
     return _mm_or_ps(_mm_and_ps(above, _mm_min_ps(a, least)), _mm_andnot_ps(above, least));
@@ -42,20 +61,20 @@ static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least
 static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return _mm_add_ps(a, b); }
 static ALWAYS_INLINE f32_vec f32_min(f32_vec a, f32_vec b) { return _mm_min_ps(a, b); }
 static ALWAYS_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return _mm_max_ps(a, b); }
-static ALWAYS_INLINE float f32_lowest(f32_vec a)
+static ALWAYS_INLINE float f32_min_lane(f32_vec a)
 {
     const __m128 s = _mm_min_ps(a, _mm_movehl_ps(a, a));
     return _mm_cvtss_f32(_mm_min_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
-static ALWAYS_INLINE float f32_highest(f32_vec a) { return -f32_lowest(f32_sub(f32_set1(0), a)); }
+static ALWAYS_INLINE float f32_max_lane(f32_vec a) { return -f32_min_lane(f32_sub(f32_set1(0), a)); }
 
-static ALWAYS_INLINE float f32_sum(f32_vec a)
+static ALWAYS_INLINE float f32_sum_lanes(f32_vec a)
 {
     const __m128 s = _mm_add_ps(a, _mm_movehl_ps(a, a));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
 
-static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
+static ALWAYS_INLINE f32_vec f32_max_abs(f32_vec m, f32_vec a)
 {
     __m128i bits = _mm_and_si128(_mm_castps_si128(a), _mm_set1_epi32(0x7fffffff));
     __m128i more = _mm_cmpgt_epi32(bits, _mm_castps_si128(m));
@@ -79,20 +98,23 @@ static ALWAYS_INLINE void f64_store(double *p, f64_vec a) { _mm_storeu_pd(p, a);
 static ALWAYS_INLINE f64_vec f64_set1(double a) { return _mm_set1_pd(a); }
 static ALWAYS_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return _mm_sub_pd(a, b); }
 static ALWAYS_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return _mm_add_pd(_mm_mul_pd(a, b), c); }
-static ALWAYS_INLINE unsigned f64_more(f64_vec a, f64_vec b) { return (unsigned)_mm_movemask_pd(_mm_cmpgt_pd(a, b)); }
+static ALWAYS_INLINE unsigned f64_greater(f64_vec a, f64_vec b)
+{
+    return (unsigned)_mm_movemask_pd(_mm_cmpgt_pd(a, b));
+}
 
-static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64_vec *best_id)
+static ALWAYS_INLINE void f64_argmin_update(f64_vec score, f64_vec id, f64_vec *best, f64_vec *best_id)
 {
     __m128d better = _mm_cmplt_pd(score, *best);
     *best = _mm_min_pd(score, *best);
     *best_id = _mm_or_pd(_mm_and_pd(better, id), _mm_andnot_pd(better, *best_id));
 }
 
-static ALWAYS_INLINE uint32_t f64_not_above(f64_vec a, f64_vec b)
+static ALWAYS_INLINE uint32_t f64_not_greater(f64_vec a, f64_vec b)
 {
     return (uint32_t)_mm_movemask_pd(_mm_cmpngt_pd(a, b));
 }
-static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least)
+static ALWAYS_INLINE f64_vec f64_min_if_greater(f64_vec a, f64_vec b, f64_vec least)
 {
     const __m128d above = _mm_cmpgt_pd(a, b);
     return _mm_or_pd(_mm_and_pd(above, _mm_min_pd(a, least)), _mm_andnot_pd(above, least));
@@ -100,16 +122,16 @@ static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm_add_pd(a, b); }
 static ALWAYS_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return _mm_min_pd(a, b); }
 static ALWAYS_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return _mm_max_pd(a, b); }
-static ALWAYS_INLINE double f64_lowest(f64_vec a) { return _mm_cvtsd_f64(_mm_min_sd(a, _mm_unpackhi_pd(a, a))); }
-static ALWAYS_INLINE double f64_highest(f64_vec a) { return -f64_lowest(f64_sub(f64_set1(0), a)); }
-static ALWAYS_INLINE double f64_sum(f64_vec a) { return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a))); }
+static ALWAYS_INLINE double f64_min_lane(f64_vec a) { return _mm_cvtsd_f64(_mm_min_sd(a, _mm_unpackhi_pd(a, a))); }
+static ALWAYS_INLINE double f64_max_lane(f64_vec a) { return -f64_min_lane(f64_sub(f64_set1(0), a)); }
+static ALWAYS_INLINE double f64_sum_lanes(f64_vec a) { return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a))); }
 
-static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
+static ALWAYS_INLINE f64_vec f64_max_abs(f64_vec m, f64_vec a)
 {
-    /* SSE2 compares no 64-bit integers: take the maximum of the values, and let a NaN stick. */
+    /* SSE2 cannot compare 64-bit integers: take the maximum of the values and propagate NaN. */
     __m128d magnitude = _mm_andnot_pd(_mm_set1_pd(-0.0), a);
-    __m128d most = _mm_or_pd(_mm_max_pd(m, magnitude), _mm_cmpunord_pd(m, magnitude));
-    return _mm_andnot_pd(_mm_set1_pd(-0.0), most);
+    __m128d larger = _mm_or_pd(_mm_max_pd(m, magnitude), _mm_cmpunord_pd(m, magnitude));
+    return _mm_andnot_pd(_mm_set1_pd(-0.0), larger);
 }
 
 static ALWAYS_INLINE f64_vec f64_load_quads(const double *p, int64_t step)
@@ -125,209 +147,79 @@ static ALWAYS_INLINE void f64_transpose_quads(f64_vec r[2])
     r[1] = _mm_unpackhi_pd(a, b);
 }
 
-/* ---- wide: 8 doubles, the same arrangement on every instruction set ------------------ */
-typedef struct { __m128d v[4]; } wide, wide_choice;
-typedef int wide_mask;
+/* ---- wide: four f64_vec ---------------------------------------------------------------- */
+typedef __m128d f64_mask;
+static ALWAYS_INLINE f64_vec f64_mul(f64_vec a, f64_vec b) { return _mm_mul_pd(a, b); }
+static ALWAYS_INLINE f64_vec f64_load_f32(const float *p) { return _mm_setr_pd(p[0], p[1]); }
+static ALWAYS_INLINE f64_mask f64_equal(f64_vec a, f64_vec b) { return _mm_cmpeq_pd(a, b); }
+static ALWAYS_INLINE f64_vec f64_and(f64_mask mask, f64_vec a) { return _mm_and_pd(mask, a); }
+static ALWAYS_INLINE f64_vec f64_select(f64_vec a, f64_vec b, f64_mask mask)
+{
+    return _mm_or_pd(_mm_andnot_pd(mask, a), _mm_and_pd(mask, b));
+}
+#include "wide_of_pairs.h"
 
-#define WIDE_EACH(expr) do { UNROLL for (int i = 0; i < 4; ++i) r.v[i] = (expr); } while (0)
-static ALWAYS_INLINE wide wide_set1(double a) { wide r; WIDE_EACH(_mm_set1_pd(a)); return r; }
-static ALWAYS_INLINE wide wide_zero(void) { wide r; WIDE_EACH(_mm_setzero_pd()); return r; }
-static ALWAYS_INLINE wide wide_load_f64(const double *p) { wide r; WIDE_EACH(_mm_loadu_pd(p + 2 * i)); return r; }
-static ALWAYS_INLINE wide wide_load_f32(const float *p)
-{
-    wide r;
-    WIDE_EACH(_mm_setr_pd(p[2 * i], p[2 * i + 1]));
-    return r;
-}
-static ALWAYS_INLINE wide_mask wide_first(int count) { return count; }
-static ALWAYS_INLINE wide wide_load_first_f32(const float *p, wide_mask first)
-{
-    float kept[8] = { 0 };
-    for (int i = 0; i < first; ++i) kept[i] = p[i];
-    return wide_load_f32(kept);
-}
-static ALWAYS_INLINE wide wide_load_first_f64(const double *p, wide_mask first)
-{
-    double kept[8] = { 0 };
-    for (int i = 0; i < first; ++i) kept[i] = p[i];
-    return wide_load_f64(kept);
-}
-static ALWAYS_INLINE void wide_store(double *p, wide a)
-{
-    UNROLL
-    for (int i = 0; i < 4; ++i) _mm_storeu_pd(p + 2 * i, a.v[i]);
-}
-static ALWAYS_INLINE wide wide_add(wide a, wide b) { wide r; WIDE_EACH(_mm_add_pd(a.v[i], b.v[i])); return r; }
-static ALWAYS_INLINE wide wide_sub(wide a, wide b) { wide r; WIDE_EACH(_mm_sub_pd(a.v[i], b.v[i])); return r; }
-static ALWAYS_INLINE wide wide_mul(wide a, wide b) { wide r; WIDE_EACH(_mm_mul_pd(a.v[i], b.v[i])); return r; }
-static ALWAYS_INLINE wide wide_fma(wide a, wide b, wide c) { return wide_add(wide_mul(a, b), c); }
-
-/* Which lanes: those where a is b. */
-static ALWAYS_INLINE wide_choice wide_equal(wide a, wide b)
-{
-    wide_choice r;
-    WIDE_EACH(_mm_cmpeq_pd(a.v[i], b.v[i]));
-    return r;
-}
-static ALWAYS_INLINE wide wide_choose(wide a, wide b, wide_choice where)
-{
-    wide r;
-    WIDE_EACH(_mm_or_pd(_mm_andnot_pd(where.v[i], a.v[i]), _mm_and_pd(where.v[i], b.v[i])));
-    return r;
-}
-static ALWAYS_INLINE wide wide_add_where(wide a, wide b, wide_choice where)
-{
-    wide r;
-    WIDE_EACH(_mm_add_pd(a.v[i], _mm_and_pd(where.v[i], b.v[i])));
-    return r;
-}
-
-/* The sums of the lanes of four vectors, each added up as F(lanes_total) does. */
-static ALWAYS_INLINE void wide_four_totals(const wide v[4], double *totals)
-{
-    UNROLL
-    for (int i = 0; i < 4; ++i) {
-        const __m128d even = _mm_add_pd(v[i].v[0], v[i].v[2]), odd = _mm_add_pd(v[i].v[1], v[i].v[3]);
-        const __m128d both = _mm_add_pd(even, odd);
-        totals[i] = _mm_cvtsd_f64(_mm_add_sd(both, _mm_unpackhi_pd(both, both)));
-    }
-}
-#undef WIDE_EACH
-
-#else /* any other processor: one lane, left to the compiler */
+#else /* any other processor: one lane; the compiler may vectorise loops over `wide` */
 #include <string.h>
 
-/* memcpy: indices go through these too, and the compiler may not take one type for another. */
+#define REAL float
+#define BITS uint32_t
+#define V(name) f32_##name
+#include "scalar_body.h"
+#undef REAL
+#undef BITS
+#undef V
 
-typedef float f32_vec;
-enum { f32_LANES = 1, f32_TILE_VECS = 4, f32_GROUP = 5, f32_QUAD = 1 };
+#define REAL double
+#define BITS uint64_t
+#define V(name) f64_##name
+#include "scalar_body.h"
+#undef REAL
+#undef BITS
+#undef V
 
-static ALWAYS_INLINE f32_vec f32_load(const float *p)
-{
-    f32_vec a;
-    memcpy(&a, p, sizeof a);
-    return a;
-}
-static ALWAYS_INLINE void f32_store(float *p, f32_vec a) { memcpy(p, &a, sizeof a); }
-static ALWAYS_INLINE f32_vec f32_set1(float a) { return a; }
-static ALWAYS_INLINE f32_vec f32_sub(f32_vec a, f32_vec b) { return a - b; }
-static ALWAYS_INLINE f32_vec f32_fma(f32_vec a, f32_vec b, f32_vec c) { return a * b + c; }
-static ALWAYS_INLINE unsigned f32_more(f32_vec a, f32_vec b) { return a > b; }
-static ALWAYS_INLINE void f32_fold(f32_vec score, f32_vec id, f32_vec *best, f32_vec *best_id)
-{
-    if (score < *best) { *best = score; *best_id = id; }
-}
-static ALWAYS_INLINE uint32_t f32_not_above(f32_vec a, f32_vec b) { return !(a > b); }
-static ALWAYS_INLINE f32_vec f32_least_above(f32_vec a, f32_vec b, f32_vec least)
-{
-    return a > b && a < least ? a : least;
-}
-static ALWAYS_INLINE f32_vec f32_add(f32_vec a, f32_vec b) { return a + b; }
-static ALWAYS_INLINE float f32_sum(f32_vec a) { return a; }
-static ALWAYS_INLINE f32_vec f32_min(f32_vec a, f32_vec b) { return a < b ? a : b; }
-static ALWAYS_INLINE f32_vec f32_max(f32_vec a, f32_vec b) { return a > b ? a : b; }
-static ALWAYS_INLINE float f32_lowest(f32_vec a) { return a; }
-static ALWAYS_INLINE float f32_highest(f32_vec a) { return a; }
-static ALWAYS_INLINE f32_vec f32_max_magnitude(f32_vec m, f32_vec a)
-{
-    uint32_t bits, most;
-    memcpy(&bits, &a, sizeof bits);
-    memcpy(&most, &m, sizeof most);
-    bits &= 0x7fffffffu;
-    most = bits > most ? bits : most;
-    memcpy(&m, &most, sizeof m);
-    return m;
-}
-static ALWAYS_INLINE f32_vec f32_load_quads(const float *p, int64_t step) { (void)step; return *p; }
-static ALWAYS_INLINE void f32_transpose_quads(f32_vec r[1]) { (void)r; }
+/* ---- wide: WIDE_LANES doubles on every instruction set -------------------------------- */
+typedef struct { double v[WIDE_LANES]; } wide;
+typedef int wide_prefix;
 
-typedef double f64_vec;
-enum { f64_LANES = 1, f64_TILE_VECS = 4, f64_GROUP = 5, f64_QUAD = 1 };
-
-static ALWAYS_INLINE f64_vec f64_load(const double *p)
-{
-    f64_vec a;
-    memcpy(&a, p, sizeof a);
-    return a;
-}
-static ALWAYS_INLINE void f64_store(double *p, f64_vec a) { memcpy(p, &a, sizeof a); }
-static ALWAYS_INLINE f64_vec f64_set1(double a) { return a; }
-static ALWAYS_INLINE f64_vec f64_sub(f64_vec a, f64_vec b) { return a - b; }
-static ALWAYS_INLINE f64_vec f64_fma(f64_vec a, f64_vec b, f64_vec c) { return a * b + c; }
-static ALWAYS_INLINE unsigned f64_more(f64_vec a, f64_vec b) { return a > b; }
-static ALWAYS_INLINE void f64_fold(f64_vec score, f64_vec id, f64_vec *best, f64_vec *best_id)
-{
-    if (score < *best) { *best = score; *best_id = id; }
-}
-static ALWAYS_INLINE uint32_t f64_not_above(f64_vec a, f64_vec b) { return !(a > b); }
-static ALWAYS_INLINE f64_vec f64_least_above(f64_vec a, f64_vec b, f64_vec least)
-{
-    return a > b && a < least ? a : least;
-}
-static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return a + b; }
-static ALWAYS_INLINE double f64_sum(f64_vec a) { return a; }
-static ALWAYS_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return a < b ? a : b; }
-static ALWAYS_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return a > b ? a : b; }
-static ALWAYS_INLINE double f64_lowest(f64_vec a) { return a; }
-static ALWAYS_INLINE double f64_highest(f64_vec a) { return a; }
-static ALWAYS_INLINE f64_vec f64_max_magnitude(f64_vec m, f64_vec a)
-{
-    uint64_t bits, most;
-    memcpy(&bits, &a, sizeof bits);
-    memcpy(&most, &m, sizeof most);
-    bits &= 0x7fffffffffffffffu;
-    most = bits > most ? bits : most;
-    memcpy(&m, &most, sizeof m);
-    return m;
-}
-static ALWAYS_INLINE f64_vec f64_load_quads(const double *p, int64_t step) { (void)step; return *p; }
-static ALWAYS_INLINE void f64_transpose_quads(f64_vec r[1]) { (void)r; }
-
-
-/* ---- wide: 8 doubles, the same arrangement on every instruction set ------------------ */
-typedef struct { double v[8]; } wide;
-typedef int wide_mask;
-
-#define WIDE_EACH(expr) do { for (int i = 0; i < 8; ++i) r.v[i] = (expr); } while (0)
+#define WIDE_EACH(expr) do { for (int i = 0; i < WIDE_LANES; ++i) r.v[i] = (expr); } while (0)
 static ALWAYS_INLINE wide wide_set1(double a) { wide r; WIDE_EACH(a); return r; }
 static ALWAYS_INLINE wide wide_zero(void) { return wide_set1(0.0); }
 static ALWAYS_INLINE wide wide_load_f64(const double *p) { wide r; WIDE_EACH(p[i]); return r; }
 static ALWAYS_INLINE wide wide_load_f32(const float *p) { wide r; WIDE_EACH(p[i]); return r; }
-static ALWAYS_INLINE wide_mask wide_first(int count) { return count; }
-static ALWAYS_INLINE wide wide_load_first_f32(const float *p, wide_mask first)
+static ALWAYS_INLINE wide_prefix wide_first(int count) { return count; }
+static ALWAYS_INLINE wide wide_load_first_f32(const float *p, wide_prefix first)
 {
     wide r;
     WIDE_EACH(i < first ? p[i] : 0.0);
     return r;
 }
-static ALWAYS_INLINE wide wide_load_first_f64(const double *p, wide_mask first)
+static ALWAYS_INLINE wide wide_load_first_f64(const double *p, wide_prefix first)
 {
     wide r;
     WIDE_EACH(i < first ? p[i] : 0.0);
     return r;
 }
-static ALWAYS_INLINE void wide_store(double *p, wide a) { for (int i = 0; i < 8; ++i) p[i] = a.v[i]; }
+static ALWAYS_INLINE void wide_store(double *p, wide a) { for (int i = 0; i < WIDE_LANES; ++i) p[i] = a.v[i]; }
 static ALWAYS_INLINE wide wide_add(wide a, wide b) { wide r; WIDE_EACH(a.v[i] + b.v[i]); return r; }
 static ALWAYS_INLINE wide wide_sub(wide a, wide b) { wide r; WIDE_EACH(a.v[i] - b.v[i]); return r; }
 static ALWAYS_INLINE wide wide_mul(wide a, wide b) { wide r; WIDE_EACH(a.v[i] * b.v[i]); return r; }
 static ALWAYS_INLINE wide wide_fma(wide a, wide b, wide c) { wide r; WIDE_EACH(a.v[i] * b.v[i] + c.v[i]); return r; }
 
-/* Which lanes: those where a is b. */
-typedef struct { int v[8]; } wide_choice;
-static ALWAYS_INLINE wide_choice wide_equal(wide a, wide b) { wide_choice r; WIDE_EACH(a.v[i] == b.v[i]); return r; }
-static ALWAYS_INLINE wide wide_choose(wide a, wide b, wide_choice where)
+typedef struct { int v[WIDE_LANES]; } wide_mask;
+static ALWAYS_INLINE wide_mask wide_equal(wide a, wide b) { wide_mask r; WIDE_EACH(a.v[i] == b.v[i]); return r; }
+static ALWAYS_INLINE wide wide_select(wide a, wide b, wide_mask mask)
 {
     wide r;
-    WIDE_EACH(where.v[i] ? b.v[i] : a.v[i]);
+    WIDE_EACH(mask.v[i] ? b.v[i] : a.v[i]);
     return r;
 }
-static ALWAYS_INLINE wide wide_add_where(wide a, wide b, wide_choice where)
+static ALWAYS_INLINE wide wide_add_masked(wide a, wide b, wide_mask mask)
 {
-    return wide_add(a, wide_choose(wide_zero(), b, where));
+    return wide_add(a, wide_select(wide_zero(), b, mask));
 }
 
-/* The sums of the lanes of four vectors, each added up as F(lanes_total) does. */
-static ALWAYS_INLINE void wide_four_totals(const wide v[4], double *totals)
+static ALWAYS_INLINE void wide_sum_lanes4(const wide v[4], double *totals)
 {
     for (int i = 0; i < 4; ++i) {
         const double *x = v[i].v;
