@@ -184,7 +184,7 @@ def test_array_is_used_as_given(dtype):
     start = np.array([[0.1, 0.2], [0.7, 0.9]])
     r = ckmeans.kmeans(X, 2, init=start, keep_path=True)
     np.testing.assert_array_equal(r.path[0], start.astype(dtype))
-    assert_same(r, ckmeans.kmeans(X, 2, init=start.tolist(), seed=99, n_threads=1))
+    assert_same(r, ckmeans.kmeans(X, 2, init=start.tolist(), seed=99, n_threads=1), path=False)
 
 
 # ---- seeds ----------------------------------------------------------------------------------------------
