@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[1]
 PYTHON = sorted(ROOT.glob("ckmeans/**/*.py"))
 CYTHON = sorted(path for path in ROOT.glob("src/ckmeans/*.p*") if path.suffix in (".pyx", ".pxd", ".pxi"))
 SOURCES = [*PYTHON, *CYTHON]
-BODIES = sorted(ROOT.glob("src/simd/*_body.h"))
 VECTORS = sorted(ROOT.glob("src/simd/vec_*.h"))
 SHARED_WORDS = [ROOT / "src/simd/scalar_body.h", ROOT / "src/simd/wide_of_pairs.h"]  # of several vocabularies
 BODIES = sorted({*ROOT.glob("src/simd/*_body.h")} - {*SHARED_WORDS, ROOT / "src/simd/source_body.h"})
