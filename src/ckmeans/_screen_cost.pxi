@@ -10,17 +10,18 @@ from ckmeans._engine cimport Block, Step
 from ckmeans._points cimport Rows, read_rows
 from ckmeans._runtime cimport Poll, is_stopped, lowest_bit, poll
 
-# Machine costs, measured by tools/calibrate.py; in multiply-adds of the dense kernel but for the factors.
-cdef double COST_PER_POINT = 2100       # of a point that is screened, whatever K and n
-cdef double COST_PER_SCORE = 4          # of a bound, beside its d features
-cdef double PAIR_COST = 6               # of a feature of a distance by itself: it is found in a list,
-cdef double PAIR_OVERHEAD = 400         # and of the distance, which is added up across lanes
-cdef double GATHER_FACTOR = 1.25        # of a bound where the points do not lie side by side
+# Machine costs in multiply-adds of the dense kernel, as tools/calibrate.py measured them (tools/calibration.txt).
+cdef double POINT_OVERHEAD = 515        # of a point that is screened: handling + pair_cost_per_n,
+cdef double POINT_COST = 13.3           # and of each of its features: handling_per_n + pair_cost
+cdef double COST_PER_SCORE = 4          # of a bound, beside its d features: the form of the fit
+cdef double PAIR_COST = 2.33            # of a feature of a distance by itself, which is found in a list: pair_cost,
+cdef double PAIR_OVERHEAD = 444         # and of the distance, which is added up across lanes: pair_cost_per_n
+cdef double GATHER_FACTOR = 1.3         # of a bound where the points do not lie side by side: gathered
 cdef int64_t MIN_ROWS = 4096            # rows from which finding directions takes less than a step
 
 # Statistics of data, whatever the machine: parts of all pairs, or of all labels.
 cdef double N_LATER_STEPS = 10          # steps over which the projection of the points is to pay
-cdef double LATER_SURVIVORS = 0.15      # survivors of a later step for one of the first
+cdef double LATER_SURVIVORS = 0.19      # survivors of a later step for one of the first: later_survivors
 cdef double MORE_DIRECTIONS_FROM = 0.3  # survivors from which more directions are found,
 cdef double MORE_DIRECTIONS_UP_TO = 0.9  # and up to which
 cdef double MAX_SURVIVORS = 0.5         # survivors that leave no bounds to carry: screening never pays
@@ -69,7 +70,7 @@ cdef inline double pair_cost(int64_t n) noexcept nogil:
 cdef inline double scores_cost(const Screen *e, double scored) noexcept nogil:
     """Return the cost of the bounds of that part of the pairs, and of handling all points."""
     cdef double n = e.sweep.rows.n
-    return scored * (e.projection.d + COST_PER_SCORE) / n + COST_PER_POINT / (e.panels.screened.K * n)
+    return scored * (e.projection.d + COST_PER_SCORE) / n + (POINT_OVERHEAD + POINT_COST * n) / (e.panels.screened.K * n)
 
 
 cdef double step_cost(const Screen *e, const Step *s, const StepCounts *counts) noexcept nogil:
