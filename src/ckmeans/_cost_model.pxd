@@ -11,8 +11,8 @@ cdef inline double min_work_of_cells(int64_t n) noexcept nogil:
     return 3.0e4 if n == 1 else 8.0e4 if n == 2 else 5.2e5
 
 
-# Least m K^2 with 4 to 8 features, for one fit (cells_from[n]) and for fits that share the tree (shared_from[n]). With 8
-# one of ten sets and sizes had a crossing at all, so that it says little: the number is the upper end for 7.
+# Least m K^2 with 4 to 8 features, for one fit (cells_from[n]) and for fits that share the tree (shared_from[n]). With
+# 8 one of ten sets and sizes had a crossing at all, so that it says little: the number is the upper end for 7.
 cdef inline double min_square_work_of_cells(int64_t n, bint shared) noexcept nogil:
     if n == 4:
         return 4.4e8 if shared else 9.6e8

@@ -70,7 +70,8 @@ cdef inline double pair_cost(int64_t n) noexcept nogil:
 cdef inline double scores_cost(const Screen *e, double scored) noexcept nogil:
     """Return the cost of the bounds of that part of the pairs, and of handling all points."""
     cdef double n = e.sweep.rows.n
-    return scored * (e.projection.d + COST_PER_SCORE) / n + (POINT_OVERHEAD + POINT_COST * n) / (e.panels.screened.K * n)
+    return (scored * (e.projection.d + COST_PER_SCORE) / n
+            + (POINT_OVERHEAD + POINT_COST * n) / (e.panels.screened.K * n))
 
 
 cdef double step_cost(const Screen *e, const Step *s, const StepCounts *counts) noexcept nogil:
