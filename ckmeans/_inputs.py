@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ckmeans import _points, _validate
 from ckmeans._points import PreparedPoints
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Place: TypeAlias = tuple[int, int, float]  # row, column, value
 
@@ -320,7 +322,7 @@ class Prepared:
 
 
 # What the public functions accept as X; SciPy's sparse arrays, too, which have no type without SciPy.
-PointsLike: TypeAlias = ArrayLike | Prepared | Inputs
+PointsLike: TypeAlias = "ArrayLike | Prepared | Inputs"
 
 
 def read(X: PointsLike, sample_weight: object = None) -> Inputs:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ckmeans import _validate
 from ckmeans._inputs import Inputs
 from ckmeans._points import OutOfRange, PreparedPoints
 
-Init: TypeAlias = str | ArrayLike | Callable[[Any, int, np.random.Generator], ArrayLike]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+# In quotes, as numpy.random takes longer to import than this package.
+Init: TypeAlias = "str | ArrayLike | Callable[[Any, int, np.random.Generator], ArrayLike]"
 
 
 class Starts(Protocol):

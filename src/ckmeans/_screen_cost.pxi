@@ -33,7 +33,7 @@ cdef double FEWER_CHANGED = 0.5         # or this part of those that changed whe
 cdef double MAX_CLOSE = 0.3             # close distances (below) up to which points are clustered
 cdef double CLOSE_FACTOR = 3            # squared distances up to so many times a point's second shortest are close
 
-cdef int64_t FIRST_DIRECTIONS = 32      # directions that are found at first: a quarter of the most
+cdef int64_t FIRST_DIRECTIONS = 32      # directions that are found at first: a quarter of MAX_DIRECTIONS
 
 cdef enum:
     PROBE_POINTS = 256       # points that a probe screens, and centroids of the test for clusters: a few tiles of each
