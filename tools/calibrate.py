@@ -54,20 +54,20 @@ few
 Statistics of data, not machine costs
 -------------------------------------
 survivors
-    later_survivors (LATER): pairs that each of the 10 steps after the first screening step computes, relative
-    to that one. And by data set what the limits on the share of survivors (OPEN, HOPELESS, UNLEARNED) and on
-    near distances (NEAR, ABOUT) have to separate: the share of survivors of the first screening step, the
-    share of squared distances of at most 3 times the second smallest, and the time of 11 steps against the
-    dense engine. Data: mixtures, uniform, decaying spectra, low rank with noise, and stored embeddings where
-    --data has them.
+    later_survivors (LATER_SURVIVORS): pairs that each of the 10 steps after the first screening step computes,
+    relative to that one. And by data set what the limits on the share of survivors (MORE_DIRECTIONS_FROM,
+    MORE_DIRECTIONS_UP_TO, MAX_SURVIVORS) and on close distances (MAX_CLOSE, CLOSE_FACTOR) have to separate:
+    the share of survivors of the first screening step, the share of squared distances of at most 3 times the
+    second smallest, and the time of 11 steps against the dense engine. Data: mixtures, uniform, decaying
+    spectra, low rank with noise, and stored embeddings where --data has them.
 settling
-    settling_change (SETTLING, SETTLED): share of labels that change in a step, from which on a step by
+    settling_change (FEW_CHANGES, FEW_CHANGED): share of labels that change in a step, from which on a step by
     screening with carried bounds is faster than a dense one. Data: the same kinds with 16 to 64 features.
 
-Limits that are choices of policy are not measured: LEAST_GAIN and CERTAIN (how sure a gain must be), AGAIN
-(how soon to look again), STEPS (how long a fit is expected to last), the sizes of samples. The lower limits
-on K, n and m of screening follow from the costs: even without survivors a step in which every point is scored
-costs (d + 4) / n + handling_all[n] / (K n) of a dense one.
+Limits that are choices of policy are not measured: MIN_GAIN and MAX_FIRST_COST (how sure a gain must be),
+FEWER_CHANGED (how soon to look again), N_LATER_STEPS (how long a fit is expected to last), the sizes of
+samples. The lower limits on K, n and m of screening follow from the costs: even without survivors a step in
+which every point is scored costs (d + 4) / n + handling_all[n] / (K n) of a dense one.
 """
 
 from __future__ import annotations
