@@ -55,8 +55,9 @@ Statistics of data, not machine costs
 -------------------------------------
 survivors
     later_survivors (LATER_SURVIVORS): pairs that each of the 10 steps after the first screening step
-    computes, relative to that one. And by data set what the limits on the share of survivors (MORE_DIRECTIONS_FROM,
-    MORE_DIRECTIONS_UP_TO, MAX_SURVIVORS) and on close distances (MAX_CLOSE, CLOSE_FACTOR) have to separate:
+    computes, relative to that one. And by data set what the limits on the share of survivors
+    (MORE_DIRECTIONS_FROM, MORE_DIRECTIONS_UP_TO, MAX_SURVIVORS) and on close distances (MAX_CLOSE,
+    CLOSE_FACTOR) have to separate:
     the share of survivors of the first screening step, the share of squared distances of at most 3 times the
     second smallest, and the time of 11 steps against the dense engine. Data: mixtures, uniform, decaying
     spectra, low rank with noise, and stored embeddings where --data has them.
