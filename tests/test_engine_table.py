@@ -1,4 +1,4 @@
-"""Engines are entries of one table, which states their capabilities; a new one needs no other change."""
+"""Engines are entries of one table, which states what they can do; nothing else names a new one."""
 
 from __future__ import annotations
 
