@@ -13,6 +13,7 @@ from ckmeans._runtime cimport Poll, is_stopped, lowest_bit, poll
 # Machine costs in multiply-adds of the dense kernel, as tools/calibrate.py measured them (tools/calibration.txt).
 cdef double POINT_OVERHEAD = 515        # of a point that is screened: handling + pair_cost_per_n,
 cdef double POINT_COST = 13.3           # and of each of its features: handling_per_n + pair_cost
+cdef double MIN_POINT_COST = 2100       # of a point with few features: whole fits of 16; calibrated is from 64 on
 cdef double COST_PER_SCORE = 4          # of a bound, beside its d features: the form of the fit
 cdef double PAIR_COST = 2.33            # of a feature of a distance by itself, which is found in a list: pair_cost,
 cdef double PAIR_OVERHEAD = 444         # and of the distance, which is added up across lanes: pair_cost_per_n
@@ -71,7 +72,7 @@ cdef inline double scores_cost(const Screen *e, double scored) noexcept nogil:
     """Return the cost of the bounds of that part of the pairs, and of handling all points."""
     cdef double n = e.sweep.rows.n
     return (scored * (e.projection.d + COST_PER_SCORE) / n
-            + (POINT_OVERHEAD + POINT_COST * n) / (e.panels.screened.K * n))
+            + max(POINT_OVERHEAD + POINT_COST * n, MIN_POINT_COST) / (e.panels.screened.K * n))
 
 
 cdef double step_cost(const Screen *e, const Step *s, const StepCounts *counts) noexcept nogil:
