@@ -6,7 +6,7 @@ distances, never by a clock or by the number of threads, so that results are rep
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ckmeans._cost_model cimport min_square_work_of_cells, min_work_of_cells
+from ckmeans._cost_model cimport MAX_DIRECTIONS, min_square_work_of_cells, min_work_of_cells
 from ckmeans._engine cimport Engine, EngineEntry, EngineFactory, Problem, Step, entry_of
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport Poll, allocate, release
@@ -23,14 +23,12 @@ cdef int64_t SHARED_ROWS = 2048         # rows from which they are faster with a
 cdef int64_t SHARED_ROWS_4 = 1 << 14    # and of 4 to 8
 cdef int64_t MIN_CLUSTERS = 6           # dense is no faster with fewer centroids: a group of them is one operation
 
-
 cdef int64_t SCREEN_FEATURES = 48       # from which screening pays from the first step on,
 cdef int64_t LATE_FEATURES = 8          # and late in a fit: fewer than these are one vector
 cdef int64_t SCREEN_CLUSTERS = 16       # fewer pairs than these take less time than their bounds
 cdef double SCREEN_PAIRS = 1e6          # pairs of a step: fewer take less time than finding directions
 cdef int64_t SCREEN_ROWS = 1024         # fewer rows tell nothing of directions; the engine looks for groups itself
 cdef int64_t LATE_ROWS = 4096           # rows from which a step takes longer than finding directions
-cdef int64_t MAX_DIRECTIONS = 128
 cdef int64_t MAX_BYTES = 256 << 20      # of projections, or half of X if that is more
 cdef double FEW_CHANGES = 0.05          # part of the labels that change, below which bounds of most points are kept
 cdef int64_t MIN_STEPS_LEFT = 3         # that pay for the projection
@@ -140,7 +138,7 @@ cdef Engine *auto_open(const Problem *problem, int64_t K) noexcept nogil:
 cdef EngineFactory AUTO
 memset(&AUTO, 0, sizeof(AUTO))
 AUTO.name = b"auto"
-AUTO.chunks = AUTO.distances = AUTO.fewer_centroids = AUTO.row_sums = True
+AUTO.distances = AUTO.fewer_centroids = AUTO.row_sums = True
 AUTO.choose = choose
 AUTO.open = auto_open
 ENGINE = entry_of(&AUTO)

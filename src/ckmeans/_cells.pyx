@@ -27,17 +27,18 @@ from ckmeans._engine cimport (
     Engine, EngineFactory, PartialSum, Problem, Step, add_partial_sum, clear_cluster, entry_of,
 )
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport LEAF, Poll, allocate, is_stopped, leaf, poll, release, request_threads, threads_for
+from ckmeans._runtime cimport (
+    LEAF, MAX_TREE_FEATURES, Poll, allocate, is_stopped, leaf, poll, release, request_threads, threads_for,
+)
 from ckmeans._shift cimport find_shift
 from ckmeans._team cimport Team, begin_step, end_part, end_step, team_of
 from ckmeans._values cimport get
 
 include "_kdtree.pxi"
 
-cdef int64_t MAX_FEATURES = 8          # with more, nodes are seldom assigned as a whole; tile sizes in C assume it
 cdef int MIXED = -1                    # mark of a node whose points may differ in their labels
 cdef int64_t MIN_CHUNKS = 32           # subtrees that threads share, where there are so many: a few for each
-cdef int64_t STRIDE = 8                # values from row to row of float64 rows: n is at most MAX_FEATURES
+cdef int64_t STRIDE = 8                # values from row to row of float64 rows: n is at most MAX_TREE_FEATURES
 cdef int64_t MAX_PARTS = 64            # partial sums while K is small: enough for many threads
 cdef int64_t MIN_PARTS = 8             # partial sums however large K is: enough for a few threads
 cdef int64_t PART_BYTES = 1 << 20      # of all partial sums together: they stay in the second-level cache
@@ -381,7 +382,7 @@ cdef int cells_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
 cdef EngineFactory CELLS
 memset(&CELLS, 0, sizeof(CELLS))
 CELLS.name = b"cells"
-CELLS.max_features, CELLS.max_points = MAX_FEATURES, 1 << 30  # slots, more than points, are 32-bit integers
+CELLS.max_features, CELLS.max_points = MAX_TREE_FEATURES, 1 << 30  # slots, more than points, are 32-bit integers
 CELLS.build_index = build_tree
 CELLS.open = cells_open
 ENGINE = entry_of(&CELLS)

@@ -2,6 +2,7 @@
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memmove
 
+from ckmeans._engine cimport store_row_labels
 from ckmeans._points cimport fetch_row
 from ckmeans._random cimport next_below
 from ckmeans._runtime cimport Poll, allocate, poll, release, wide_stride
@@ -123,10 +124,7 @@ cdef void remove_from_sums(Fit *f, int64_t row, const char *values) noexcept nog
 cdef int64_t find_candidates(Fit *f, void *values, Poll *p) noexcept nogil:
     """What the policy needs: the labels of the rows, and the farthest of them (returned: how many)."""
     cdef int64_t k, n_empty = 0, stride = wide_stride(f.rows.n)
-    if f.engine.store_labels != NULL:
-        f.engine.store_labels(f.engine, f.run.labels, f.empty.row_labels)
-    else:
-        memcpy(f.empty.row_labels, f.run.labels, f.rows.m * sizeof(int32_t))
+    store_row_labels(f.engine, f.run.labels, f.rows.m, f.empty.row_labels)
     for k in range(f.run.K):
         if f.rows.source.indptr != NULL:
             squared_norms(f.wide + k * stride, stride, f.rows.n, 1, f.empty.norms + k)

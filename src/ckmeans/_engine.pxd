@@ -1,5 +1,6 @@
 """The contract of an engine: one step, the assignment of all points and the sums for the update."""
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from ckmeans._points cimport Index, IndexBuilder, Rows
 from ckmeans._runtime cimport Poll, sums
@@ -83,6 +84,14 @@ cdef EngineEntry entry_of(const EngineFactory *factory)
 # The first engine of the table that adds such rows up one by one.
 cdef const EngineFactory *row_sums_factory(const Rows *rows) except NULL
 cdef const EngineFactory *chosen_factory(const EngineFactory *factory, const Problem *problem) noexcept nogil
+
+
+cdef inline void store_row_labels(Engine *engine, int32_t *own, int64_t m, int32_t *labels) noexcept nogil:
+    """Write the labels of m rows from the engine's own."""
+    if engine.store_labels != NULL:
+        engine.store_labels(engine, own, labels)
+    else:
+        memcpy(labels, own, m * sizeof(int32_t))
 
 
 cdef inline void clear_cluster(ClusterSums *s, int64_t k, int64_t stride) noexcept nogil:

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from ckmeans._arena cimport take
-from ckmeans._points cimport Points, PreparedPoints, Rows, bits_of, magnitude_of, out_of_range, read_row
+from ckmeans._points cimport Points, PreparedPoints, Rows, bits_of, check_range, read_row
 from ckmeans._runtime cimport CallContext, Poll, allocate, release, wide_stride
 from ckmeans._values cimport put
 
@@ -190,7 +190,7 @@ def step(PreparedPoints points, EngineEntry engine, Points centroids, int32_t[::
     memset(&problem, 0, sizeof(problem))
     memset(&s, 0, sizeof(s))
     problem.rows, problem.K, problem.n_threads = &points.rows, K, n_threads
-    problem.n_fits = 4 if points.persistent else 0
+    problem.n_fits = 1 << 30 if points.persistent else 0  # an index serves many more calls, or is not worth it
     cdef const EngineFactory *factory = row_sums_factory(&points.rows)
     s.K, s.epoch, s.labels = K, 1, &labels[0]
     s.assign = outputs & _ASSIGN != 0
@@ -214,8 +214,7 @@ def step(PreparedPoints points, EngineEntry engine, Points centroids, int32_t[::
     s.squared = NULL if squared is None else &squared[0]
     if s.max_abs_bits <= points.rows.max_safe_bits and (s.assign or measure or s.squared != NULL):
         run_step(factory, &problem, points, &centroids.rows, &s, call)
-    if out_of_range(&points.rows, s.max_abs_bits):
-        raise OutOfRange(magnitude_of(s.max_abs_bits, points.rows.kernels.itemsize))
+    check_range(&points.rows, s.max_abs_bits)
     if measure and not isfinite(s.sums.square):
         raise OutOfRange(INFINITY)
     return s.sums.square, *sums

@@ -1,10 +1,12 @@
 """A fit: from its arguments to its result."""
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from ckmeans._engine cimport EngineEntry, EngineFactory, Problem, Step, chosen_factory, row_sums_factory
-from ckmeans._points cimport PreparedPoints, Rows, raise_out_of_range
+from ckmeans._engine cimport (
+    EngineEntry, EngineFactory, Problem, Step, chosen_factory, row_sums_factory, store_row_labels,
+)
+from ckmeans._points cimport PreparedPoints, Rows, check_range
 from ckmeans._runtime cimport CallContext, Poll
 
 import numpy as np
@@ -48,7 +50,7 @@ cdef class Fits:
         cdef Fit *f
         for i in range(self.count):
             f = self.each[i]
-            if f.run.status > INTERRUPTED and f.run.status != RUNNING:
+            if f.run.status > INTERRUPTED:
                 first = f if first == NULL or f.run.number < first.run.number else first
         return 0 if first == NULL else raise_status(first)
 
@@ -59,7 +61,7 @@ class EmptyCluster(Exception):
 
 cdef int raise_status(const Fit *f) except -1:
     if f.run.status == OUT_OF_RANGE:
-        raise_out_of_range(f.rows, f.run.max_abs_bits)
+        check_range(f.rows, f.run.max_abs_bits)
     if f.run.status == EMPTY_CLUSTER:
         raise EmptyCluster(f.empty.first_empty, f.run.n_iter)
     if f.run.status == NO_MEMORY:
@@ -79,10 +81,7 @@ cdef object labels_array(Fit *f, Restart *r):
     labels = np.empty(f.rows.m, np.int32)
     cdef int32_t[::1] view = labels
     with nogil:
-        if f.engine.store_labels != NULL:
-            f.engine.store_labels(f.engine, r.labels, &view[0])
-        else:
-            memcpy(&view[0], r.labels, f.rows.m * sizeof(int32_t))
+        store_row_labels(f.engine, r.labels, f.rows.m, &view[0])
     return labels
 
 

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
 from ckmeans._arena cimport take
-from ckmeans._points cimport Points, Rows, out_of_range, raise_out_of_range, read_rows
+from ckmeans._points cimport Points, Rows, check_range, read_rows
 from ckmeans._runtime cimport CallContext, Poll, allocate, poll, release, request_threads, threads_for
 
 import numpy as np
@@ -108,5 +108,4 @@ def distances(Points points, centroids, out, int n_threads):
             max_abs_bits = max(max_abs_bits, pairs.max_abs_bits[i])
         release(memory)
     call.check()
-    if out_of_range(&points.rows, max_abs_bits):
-        raise_out_of_range(&points.rows, max_abs_bits)
+    check_range(&points.rows, max_abs_bits)

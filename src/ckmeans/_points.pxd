@@ -61,7 +61,8 @@ cdef void fetch_rows(const Rows *rows, const int64_t *wanted, int64_t count, voi
 
 # Whether a largest magnitude of these bits leaves the dtype's safe range (NaN and infinity do).
 cdef bint out_of_range(const Rows *rows, uint64_t max_abs_bits) noexcept nogil
-cdef int raise_out_of_range(const Rows *rows, uint64_t max_abs_bits) except -1
+# Raise OutOfRange if it does.
+cdef int check_range(const Rows *rows, uint64_t max_abs_bits) except -1
 
 
 cdef class Points:

@@ -144,8 +144,10 @@ cdef double magnitude_of(uint64_t bits, int itemsize) noexcept nogil:
     return magnitude
 
 
-cdef int raise_out_of_range(const Rows *rows, uint64_t max_abs_bits) except -1:
-    raise OutOfRange(magnitude_of(max_abs_bits, rows.kernels.itemsize))
+cdef int check_range(const Rows *rows, uint64_t max_abs_bits) except -1:
+    if out_of_range(rows, max_abs_bits):
+        raise OutOfRange(magnitude_of(max_abs_bits, rows.kernels.itemsize))
+    return 0
 
 
 cdef void set_safe_range(Rows *rows) noexcept:
@@ -223,7 +225,7 @@ def order_of(X):
 
 
 cdef class Points:
-    """Checked points (a 2-D array, or what _sources.py makes of others), their weights (float64 or
+    """Checked points (a 2-D array, or what _inputs.py makes of others), their weights (float64 or
     None), and the computing dtype's item size."""
 
     def __cinit__(self, X, int itemsize, const double[::1] weights=None):

@@ -36,8 +36,7 @@ cdef class PreparedPoints(Points):
         call.check()
         if not done:
             raise MemoryError
-        if out_of_range(&self.rows, self.unique.max_abs_bits):
-            raise_out_of_range(&self.rows, self.unique.max_abs_bits)
+        check_range(&self.rows, self.unique.max_abs_bits)
         return &self.unique
 
     cdef const Rows *seeding_points(self, int64_t trials, bint want_inverse, int n_threads,

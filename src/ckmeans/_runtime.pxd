@@ -49,9 +49,6 @@ cdef extern from "simd/kernels.h" nogil:
         int32_t k
         uint32_t points
 
-    int WIDE_LANES
-    int ROW_PADDING
-    int MAX_TILE
     int LEAF
     int MAX_TREE_FEATURES
 
@@ -121,7 +118,6 @@ cdef extern from "simd/threads.h" nogil:
     int load_flag "ckmeans_load_flag"(const int *flag)
     void store_flag "ckmeans_store_flag"(int *flag, int value)
     int64_t load_counter "ckmeans_load"(const int64_t *value)
-    void store_counter "ckmeans_store"(int64_t *value, int64_t desired)
     int64_t fetch_add "ckmeans_fetch_add"(int64_t *value, int64_t addend)
 
 

@@ -27,6 +27,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memmove, memset
 
 from ckmeans._arena cimport take
+from ckmeans._cost_model cimport MAX_DIRECTIONS
 from ckmeans._engine cimport Block, Step, update_labels
 from ckmeans._points cimport Rows, read_rows
 from ckmeans._runtime cimport (
@@ -36,7 +37,6 @@ from ckmeans._shift cimport find_shift
 from ckmeans._values cimport get, put
 
 cdef enum:
-    MAX_DIRECTIONS = 128     # directions: limits the memory of projections; _auto.pyx counts on it
     MAX_TILE = 32            # points of a tile: each is one bit of hit.points, and of every other mask of points
     MAX_THREADS = 1024       # threads: the limit of n_threads
 

@@ -18,7 +18,7 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 
 from ckmeans._arena cimport take
 from ckmeans._points cimport (
-    PreparedPoints, Rows, ensure_loaded, fetch_row, fetch_rows, out_of_range, raise_out_of_range, read_row, read_rows,
+    PreparedPoints, Rows, ensure_loaded, fetch_row, fetch_rows, check_range, out_of_range, read_row, read_rows,
 )
 from ckmeans._random cimport Stream, next_below, next_unit, stream_of
 from ckmeans._runtime cimport (
@@ -460,7 +460,7 @@ def init(PreparedPoints points, int64_t K, int64_t trials, uint64_t seed, int n_
     cdef Stream random = stream_of(seed, 0)
     cdef uint64_t max_abs_bits = 0
     cdef Seeding *seeding
-    centroids = np.empty((K, rows.n), np.float32 if rows.kernels.itemsize == 4 else np.float64)
+    centroids = np.empty((K, rows.n), computing_dtype(rows))
     cdef uint8_t[::1] centroid_bytes = centroids.reshape(-1).view(np.uint8)
     with nogil:
         seeding = seeding_open(rows, K, trials, n_threads)
@@ -473,6 +473,5 @@ def init(PreparedPoints points, int64_t K, int64_t trials, uint64_t seed, int n_
     if seeding == NULL:
         raise MemoryError
     call.check()
-    if out_of_range(rows, max_abs_bits):
-        raise_out_of_range(rows, max_abs_bits)
+    check_range(rows, max_abs_bits)
     return centroids

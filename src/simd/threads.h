@@ -27,10 +27,6 @@ static __inline int64_t ckmeans_load(const int64_t *value)
 {
     return _InterlockedCompareExchange64((volatile __int64 *)value, 0, 0);
 }
-static __inline void ckmeans_store(int64_t *value, int64_t desired)
-{
-    _InterlockedExchange64((volatile __int64 *)value, desired);
-}
 static __inline int64_t ckmeans_fetch_add(int64_t *value, int64_t addend)
 {
     return _InterlockedExchangeAdd64((volatile __int64 *)value, addend);
@@ -43,7 +39,6 @@ static inline int ckmeans_exchange_flag(int *flag, int value)
     return __atomic_exchange_n(flag, value, __ATOMIC_ACQ_REL);
 }
 static inline int64_t ckmeans_load(const int64_t *value) { return __atomic_load_n(value, __ATOMIC_ACQUIRE); }
-static inline void ckmeans_store(int64_t *value, int64_t desired) { __atomic_store_n(value, desired, __ATOMIC_RELEASE); }
 static inline int64_t ckmeans_fetch_add(int64_t *value, int64_t addend)
 {
     return __atomic_fetch_add(value, addend, __ATOMIC_ACQ_REL);
