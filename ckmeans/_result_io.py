@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ckmeans import _atomic_write
+from ckmeans._lloyd import STOP_REASONS
 
 __all__ = ["read", "save"]
 
@@ -18,7 +19,6 @@ FORMAT = "ckmeans.Result"
 VERSION = 1
 _ARRAYS = ("centroids", "labels", "counts", "history", "distortions")
 _SCALARS = {"distortion": float, "n_iter": int, "stop_reason": str, "algorithm": str, "stats": dict}
-_STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
 # Exceptions of NumPy and zipfile on damaged files.
 _DAMAGED = (
     ValueError, TypeError, KeyError, EOFError, OverflowError, MemoryError, OSError, NotImplementedError,
@@ -103,7 +103,7 @@ def _fields(about: dict[str, Any], read: dict[str, np.ndarray]) -> dict[str, Any
         and np.array_equal(np.bincount(labels, minlength=len(centroids)), counts)
         and fields["history"].shape == (fields["n_iter"] + 1,)
         and fields["distortions"].ndim == 1
-        and fields["stop_reason"] in _STOP_REASONS
+        and fields["stop_reason"] in STOP_REASONS
     )
     if not consistent:
         raise ValueError("its arrays do not agree")
