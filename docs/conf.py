@@ -29,12 +29,14 @@ nitpicky = True
 nitpick_ignore = [("py:obj", "numpy.histogram")]  # the only one outside; its inventory needs the network
 
 html_theme = "furo"
+pygments_dark_style = "monokai"
 html_title = f"ckmeans {version}"
 html_baseurl = "https://ckmeans-simd.github.io/ckmeans/"
 html_extra_path = ["llms.txt"]
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
+html_show_copyright = False
 html_show_sphinx = False
 html_theme_options = {
     "source_repository": "https://github.com/ckmeans-simd/ckmeans/",

@@ -46,7 +46,7 @@ def check(site: Path, base: str) -> list[str]:
 
 
 def leads_somewhere(target: str, site: Path, base: str, pages: dict[str, Page]) -> bool:
-    """Return whether a link leads to a file of the site, to a place on one of its pages, or is well formed."""
+    """Return whether a link leads to a file of the site and a place there, or to a possible address."""
     address = urlsplit(target)
     if not target.startswith(base):
         return address.scheme == "https" and re.fullmatch(r"[\w-]+(\.[\w-]+)+", address.netloc) is not None
