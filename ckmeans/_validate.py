@@ -314,13 +314,14 @@ def labels(value: object, m: int, K: int) -> np.ndarray:
 
 def label_values(value: object, m: int) -> np.ndarray:
     """Return the labels of m points as they are: numbers, strings or other values that can be sorted."""
-    array = np.asarray(value)
+    array = _as_ndarray("labels", value)
     if array.shape != (m,):
         raise ValueError(f"labels must have shape ({m},), one a row of X, found shape {array.shape}")
     if array.dtype.kind not in "biufUSO":
         raise TypeError(f"labels must be integers or strings, found dtype {array.dtype}")
-    for row in np.flatnonzero(array != array) if array.dtype.kind == "f" else ():
-        raise ValueError(f"labels must not be missing, found {array[row]} at row {row}")
+    for row, label in enumerate(array.tolist() if array.dtype.kind in "fO" else ()):
+        if label is None or type(label).__name__ == "NAType" or label != label:  # pandas' NA, or NaN
+            raise ValueError(f"labels must not be missing, found {label} at row {row}")
     return array
 
 

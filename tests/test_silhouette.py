@@ -126,6 +126,11 @@ def test_frames_and_series():
     X, labels = cases.make("blobs", 60, 3), np.arange(60) % 3
     score = ckmeans.silhouette(X, labels)
     assert ckmeans.silhouette(pd.DataFrame(X), pd.Series(labels).astype("category")) == score
+    missing = pd.Series(labels, dtype="Int64")
+    assert ckmeans.silhouette(X, missing) == score
+    missing[7] = pd.NA
+    with pytest.raises(ValueError, match="labels must not be missing, found (nan|<NA>) at row 7"):
+        ckmeans.silhouette(X, missing)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,9 @@ def test_frames_and_series():
         ([7, 7, 7, 7], ValueError, "labels must name at least 2 clusters, found 1"),
         ([0, 1, 2, 3], ValueError, "labels must name fewer clusters than there are points, found 4"),
         ([0, 1, np.nan, 1], ValueError, "labels must not be missing, found nan at row 2"),
-        ([0, 1, None, 1], TypeError, "labels must be integers or strings"),
+        ([0, 1, None, 1], ValueError, "labels must not be missing, found None at row 2"),
+        (np.array([0, "b", 1, 1], object), TypeError, "labels must be integers or strings, found values of"),
+        (np.ma.array([0, 0, 1, 1], mask=[1, 0, 0, 0]), TypeError, "labels is a masked array"),
         ([1j, 0, 0, 0], TypeError, "labels must be integers or strings, found dtype complex128"),
     ],
 )
