@@ -129,7 +129,7 @@ def test_frames_and_series():
     missing = pd.Series(labels, dtype="Int64")
     assert ckmeans.silhouette(X, missing) == score
     missing[7] = pd.NA
-    with pytest.raises(ValueError, match="labels must not be missing, found (nan|<NA>) at row 7"):
+    with pytest.raises(ValueError, match=r"labels must not be missing, found (nan|<NA>) at row 7"):
         ckmeans.silhouette(X, missing)
 
 
