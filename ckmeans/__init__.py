@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ckmeans import image as image
     from ckmeans import plot
     from ckmeans._elbow import compare, elbow
+    from ckmeans._silhouette import silhouette
     from ckmeans.estimators import KMeans, MiniBatchKMeans
     from ckmeans.image import quantize
 
@@ -36,6 +37,7 @@ __all__ = [
     "quantize",
     "release_memory",
     "show_config",
+    "silhouette",
     "update",
 ]
 
@@ -48,6 +50,7 @@ _LAZY = {
     "image": "",
     "plot": "",
     "quantize": "ckmeans.image",
+    "silhouette": "ckmeans._silhouette",
 }
 
 

@@ -58,12 +58,12 @@ def integer(name: str, value: object, min_: int, max_: int | None = None, max_na
 
 def clusters(K: object, m: int) -> int:
     """Return the number of clusters for m points."""
-    return integer("K", K, 1, m, " (the number of points)")
+    return integer("K", _reject_no_knee("K", K), 1, m, " (the number of points)")
 
 
 def n_clusters(value: object, m: int) -> int:
     """Return an estimator's number of clusters for m points."""
-    number = integer("n_clusters", value, 1)
+    number = integer("n_clusters", _reject_no_knee("n_clusters", value), 1)
     if number > m:
         raise ValueError(f"n_samples={m} should be >= n_clusters={number}.")
     return number
@@ -79,7 +79,17 @@ def cluster_counts(ks: object, m: int) -> list[int]:
         ) from None
     if not values:
         raise ValueError("ks must hold at least one number of clusters, found none")
-    return sorted({integer("each of ks", K, 1, m, " (the number of points)") for K in values})
+    name = "each of ks"
+    return sorted({integer(name, _reject_no_knee(name, K), 1, m, " (the number of points)") for K in values})
+
+
+def _reject_no_knee(name: str, value: object) -> object:
+    """Raise for None, the knee of an Elbow without one."""
+    if value is None:
+        raise TypeError(
+            f"{name} must be an integer, found None: elbow found no clear elbow; see Elbow.suggestions"
+        )
+    return value
 
 
 def cost_of(cost: Any, K: int) -> float:
@@ -300,6 +310,36 @@ def labels(value: object, m: int, K: int) -> np.ndarray:
     if smallest < 0 or largest >= K:
         raise ValueError(f"labels must lie in 0..{K - 1}, found {smallest if smallest < 0 else largest}")
     return np.ascontiguousarray(array, np.int32)
+
+
+def label_values(value: object, m: int) -> np.ndarray:
+    """Return the labels of m points as they are: numbers, strings or other values that can be sorted."""
+    array = _as_ndarray("labels", value)
+    if array.shape != (m,):
+        raise ValueError(f"labels must have shape ({m},), one a row of X, found shape {array.shape}")
+    if array.dtype.kind not in "biufUSO":
+        raise TypeError(f"labels must be integers or strings, found dtype {array.dtype}")
+    for row, label in enumerate(array.tolist() if array.dtype.kind in "fO" else ()):
+        if label is None or type(label).__name__ == "NAType" or label != label:  # pandas' NA, or NaN
+            raise ValueError(f"labels must not be missing, found {label} at row {row}")
+    return array
+
+
+def label_groups(values: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, int]:
+    """Return each point's group from 0 on, as int32, and the number of groups: at least 2, and fewer than
+    points, as a silhouette needs them."""
+    try:
+        distinct, groups = np.unique(values, return_inverse=True)
+    except TypeError:
+        raise TypeError("labels must be integers or strings, found values of several kinds") from None
+    K = len(distinct)
+    if K < 2:
+        raise ValueError(f"labels must name at least 2 clusters, found {K}")
+    total = len(values) if weights is None else weights.sum()
+    if total <= K:
+        points = "points" if weights is None else f"points by sample_weight ({total:g} in all)"
+        raise ValueError(f"labels must name fewer clusters than there are {points}, found {K}")
+    return groups.astype(np.int32), K
 
 
 def weights(value: object, m: int) -> np.ndarray | None:

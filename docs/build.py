@@ -2,8 +2,9 @@
 
 First, every snippet of README.md and docs/*.md is run. The Python blocks of a page share one namespace,
 the output of lines after ``>>>`` is compared with the page, blocks of the ``ckmeans`` command are run in
-a shell, and the snippets draw the figures. Then Sphinx renders the pages and the reference to
-build/docs; its warnings are errors.
+a shell, and the snippets draw the figures; blocks marked ``py`` need packages that are not installed here,
+and are not run. Then Sphinx renders the pages and the reference to build/docs; its warnings are errors, and
+so are links that lead nowhere.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import conf
+import links
 import matplotlib
 import numpy as np
 from matplotlib import pyplot
@@ -78,4 +81,9 @@ if __name__ == "__main__":
     matplotlib.rcParams.update({"figure.figsize": (6, 3.6), "figure.dpi": 90, "font.size": 9})
     with tempfile.TemporaryDirectory() as scratch:
         draw(Path(scratch))
-    sys.exit(sphinx(["-W", "--keep-going", "-q", "-E", str(DOCS), str(ROOT / "build" / "docs")]))
+    site = ROOT / "build" / "docs"
+    shutil.rmtree(site, ignore_errors=True)
+    if status := sphinx(["-W", "--keep-going", "-q", "-E", str(DOCS), str(site)]):
+        sys.exit(status)
+    if wrong := links.check(site, conf.html_baseurl):
+        sys.exit("\n".join(["links that lead nowhere:", *wrong]))

@@ -139,6 +139,7 @@ def _fit_elbow(X: np.ndarray, ks: range, plot: str | None, options: dict[str, An
         "distortions": result.distortions.tolist(),
         "silhouette": [None if np.isnan(value) else value for value in result.silhouette.tolist()],
         "knee": result.knee,
+        "suggestions": result.suggestions,
     }
 
 
@@ -194,6 +195,8 @@ def _write_labels(labels: np.ndarray, path: str) -> None:
 
 def _report(figures: dict[str, Any]) -> str:
     """Return the figures as a few aligned lines."""
+    from ckmeans._elbow import describe_suggestions
+
     left_out = f" (left out: {', '.join(figures['left_out'])})" if figures["left_out"] else ""
     scaled = ", each scaled to variance 1" if figures["scaled"] else ""
     size = f"{figures['rows']} rows, {len(figures['columns'])} columns"
@@ -207,6 +210,7 @@ def _report(figures: dict[str, Any]) -> str:
             lines.append(f"{K:>5} {J:>14.6g} {'' if silhouette is None else f'{silhouette:.3f}':>11}{mark}")
         if figures["knee"] is None:
             lines.append("no clear elbow")
+        lines.append(f"suggested K: {describe_suggestions(figures['suggestions'])}")
     if "k" in figures:
         outcome = f"after {figures['n_iter']} iterations ({figures['stop_reason']})"
         if figures["k"] < figures["k_asked"]:

@@ -80,7 +80,7 @@ class CentroidEstimator(_compat.Base):
             If a parameter or an argument is invalid; the message says which.
         """
         centers = self.fit(X, sample_weight=sample_weight).cluster_centers_
-        return _distances(as_points(X), centers, self.n_threads)
+        return _dispatch.all_distances(as_points(X), centers, self.n_threads)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the index of the closest centroid of each point.
@@ -122,7 +122,7 @@ class CentroidEstimator(_compat.Base):
         ValueError, TypeError
             If an argument is invalid, or the features of X differ from those seen in `fit`.
         """
-        return _distances(self._check_test_data(X), self.cluster_centers_, self.n_threads)
+        return _dispatch.all_distances(self._check_test_data(X), self.cluster_centers_, self.n_threads)
 
     def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the negative (weighted) sum of squared distances to the closest centroids.
@@ -256,16 +256,6 @@ def accumulate(
     if sums and points.kind == "sparse":  # of sparse rows the engine returns the sums of x itself
         offsets -= weight_sums[:, None] * centroids
     return inertia, offsets, weight_sums
-
-
-def _distances(points: Inputs, centers: np.ndarray, n_threads: int | None) -> np.ndarray:
-    if points.kind == "array":
-        return _dispatch.all_distances(points, centers, n_threads)
-    out = np.empty((len(points), len(centers)), points.computing_dtype)
-    for k in range(len(centers)):
-        _, squared = assign(points, centers[k : k + 1], return_squared_distance=True, n_threads=n_threads)
-        np.sqrt(squared, out=out[:, k], casting="same_kind")
-    return out
 
 
 def shift_tolerance(points: Inputs, tol: float, n_threads: int | None) -> float:
