@@ -192,7 +192,7 @@ def prepare(X: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Prepared
     if isinstance(X, Prepared):
         raise TypeError("X is prepared already")
     points = _inputs.read(X, sample_weight)
-    return Prepared(PersistentInputs(points.rows, points.weights))
+    return Prepared(PersistentInputs(points))
 
 
 def kmeans_chunks(
@@ -298,9 +298,10 @@ def assign(
     ValueError, TypeError
         If an argument is invalid.
     """
-    points = _inputs.read(X)
+    centroids = _validate.real_array("centroids", centroids)
+    points = _inputs.read(X, n_expected=centroids.shape[-1] if centroids.ndim else None)
     m, n = points.shape
-    centroids = _validate.centroids(centroids, n)
+    _validate.centroids(centroids, n)
     labels = np.empty(m, np.int32) if out is None else _validate.labels_out(out, m)
     squared = np.empty(m) if return_squared_distance else None
     threads = _dispatch.thread_count(n_threads, points.size * len(centroids))
@@ -387,8 +388,9 @@ def distortion(
     ValueError, TypeError
         If an argument is invalid.
     """
-    points = _inputs.read(X, sample_weight)
-    centroids = _validate.centroids(centroids, points.shape[1])
+    centroids = _validate.real_array("centroids", centroids)
+    points = _inputs.read(X, sample_weight, centroids.shape[-1] if centroids.ndim else None)
+    _validate.centroids(centroids, points.shape[1])
     m, K = len(points), len(centroids)
     assign_labels = labels is None
     labels = np.empty(m, np.int32) if labels is None else _validate.labels(labels, m, K)
