@@ -45,6 +45,7 @@ _LAZY = {
     "MiniBatchKMeans": "ckmeans.estimators",
     "compare": "ckmeans._elbow",
     "elbow": "ckmeans._elbow",
+    "_elbow": "",
     "image": "",
     "plot": "",
     "quantize": "ckmeans.image",
@@ -63,4 +64,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted(set(globals()) | set(__all__) | set(_LAZY))

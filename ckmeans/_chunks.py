@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ckmeans import _arrays, _frames, _validate
-from ckmeans._places import Names, Place, shorten_repr
+from ckmeans._places import Names, shorten_repr
 
 
 class Chunks:
@@ -25,12 +25,10 @@ class Chunks:
         self._start_pass = _passes_over(chunks)
         self.shape: tuple[int, int]
         self.dtype: np.dtype
-        self.names: Names | None = None
         m, first = 0, None
-        for number, (chunk, names) in enumerate(self._checked()):
-            if first is None or number == 0:
+        for chunk, _ in self._checked():
+            if first is None:
                 first, self.dtype = chunk[:1].copy(), chunk.dtype
-                self.names = None if names is None else Names(names.columns)
             self.dtype = _arrays.common_dtype(self.dtype, chunk.dtype)
             m += len(chunk)
             self.shape = m, chunk.shape[1]
@@ -101,17 +99,17 @@ class Chunks:
         """Return the largest value."""
         return max(float(_arrays.widened(chunk).max()) for chunk in self)
 
-    def first_not_finite(self) -> Place | None:
-        """Return the place of the first NaN or infinity."""
+    def require_finite(self) -> None:
+        """Raise for the first NaN or infinity."""
         rows = 0
-        for chunk in self:
+        for chunk, names in self._checked():
             values = _arrays.widened(chunk)
             bad = ~np.isfinite(values)
             if bad.any():
                 row, column = np.argwhere(bad)[0]
-                return rows + int(row), int(column), values[row, column]
+                labelled = names is not None and names.rows is not None
+                _validate.raise_at("X", values[row, column], row if labelled else rows + row, column, names)
             rows += len(chunk)
-        return None
 
 
 def _passes_over(chunks: Any) -> Callable[[], Iterable[Any]]:
@@ -120,9 +118,8 @@ def _passes_over(chunks: Any) -> Callable[[], Iterable[Any]]:
         return lambda: _blocks_of(chunks())
     if hasattr(chunks, "__next__"):
         raise TypeError(
-            "chunks must be iterable again and again, "
-            f"found {shorten_repr(chunks)}, which ends after one pass: "
-            "pass a function that returns a new one, such as lambda: ..."
+            f"chunks must be iterable again and again, found {shorten_repr(chunks)}, which ends after one "
+            "pass: pass a function that returns a new one each time, such as lambda: ..."
         )
     return lambda: _blocks_of(chunks)
 
@@ -141,7 +138,7 @@ def _blocks_of(chunks: Any) -> Iterable[Any]:
     if not hasattr(chunks, "__iter__") or isinstance(chunks, (str, bytes, os.PathLike, Mapping)):
         raise TypeError(
             "chunks must be a list of arrays, an object that can be iterated over again and again, or a "
-            f"function that returns an iterator, found {shorten_repr(chunks)}"
+            f"function that returns an iterator over arrays, found {shorten_repr(chunks)}"
         )
     return chunks  # type: ignore[no-any-return]
 

@@ -11,7 +11,7 @@ from ckmeans import _objects
 from ckmeans._columns import Column, joined
 from ckmeans._places import Names
 
-_PROTOCOLS = ("__narwhals_dataframe__", "__narwhals_series__", "__arrow_c_stream__", "__dataframe__")
+_PROTOCOLS = ("__arrow_c_stream__", "__dataframe__")
 _PANDAS_KINDS = {"M": "dates or times", "m": "durations", "c": "complex numbers"}
 
 
@@ -33,7 +33,7 @@ def read(name: str, value: Any) -> tuple[np.ndarray, Names | None] | None:
             return _pandas_frame(name, value, pandas)
         if isinstance(value, (pandas.Series, pandas.Index)):
             return _pandas_series(name, value, pandas), None
-    if hasattr(value, "__narwhals_dataframe__") or hasattr(value, "__narwhals_series__"):
+    if type(value).__module__.startswith("narwhals.") and hasattr(value, "to_native"):
         return read(name, value.to_native())
     if hasattr(value, "__arrow_c_stream__"):
         return _arrow_table(name, value)
@@ -47,7 +47,7 @@ def _arrow_table(name: str, table: Any) -> tuple[np.ndarray, Names | None]:
 
     with _arrow.columns(name, table) as (columns, names):
         if names is None:
-            return joined(name, columns, Names([name]))[:, 0], None
+            return joined(name, columns, Names())[:, 0], None
         return joined(name, columns, Names(names)), Names(names)
 
 
@@ -75,8 +75,8 @@ def _pandas_frame(name: str, frame: Any, pandas: Any) -> tuple[np.ndarray, Names
 
 
 def _pandas_series(name: str, series: Any, pandas: Any) -> np.ndarray:
-    column = _pandas_column(name, series, 0, Names([name]), pandas)
-    return joined(name, [column], Names([name]))[:, 0]
+    column = _pandas_column(name, series, 0, Names(), pandas)
+    return joined(name, [column], Names())[:, 0]
 
 
 def _pandas_column(name: str, series: Any, j: int, names: Names, pandas: Any) -> Column:

@@ -14,7 +14,7 @@ import numpy as np
 from ckmeans import _arrays, _points, _validate
 from ckmeans._chunks import Chunks
 from ckmeans._csr import CSR
-from ckmeans._places import Names, place_of
+from ckmeans._places import Names
 from ckmeans._points import PreparedPoints
 
 if TYPE_CHECKING:
@@ -40,9 +40,11 @@ class Inputs:
         Of the columns and rows, if X is a data frame.
     original : object
         X as the caller passed it, for the caller's functions; an array if it became one.
+    whole : Inputs or None
+        The points that these are a part of, whose rows errors name.
     """
 
-    __slots__ = ("dtype", "itemsize", "names", "original", "rows", "shape", "weights")
+    __slots__ = ("dtype", "itemsize", "names", "original", "rows", "shape", "weights", "whole")
 
     persistent = False  # whether later calls use these points again
 
@@ -60,6 +62,7 @@ class Inputs:
         self.weights = weights
         self.names = names
         self.original = rows if original is None else original
+        self.whole: Inputs | None = None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -89,9 +92,18 @@ class Inputs:
         assert not isinstance(self.rows, Chunks)
         return self.rows.csr[which] if isinstance(self.rows, CSR) else _arrays.widened(self.rows[which])
 
+    def part(self, which: Any, weights: np.ndarray | None = None) -> Inputs:
+        """Return some of the points."""
+        selected = self.select(which)
+        part = Inputs(selected if isinstance(self.rows, np.ndarray) else CSR(selected), weights)
+        part.whole = self if self.whole is None else self.whole
+        return part
+
     def reweighted(self, weights: np.ndarray | None) -> Inputs:
         """Return the same points with other weights."""
-        return Inputs(self.rows, weights, self.names, self.original)
+        points = Inputs(self.rows, weights, self.names, self.original)
+        points.whole = self.whole
+        return points
 
     def with_weights(self, sample_weight: object) -> Inputs:
         """Return the same points with other weights, which are checked."""
@@ -103,13 +115,16 @@ class Inputs:
 
     def require_finite(self) -> None:
         """Raise for the first NaN or infinity."""
+        if self.whole is not None:
+            self.whole.require_finite()
         rows = self.rows
+        if isinstance(rows, Chunks):
+            rows.require_finite()
+            return
         found = (_points.Points(rows, 8) if isinstance(rows, np.ndarray) else rows).first_not_finite()
         if found:
             row, column, value = found
-            is_named_nan = self.names is not None and np.isnan(value)
-            place = place_of(row, column, self.names)
-            _validate.raise_not_finite("X", "NaN" if is_named_nan else value, place)
+            _validate.raise_at("X", value, row, column, self.names)
 
 
 class PersistentInputs(Inputs):
@@ -121,6 +136,7 @@ class PersistentInputs(Inputs):
 
     def __init__(self, points: Inputs) -> None:
         super().__init__(points.rows, points.weights, points.names, points.original)
+        self.whole = points.whole
         self._prepared: dict[int, PreparedPoints] = {}
         self._lock = threading.Lock()
 
@@ -233,4 +249,4 @@ def read_persistent(X: PointsLike, sample_weight: object = None) -> PersistentIn
 def read_chunks(chunks: object) -> Inputs:
     """Return checked points that come in chunks."""
     rows = Chunks(chunks)
-    return Inputs(rows, None, rows.names, rows.original)
+    return Inputs(rows, original=rows.original)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 Place: TypeAlias = tuple[int, int, float]  # row, column, value
@@ -18,22 +19,23 @@ class Names(NamedTuple):
 
     Attributes
     ----------
-    columns : sequence
+    columns : sequence, optional
+        None: there is one column, a series.
     rows : sequence, optional
         Labels of the rows; None: their numbers.
     """
 
-    columns: Any
+    columns: Any = None
     rows: Any = None
 
     def column(self, column: int) -> str:
-        """Return a column in words."""
-        return f"column {_in_words(self.columns[column])}"
+        """Return in which column, in words; nothing for a series."""
+        return "" if self.columns is None else f" in column {_in_words(self.columns[column])}"
 
     def place(self, row: int, column: int) -> str:
         """Return a place in words."""
         label = row if self.rows is None else _in_words(self.rows[row])
-        return f"in {self.column(column)}, row {label}"
+        return f"at row {label}" if self.columns is None else f"{self.column(column)[1:]}, row {label}"
 
 
 def _in_words(label: Any) -> str:
@@ -53,6 +55,12 @@ def raise_not_finite(name: str, found: object, place: str) -> NoReturn:
     raise ValueError(f"{name} must be finite, found {found} {place}: drop or fill NaN and infinity first")
 
 
+def raise_at(name: str, value: float, row: int, column: int, names: Names | None = None) -> NoReturn:
+    """Raise for the NaN or infinity that stands here."""
+    found = "NaN" if names is not None and math.isnan(value) else value
+    raise_not_finite(name, found, place_of(row, column, names))
+
+
 def raise_not_a_number(name: str, value: object, place: str) -> NoReturn:
     """Raise for an object that is no number at this place; the reason why is what `float` says."""
     try:
@@ -63,11 +71,10 @@ def raise_not_a_number(name: str, value: object, place: str) -> NoReturn:
     raise TypeError(f"{name} must hold real numbers, found {shorten_repr(value)} {place}{reason}")
 
 
-def raise_not_numbers(name: str, kind: str, place: str) -> NoReturn:
-    """Raise for a column that holds something else."""
-    raise TypeError(
-        f"{name} must hold real numbers, found {kind} in {place}: drop it, or turn it into numbers first"
-    )
+def raise_not_numbers(name: str, kind: str, where: str) -> NoReturn:
+    """Raise for a column that holds something else; `where` is what `Names.column` returns."""
+    way_out = "drop it, or turn it into numbers first" if where else "turn it into numbers first"
+    raise TypeError(f"{name} must hold real numbers, found {kind}{where}: {way_out}")
 
 
 def shorten_line(error: object) -> str:

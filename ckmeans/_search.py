@@ -361,4 +361,4 @@ def random_sample(points: PersistentInputs, size: int, rng: np.random.Generator)
     rows = np.arange(len(points)) if weights is None else np.flatnonzero(weights)
     if len(rows) > size:
         rows = rows[np.unique(rng.integers(len(rows), size=size))]
-    return _inputs.read_persistent(points.select(rows), None if weights is None else weights[rows])
+    return PersistentInputs(points.part(rows, None if weights is None else weights[rows]))

@@ -13,7 +13,7 @@ import numpy as np
 from ckmeans import _arrays
 from ckmeans._engine import EngineEntry
 from ckmeans._engines import ENGINES
-from ckmeans._places import place_of, raise_not_finite, shorten_repr
+from ckmeans._places import raise_at, shorten_repr
 
 INITS = ("k-means++", "random")
 EMPTY = ("drop", "reinit", "farthest", "error")
@@ -279,7 +279,8 @@ def labels(value: object, m: int, K: int) -> np.ndarray:
     smallest, largest = array.min(), array.max()
     if smallest < 0 or largest >= K:
         raise ValueError(f"labels must lie in 0..{K - 1}, found {smallest if smallest < 0 else largest}")
-    return np.ascontiguousarray(array, np.int32)
+    array = np.ascontiguousarray(array, np.int32)
+    return array if array.flags.writeable else array.copy()  # compiled code asks for an array it may fill
 
 
 def weights(value: object, m: int) -> np.ndarray | None:
@@ -344,7 +345,7 @@ def require_finite(name: str, array: np.ndarray) -> None:
     bad = ~np.isfinite(array)
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        raise_not_finite(name, array[row, column], place_of(row, column))
+        raise_at(name, array[row, column], row, column)
 
 
 def max_abs(array: HasExtrema) -> float:

@@ -222,14 +222,9 @@ class CentroidEstimator(_compat.Base):
 def as_points(X: Any) -> Inputs:
     """Return X checked as scikit-learn's users expect; sparse rows stay sparse."""
     if isinstance(X, Prepared):
-        raise TypeError("X is prepared, which estimators do not accept: pass the original X")
+        raise TypeError("points that were prepared are not an array: pass the original X")
     _validate.reject_complex(X)
     return _inputs.read(X, check=_validate.estimator_points)
-
-
-def select_rows(points: Inputs, rows: np.ndarray | slice) -> Inputs:
-    """Return some of the points, without weights; sparse rows stay sparse."""
-    return _inputs.read(points.select(rows))
 
 
 def accumulate(

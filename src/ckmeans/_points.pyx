@@ -63,6 +63,8 @@ cdef int ensure_loaded(const Rows *rows, int64_t first, int64_t count, Poll *p) 
 
 
 cdef int fetch(const Rows *rows, int64_t first, int64_t count, Poll *p) noexcept with gil:
+    if is_stopped(p):  # the error of an earlier window counts
+        return 1
     try:
         (<Points>rows.window.owner).load(first, count)
     except BaseException as error:
