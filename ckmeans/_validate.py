@@ -250,11 +250,14 @@ def centroids(value: object, n: int, name: str = "centroids") -> np.ndarray:
     return array
 
 
-def starting_centroids(value: object, K: int, n: int, name: str = "init") -> np.ndarray:
-    """Return starting centroids: K rows of n features."""
+def starting_centroids(
+    value: object, K: int, n: int, name: str = "init", complete: bool = True
+) -> np.ndarray:
+    """Return starting centroids: K rows of n features, or fewer if they need not be `complete`."""
     array = centroids(value, n, name)
-    if len(array) != K:
-        raise ValueError(f"{name} must have K={K} rows, found shape {array.shape}")
+    if len(array) > K or (complete and len(array) < K):
+        wanted = f"K={K} rows" if complete else f"K={K} rows, or fewer for k-means++ to complete"
+        raise ValueError(f"{name} must have {wanted}, found shape {array.shape}")
     return array
 
 

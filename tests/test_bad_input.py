@@ -180,7 +180,7 @@ def test_wrong_centroids(argument, centroids, exception, words):
 
 @pytest.mark.parametrize("argument", [name for name in WITH_CENTROIDS if "centroids" not in name])
 def test_start_with_wrong_row_count(argument):
-    for rows in (2, 4):
+    for rows in (2, 4) if "rng" in argument else (4,):  # k-means++ completes an array
         words = (f"{argument} must have K=3 rows", f"({rows}, 2)")
         with refused(ValueError, *words):
             WITH_CENTROIDS[argument](X[:rows])
