@@ -77,7 +77,7 @@ class Chunks:
             chunk, names = _arrays.read(name, _rows_of(name, value), objects=True)
             if chunk.ndim == 2 and len(chunk) == 0:
                 continue
-            _validate.points(chunk, name, n or None)
+            _validate.two_dimensional(chunk, name, n or None)
             n = n or chunk.shape[1]
             if chunk.shape[1] != n:
                 raise ValueError(
@@ -130,6 +130,9 @@ def _blocks_of(chunks: Any) -> Iterable[Any]:
         if hasattr(chunks, batches):
             blocks: Iterable[Any] = getattr(chunks, batches)()
             return blocks
+    if hasattr(chunks, "partitions") and hasattr(chunks, "npartitions"):  # of Dask
+        count = chunks.numblocks[0] if hasattr(chunks, "numblocks") else chunks.npartitions
+        return (chunks.partitions[i] for i in range(count))
     if hasattr(chunks, "__next__"):
         iterator: Iterable[Any] = chunks
         return iterator

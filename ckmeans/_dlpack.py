@@ -53,7 +53,7 @@ def read(name: str, tensor: Any) -> np.ndarray:
     """Return the values of a tensor in main memory, without a copy."""
     if getattr(tensor, "requires_grad", False):
         tensor = tensor.detach()  # the results are arrays, which have no gradients
-    _require_main_memory(name, tensor)
+    require_main_memory(name, tensor)
     try:
         capsule = _capsule_of(tensor)
     except Exception as error:  # each library has its own
@@ -63,7 +63,8 @@ def read(name: str, tensor: Any) -> np.ndarray:
     return _array_in(name, capsule, tensor)
 
 
-def _require_main_memory(name: str, tensor: Any) -> None:
+def require_main_memory(name: str, tensor: Any) -> None:
+    """Raise for a tensor, or a buffer of a data frame, on a device of its own memory."""
     try:
         device_type = int(tensor.__dlpack_device__()[0])
     except Exception as error:

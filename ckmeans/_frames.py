@@ -33,8 +33,12 @@ def read(name: str, value: Any) -> tuple[np.ndarray, Names | None] | None:
             return _pandas_frame(name, value, pandas)
         if isinstance(value, (pandas.Series, pandas.Index)):
             return _pandas_series(name, value, pandas), None
-    if type(value).__module__.startswith("narwhals.") and hasattr(value, "to_native"):
+    library = type(value).__module__.partition(".")[0]
+    if library == "narwhals" and hasattr(value, "to_native"):
         return read(name, value.to_native())
+    if library == "dask" and hasattr(value, "compute"):
+        value = value.compute()
+        return (value, None) if isinstance(value, np.ndarray) else read(name, value)
     if hasattr(value, "__arrow_c_stream__"):
         return _arrow_table(name, value)
     if hasattr(value, "__dataframe__"):
@@ -51,11 +55,14 @@ def _arrow_table(name: str, table: Any) -> tuple[np.ndarray, Names | None]:
         return joined(name, columns, Names(names)), Names(names)
 
 
-def _interchanged_frame(name: str, frame: Any) -> tuple[np.ndarray, Names]:
+def _interchanged_frame(name: str, frame: Any) -> tuple[np.ndarray, Names] | None:
     from ckmeans import _interchange
 
-    with _interchange.columns(frame) as (columns, names):
-        return joined(name, columns, Names(names)), Names(names)
+    try:
+        with _interchange.columns(name, frame) as (columns, names):
+            return joined(name, columns, Names(names)), Names(names)
+    except (AttributeError, NotImplementedError):  # a part of the protocol is not there
+        return None
 
 
 # ---- pandas -------------------------------------------------------------------------------------

@@ -218,12 +218,12 @@ def read(
     X: PointsLike,
     sample_weight: object = None,
     n_expected: int | None = None,
-    check: Callable[[np.ndarray, str, int | None], np.ndarray] = _validate.points,
+    check: Callable[[np.ndarray, str, int | None], np.ndarray] = _validate.two_dimensional,
 ) -> Inputs:
     """Return checked points with their weights, from X in any accepted form.
 
     `n_expected` is the number of features that X should have, if that is known; `check` is
-    `_validate.points`, or another function that checks an array and raises with other messages."""
+    `_validate.two_dimensional`, or another function that checks an array and raises with other messages."""
     if type(X) is np.ndarray and X.dtype in _arrays.COMPUTING_ITEMSIZE:  # the usual case, first
         points = Inputs(check(X, "X", n_expected))
     elif isinstance(X, Prepared):

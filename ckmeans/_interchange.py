@@ -10,6 +10,7 @@ import numpy as np
 
 from ckmeans import _foreign
 from ckmeans._columns import Column
+from ckmeans._dlpack import require_main_memory
 
 _INT, _UINT, _FLOAT, _BOOL, _TEXT, _DATETIME, _CATEGORY = 0, 1, 2, 20, 21, 22, 23
 _NUMBERS = {_INT: "i", _UINT: "u", _FLOAT: "f"}
@@ -17,20 +18,20 @@ _NAN, _SENTINEL, _BITS, _BYTES = 1, 2, 3, 4  # how missing values are marked
 
 
 @contextmanager
-def columns(frame: Any) -> Iterator[tuple[list[Column], list[Any]]]:
+def columns(name: str, frame: Any) -> Iterator[tuple[list[Column], list[Any]]]:
     """Give the columns of a data frame, which are valid inside alone, and their names."""
     table = frame.__dataframe__()
     names = list(table.column_names())
-    yield [_column(table.get_column_by_name(name)) for name in names], names
+    yield [_column(name, table.get_column_by_name(column)) for column in names], names
 
 
-def _column(column: Any) -> Column:
-    parts = [_part(chunk) for chunk in column.get_chunks()]
+def _column(name: str, column: Any) -> Column:
+    parts = [_part(name, chunk) for chunk in column.get_chunks()]
     kind = next((kind for _, _, kind in parts if kind), "")
     return Column([values for values, _, _ in parts], [missing for _, missing, _ in parts], kind)
 
 
-def _part(column: Any) -> tuple[np.ndarray, np.ndarray | None, str]:
+def _part(name: str, column: Any) -> tuple[np.ndarray, np.ndarray | None, str]:
     """Return the values, where they are missing (None: nowhere) and what they are if no numbers."""
     length = column.size() if callable(column.size) else column.size
     kind = int(column.dtype[0])
@@ -38,12 +39,13 @@ def _part(column: Any) -> tuple[np.ndarray, np.ndarray | None, str]:
         return np.zeros(length), None, "text" if kind == _TEXT else "dates or times"
     buffers = column.get_buffers()
     data, dtype = buffers["data"]
+    require_main_memory(name, data)
     values = _values(data, dtype, column.offset, length)
     missing = _missing(column, values, buffers["validity"], length)
     if kind != _CATEGORY:
         return values, missing, ""
     codes = values if missing is None else np.where(missing, 0, values)
-    categories, _, kind_of_categories = _part(column.describe_categorical["categories"])
+    categories, _, kind_of_categories = _part(name, column.describe_categorical["categories"])
     return categories[codes] if len(categories) else np.zeros(length), missing, kind_of_categories
 
 

@@ -193,8 +193,13 @@ def real_array(name: str, value: object) -> np.ndarray:
     return _arrays.widened(_arrays.read(name, value)[0])
 
 
-def points(array: np.ndarray, name: str = "X", n_expected: int | None = None) -> np.ndarray:
-    """Return an array that `_arrays.read` returned, if it is 2-dimensional and not empty.
+def points(value: object, name: str = "X", n_expected: int | None = None) -> np.ndarray:
+    """Return points as a 2-D array; bfloat16 in float32."""
+    return two_dimensional(real_array(name, value), name, n_expected)
+
+
+def two_dimensional(array: np.ndarray, name: str = "X", n_expected: int | None = None) -> np.ndarray:
+    """Return an array of real numbers, if it is 2-dimensional and not empty.
 
     `n_expected` is the number of features that it should have, where that is known."""
     shape = array.shape
@@ -228,8 +233,10 @@ def reject_complex(X: object) -> None:
         raise ValueError(f"Complex data not supported: X has dtype {dtype}")
 
 
-def estimator_points(array: np.ndarray, name: str = "X", n_expected: int | None = None) -> np.ndarray:
-    """Return points as `points` does; raise with scikit-learn's messages."""
+def estimator_two_dimensional(
+    array: np.ndarray, name: str = "X", n_expected: int | None = None
+) -> np.ndarray:
+    """Return what `two_dimensional` does; raise with scikit-learn's messages."""
     if array.ndim == 1:
         raise ValueError(
             f"Expected 2D array, got 1D array of shape {array.shape}. Reshape your data: "
@@ -239,12 +246,12 @@ def estimator_points(array: np.ndarray, name: str = "X", n_expected: int | None 
         raise ValueError(
             f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
         )
-    return points(array, name)
+    return two_dimensional(array, name)
 
 
 def centroids(value: object, n: int, name: str = "centroids") -> np.ndarray:
     """Return centroids of n features, in their own dtype."""
-    array = points(real_array(name, value), name, n)
+    array = points(value, name, n)
     if array.shape[1] != n:
         raise ValueError(f"{name} must have {n} features, as X has, found shape {array.shape}")
     return array
@@ -263,7 +270,7 @@ def starting_centroids(
 
 def initial_centers(value: object, n_clusters: int, n_features: int) -> np.ndarray:
     """Return an estimator's starting centroids, checked with scikit-learn's messages."""
-    array = points(real_array("init", value), "init")
+    array = points(value, "init")
     does_not_match = f"The shape of the initial centers {array.shape} does not match the number of"
     if len(array) != n_clusters:
         raise ValueError(f"{does_not_match} clusters {n_clusters}.")

@@ -49,7 +49,7 @@ def kmeans(
         read block by block. Values whose squares leave float32 are computed in float64.
         The columns of a data frame (pandas, polars, Arrow, or any with ``__arrow_c_stream__`` or
         ``__dataframe__``) may hold numbers or booleans of any dtype, categories and objects that are
-        numbers too; the result is that of an array of their common dtype (`numpy.result_type`;
+        numbers too; the result is that of an array of their common dtype (``numpy.result_type``;
         objects and decimals count as float64). Tensors in main memory (PyTorch, JAX, TensorFlow, any with
         ``__dlpack__``) are read where they lie; one that requires a gradient is read without it.
         SciPy sparse matrices and arrays: CSR is read in place, other formats are converted.
@@ -217,8 +217,9 @@ def kmeans_chunks(
         generator does not); a callable is called without arguments for each pass and returns an
         iterator, as in ``lambda: pandas.read_csv(path, chunksize=100_000)``. A data loader that does
         not shuffle is accepted (of batches with targets the first part), as are a Parquet dataset or
-        file of Arrow, and one array or data frame, which is one chunk. A memory map larger than
-        memory needs no chunks: `kmeans` reads it block by block.
+        file of Arrow, Dask's arrays and data frames (a partition at a time), and one array or data
+        frame, which is one chunk. A memory map larger than memory needs no chunks: `kmeans` reads it
+        block by block.
     K : int
         Number of clusters, 1 to m.
     **options

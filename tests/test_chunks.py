@@ -223,6 +223,19 @@ def test_one_frame_is_one_block(points):
         ckmeans.kmeans_chunks([frame, frame[["b", "a", "c"]]], 5)
 
 
+def test_dask_is_read_by_partitions(points):
+    pandas, arrays = pytest.importorskip("pandas"), pytest.importorskip("dask.array")
+    frames = pytest.importorskip("dask.dataframe")
+    frame = pandas.DataFrame({"a": np.arange(M), "b": np.arange(M) % 7 > 2})
+    for X, lazy in (
+        (frame, frames.from_pandas(frame, npartitions=7)),
+        (points, arrays.from_array(points, chunks=(700, 2))),
+    ):
+        in_memory = ckmeans.kmeans(X, 5, seed=1, algorithm="dense")
+        assert_same(ckmeans.kmeans_chunks(lazy, 5, seed=1), in_memory)
+        assert_same(ckmeans.kmeans(lazy, 5, seed=1, algorithm="dense"), in_memory)
+
+
 def test_batches_with_targets(points):
     in_memory = ckmeans.kmeans(points, 5, seed=1, algorithm="dense")
     for targets in ((), (np.zeros(M),), (list(range(M)), np.zeros((M, 1)))):

@@ -180,6 +180,26 @@ def test_frames_by_the_interchange_protocol():
         ckmeans.kmeans(OnlyInterchange(frame.assign(c="x")), 2)
 
 
+@pytest.mark.filterwarnings("ignore:The Dataframe Interchange Protocol")
+def test_interchanged_frames_elsewhere(monkeypatch):
+    """On a device their buffers cannot be read; a frame with a part of the protocol is read as an array."""
+    pandas = pytest.importorskip("pandas")
+    frame = OnlyInterchange(pandas.DataFrame({"a": WHOLE, "b": FLOATS}))
+    buffer = frame.__dataframe__().get_column_by_name("a").get_buffers()["data"][0]
+    monkeypatch.setattr(type(buffer), "__dlpack_device__", lambda self: (2, 0))
+    with pytest.raises(TypeError, match="X must be in main memory, found it on a device"):
+        ckmeans.kmeans(frame, 2)
+
+    class Part(OnlyInterchange):
+        def __dataframe__(self, nan_as_null=False, allow_copy=True):
+            return object()
+
+        def __array__(self, dtype=None, copy=None):
+            return np.asarray(self.frame, dtype)
+
+    assert_same(ckmeans.kmeans(Part(STACKED), 3, seed=0), ckmeans.kmeans(STACKED, 3, seed=0))
+
+
 # ---- what is refused ---------------------------------------------------------------------------------
 
 

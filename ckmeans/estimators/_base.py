@@ -161,7 +161,7 @@ class CentroidEstimator(_compat.Base):
         Unless `reset`, the features must be those of the earlier calls.
         """
         points = as_points(X)
-        _compat.check_features(self, X, reset=reset)
+        _compat.check_features(self, X if hasattr(X, "shape") else points.rows, reset=reset)
         weights, total = _validate.estimator_weights(sample_weight, len(points))
         return points.reweighted(weights), total
 
@@ -173,7 +173,7 @@ class CentroidEstimator(_compat.Base):
                 "arguments before using this estimator."
             )
         points = as_points(X)
-        _compat.check_features(self, X, reset=False)
+        _compat.check_features(self, X if hasattr(X, "shape") else points.rows, reset=False)
         return points
 
     def _nearest_labels(self, points: Inputs) -> np.ndarray:
@@ -224,7 +224,7 @@ def as_points(X: Any) -> Inputs:
     if isinstance(X, Prepared):
         raise TypeError("points that were prepared are not an array: pass the original X")
     _validate.reject_complex(X)
-    return _inputs.read(X, check=_validate.estimator_points)
+    return _inputs.read(X, check=_validate.estimator_two_dimensional)
 
 
 def accumulate(
