@@ -47,6 +47,7 @@ _LAZY = {
     "MiniBatchKMeans": "ckmeans.estimators",
     "compare": "ckmeans._elbow",
     "elbow": "ckmeans._elbow",
+    "_elbow": "",
     "image": "",
     "plot": "",
     "quantize": "ckmeans.image",
@@ -66,4 +67,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted(set(globals()) | set(__all__) | set(_LAZY))

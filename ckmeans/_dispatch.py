@@ -45,8 +45,7 @@ def with_dtype_fallback(points: Inputs, work: Callable[[PreparedPoints], _T], **
             return work(prepared)
         except OutOfRange as error:
             if not math.isfinite(error.args[0]):
-                if place := points.first_not_finite():
-                    _validate.raise_not_finite("X", *place)
+                points.require_finite()
                 for name, other in others.items():
                     _validate.require_finite(name, other)
         if itemsize == 8:
