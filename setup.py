@@ -29,8 +29,7 @@ X86_64 = {
     "baseline": ([], []),
 }
 ARM64 = {"neon": ([], []), "baseline": ([], [])}
-# The same of 8-bit codes, for which some processors have products of their own; the sets above without a name here
-# take another's.
+# The same of 8-bit codes, for which some processors have products of their own.
 X86_64_CODES = {
     "avx512vnni": (["-mavx512f", "-mavx512bw", "-mavx512vnni", "-mavx2", "-mfma"], ["/arch:AVX512"]),
     "avxvnni": (["-mavxvnni", "-mavx2", "-mfma"], ["/arch:AVX2"]),
@@ -50,7 +49,18 @@ OPENMP = {
 }
 # Module -> the C files linked into it, beside the kernels in _runtime.
 C_SOURCES = {"_runtime": ["dispatch", "memory", "threads"], "_points": ["source"]}
-MODULES = ["_runtime", "_points", "_codes", "_engine", "_dense", "_sparse", "_cells", "_screen", "_auto", "_lloyd"]
+MODULES = [
+    "_runtime",
+    "_points",
+    "_codes",
+    "_engine",
+    "_dense",
+    "_sparse",
+    "_cells",
+    "_screen",
+    "_auto",
+    "_lloyd",
+]
 # Cython's own code for memoryviews, which each module would hold otherwise (60 kB).
 SHARED = "_cyutility"
 

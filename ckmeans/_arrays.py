@@ -30,12 +30,7 @@ def read(name: str, value: Any, objects: bool = False) -> tuple[np.ndarray, Name
     the columns of a data frame may be, is accepted too."""
     if type(value) is np.ndarray:  # the usual case, first
         return _real(name, value, objects), None
-    if isinstance(value, np.ma.MaskedArray):
-        if np.ma.is_masked(value):
-            raise TypeError(f"{name} is a masked array: fill or drop the masked values first")
-        value = value.data
-    if is_sparse(value):
-        raise TypeError(f"{name} is a sparse matrix: dense data are wanted, for instance {name}.toarray()")
+    value = _without_wrapping(name, value)
     names = None
     if not isinstance(value, (np.ndarray, list, tuple)):
         if (frame := _frames.read(name, value)) is not None:
@@ -47,14 +42,34 @@ def read(name: str, value: Any, objects: bool = False) -> tuple[np.ndarray, Name
     return _real(name, value, objects), names
 
 
-def _real(name: str, value: Any, objects: bool) -> np.ndarray:
-    """Return an array in a dtype that compiled code reads."""
+def as_ndarray(name: str, value: Any) -> np.ndarray:
+    """Return an array of any dtype."""
+    return _as_ndarray(name, _without_wrapping(name, value))
+
+
+def _without_wrapping(name: str, value: Any) -> Any:
+    """Return the data of a masked array without masked values; refuse masked values and sparse matrices."""
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.is_masked(value):
+            raise TypeError(f"{name} is a masked array: fill or drop the masked values first")
+        value = value.data
+    if is_sparse(value):
+        raise TypeError(f"{name} is a sparse matrix: dense data are wanted, for instance {name}.toarray()")
+    return value
+
+
+def _as_ndarray(name: str, value: Any) -> np.ndarray:
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array of real numbers: {shorten_line(error)}") from None
     except (TypeError, RuntimeError) as error:  # what other libraries' objects say
         raise TypeError(f"{name} must be an array of real numbers: {shorten_line(error)}") from None
+
+
+def _real(name: str, value: Any, objects: bool) -> np.ndarray:
+    """Return an array in a dtype that compiled code reads."""
+    array = _as_ndarray(name, value)
     if array.dtype in COMPUTING_ITEMSIZE:
         return array
     if array.dtype.kind == "f":  # longer than float64

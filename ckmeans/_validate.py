@@ -305,7 +305,7 @@ def labels(value: object, m: int, K: int) -> np.ndarray:
 
 def label_values(value: object, m: int) -> np.ndarray:
     """Return the labels of m points as they are: numbers, strings or other values that can be sorted."""
-    array = _as_ndarray("labels", value)
+    array = _arrays.as_ndarray("labels", value)
     if array.shape != (m,):
         raise ValueError(f"labels must have shape ({m},), one a row of X, found shape {array.shape}")
     if array.dtype.kind not in "biufUSO":
