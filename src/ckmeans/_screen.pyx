@@ -212,7 +212,7 @@ cdef Engine *open_screen(const Problem *problem, int64_t K, bint adaptive) noexc
     # Fewer lanes add up more terms each, more lanes take longer to add up.
     draft.distance_error = 1.1 * (X.n + 48) * (2.0 ** -24 if X.kernels.itemsize == 4 else 2.0 ** -53)
     draft.underflow = 32 * (X.n + 16) * (1.5e-45 if X.kernels.itemsize == 4 else 5e-324)
-    cost_open(&draft.cost, X, K, adaptive)
+    cost_open(&draft.cost, X, adaptive)
     if sweep_open(&draft.sweep, X, K, problem.n_threads, X.m >= CARRY_ROWS * K, True):
         return NULL
     draft.engine.bytes = <int64_t>screen_layout(&draft, NULL) + sweep_bytes(&draft.sweep)
@@ -682,7 +682,7 @@ cdef int start_step(Screen *e, const Step *s, Poll *p) noexcept nogil:
     cdef StepCentroids *c = &e.centroids
     find_shift(e.sweep.rows.kernels.itemsize, s.K, e.sweep.rows.n, s.wide, c.shift)
     c.full_packed = False
-    e.exact = not wants_codes(&e.cost, s)
+    e.exact = not wants_codes(e, s)
     if not e.exact:
         if e.codes == NULL and make_codes(e, p):
             return 1

@@ -16,6 +16,7 @@ cdef double POINT_OVERHEAD = 5000       # and of the point
 cdef double CODED_PAIR_COST = 1500      # of bounding a pair by itself, which is found in a list
 cdef double PAIR_COST = 2.33            # of a feature of a distance by itself,
 cdef double PAIR_OVERHEAD = 444         # and of the distance, which is added up across lanes
+cdef double CODING_COST = 25            # of a feature that is coded
 cdef double DIRECTIONS_COST = 6         # of a feature of a row of the sample, for each direction that is found
 
 # Statistics of data, whatever the machine.
@@ -34,8 +35,7 @@ cdef struct CostModel:
     bint adaptive            # screen only where that pays
     bint possible            # products of the codes fit their integers
     bint leading_tried
-    int64_t max_changed      # screen when at most so many labels changed in the step before,
-    bint fresh               # or none are known
+    int64_t max_changed      # screen when at most so many labels changed in the step before
     double fallback_share    # part of the tiles that the last step left to the dense kernel
 
 # What was counted in a step.
@@ -57,18 +57,31 @@ cdef inline double screening_cost(int64_t n, int64_t words, double K, double pai
             + pairs * CODED_PAIR_COST)
 
 
-cdef void cost_open(CostModel *cost, const Rows *X, int64_t K, bint adaptive) noexcept nogil:
+cdef void cost_open(CostModel *cost, const Rows *X, bint adaptive) noexcept nogil:
     cost.adaptive = adaptive
     cost.possible = can_code(X)
-    cost.fresh = screening_cost(X.n, (X.n + 3) // 4, K, 0) < (1 - MIN_GAIN) * K * X.n
-    cost.max_changed = X.m if cost.fresh else <int64_t>(FEW_CHANGED * X.m)
+    cost.max_changed = X.m
 
 
-cdef bint wants_codes(const CostModel *cost, const Step *s) noexcept nogil:
+cdef double expected_saving(const Screen *e, const Step *s) noexcept nogil:
+    """Estimate what screening from this step on saves of a point's dense steps."""
+    cdef int64_t n = e.sweep.rows.n
+    cdef double dense = <double>s.K * n, screened = screening_cost(n, (n + 3) // 4, s.K, 1)
+    cdef double later = min(<double>s.steps_left, LATER_STEPS) * (dense - OPEN_SHARE * screened)
+    cdef double coding = CODING_COST * n if e.codes == NULL else 0
+    if s.labels_epoch != 0 and s.n_changed <= FEW_CHANGED * e.sweep.rows.m:
+        return dense - OPEN_SHARE * screened + later - coding
+    return (1 - MIN_GAIN) * dense - screened + later - coding if screened < (1 - MIN_GAIN) * dense else -1
+
+
+cdef bint wants_codes(const Screen *e, const Step *s) noexcept nogil:
     """Tell whether this step is to be screened."""
+    cdef const CostModel *cost = &e.cost
     if not (cost.adaptive and cost.possible):
         return cost.possible
-    return cost.fresh if s.labels_epoch == 0 else s.n_changed <= cost.max_changed
+    if s.labels_epoch != 0 and s.n_changed > cost.max_changed:
+        return False
+    return expected_saving(e, s) > 0
 
 
 cdef int make_codes(Screen *e, Poll *p) noexcept nogil:
@@ -195,5 +208,4 @@ cdef void review_step(Screen *e, const Step *s, const StepCounts *counts) noexce
         return
     cost.fallback_share = counts.n_fallback_tiles / ((X.m + CODE_TILE - 1) // CODE_TILE)
     if cost.adaptive and step_cost(e, s, counts) > s.K * X.n:
-        cost.fresh = False
         cost.max_changed = min(s.n_changed // 2, <int64_t>(FEW_CHANGED * X.m))
