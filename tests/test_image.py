@@ -54,8 +54,16 @@ def as_array(image):
 
 
 def squared_error(a, b):
-    """Return the mean over the pixels of the squared distance over the channels."""
-    return float(((a.astype(np.float64) - b.astype(np.float64)) ** 2).sum(axis=2).mean())
+    """Return the mean over the pixels of the squared distance over red, green and blue; with alpha the
+    mean of that on black and on white."""
+    if a.shape[2] == 3:
+        return float(((a.astype(np.float64) - b.astype(np.float64)) ** 2).sum(axis=2).mean())
+    return np.mean([squared_error(on_ground(a, ground), on_ground(b, ground)) for ground in (0, 255)])
+
+
+def on_ground(rgba, ground):
+    opacity = rgba[..., 3:] / 255
+    return rgba[..., :3] * opacity + ground * (1 - opacity)
 
 
 def png_header(path):
@@ -85,9 +93,12 @@ def check_written(result, original, path):
     recomputed = squared_error(pixels, original)
     assert result.distortion == pytest.approx(recomputed, rel=1e-9, abs=1e-12)
     if recomputed:
-        expected = 10 * math.log10(255**2 / (recomputed / channels))
+        expected = 10 * math.log10(255**2 / (recomputed / 3))
         assert result.psnr == pytest.approx(expected, rel=1e-9)
     assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) == result.colors_after
+    if channels == 4 and result.colors_after > 1:
+        for alpha in (0, 255):
+            assert (pixels[original[..., 3] == alpha, 3] == alpha).all()
 
 
 # ---------------------------------------------------------------- input
@@ -400,11 +411,11 @@ def test_oklab_of_known_colours(color, lab):
 
 def test_oklab_and_back():
     edges = [0, 1, 2, 9, 10, 11, 12, 127, 254, 255]
-    colors = np.array(np.meshgrid(edges, edges, edges, [0, 77, 255]), np.uint8).reshape(4, -1).T
-    for channels in (3, 4):
-        points = _oklab.from_rgb(colors[:, :channels])
-        assert points.dtype == np.float32
-        np.testing.assert_allclose(_oklab.to_rgb(points), colors[:, :channels], atol=0.01)
+    colors = np.array(np.meshgrid(edges, edges, edges), np.uint8).reshape(3, -1).T
+    points = _oklab.from_rgb(colors)
+    assert points.dtype == np.float32
+    np.testing.assert_allclose(_oklab.to_rgb(points), colors, atol=0.01)
+    np.testing.assert_array_equal(_oklab.from_rgb(colors.astype(float)), points)
 
 
 def test_oklab_outside_srgb_is_finite():
@@ -413,6 +424,14 @@ def test_oklab_outside_srgb_is_finite():
     assert np.isfinite(colors).all()
     assert (colors[1] < 0).all()
     assert (colors[2] > 255).all()
+
+
+def perceived(colors):
+    """Return points in OKLab; with alpha on black and on white, so that squared distances are means."""
+    if colors.shape[1] == 3:
+        return _oklab.from_rgb(colors).astype(np.float64)
+    grounds = [_oklab.from_rgb(on_ground(colors, ground)) / 2**0.5 for ground in (0, 255)]
+    return np.hstack(grounds).astype(np.float64)
 
 
 @pytest.mark.parametrize("K", [4, 16, 64])
@@ -425,15 +444,16 @@ def test_oklab_lowers_perceived_error(K, alpha, tmp_path):
     check_written(lab, array, tmp_path / "out.png")
     assert lab.colors_after == K
     assert rgb.distortion < lab.distortion
-    points = _oklab.from_rgb(array.reshape(-1, array.shape[2])).astype(np.float64)
+    points = perceived(array.reshape(-1, array.shape[2]))
     errors = {}
     for name, result in {"rgb": rgb, "lab": lab}.items():
-        places = _oklab.from_rgb(result.palette).astype(np.float64)
+        places = perceived(result.palette)
         distances = ((points[:, None] - places) ** 2).sum(axis=2)
         taken = distances[np.arange(len(points)), result.indices.ravel()]
         errors[name] = taken.mean()
-        if name == "lab":
-            np.testing.assert_allclose(taken, distances.min(axis=1), atol=1e-6)
+        if name == "lab":  # with alpha, opaque and transparent pixels have entries of their own
+            free = array.reshape(len(points), -1)[:, 3] % 255 > 0 if alpha else slice(None)
+            np.testing.assert_allclose(taken[free], distances[free].min(axis=1), atol=1e-6)
     assert errors["lab"] < errors["rgb"]
 
 

@@ -17,6 +17,8 @@ from ckmeans import _validate
 from ckmeans.image import _colors, _palette
 from ckmeans.image._quantized import Quantized
 from ckmeans.image._read import Source, read
+from ckmeans.image._spaces import SPACES, ColorSpace, on_grounds
+from ckmeans.image._with_alpha import squared_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,13 +97,14 @@ def quantize(
         "n_threads": None if n_threads is None else _validate.integer("n_threads", n_threads, 1),
         "progress": progress,
     }
-    color_space = _palette.SPACES[_validate.choice("space", space, tuple(_palette.SPACES))]
+    space_name = _validate.choice("space", space, tuple(dict.fromkeys(name for name, _ in SPACES)))
     counted = image.counted if isinstance(image, _SharedImage) else _count(image)
     if dither and counted.channels == 4:
         raise ValueError(
             f"{counted.source.name} has transparent pixels, which dithering does not support: put it on a "
             "background first, or leave dithering out"
         )
+    color_space = SPACES[space_name, counted.channels]
     palette = _palette.fit_palette(counted.colors, counted.counts, K, color_space, options)
     if dither and len(palette) < len(counted.colors):
         return _build_result(counted, *_map_dithered(counted, palette))
@@ -169,11 +172,11 @@ def _count(image: ImageInput) -> _CountedImage:
 
 
 def _map_nearest(
-    counted: _CountedImage, palette: Bytes, space: _palette.ColorSpace, n_threads: int | None
+    counted: _CountedImage, palette: Bytes, space: ColorSpace, n_threads: int | None
 ) -> tuple[Bytes, Bytes, float]:
     """Return the palette in use, the nearest of its rows for each pixel and the sum of the squared errors."""
     labels = _palette.nearest_labels(counted.colors, palette, space, n_threads)
-    error = counted.counts @ _palette.squared_error(counted.colors, palette, labels)
+    error = counted.counts @ _seen_error(counted.colors, palette, labels)
     n_pixels = np.bincount(labels, counted.counts, len(palette))
     order = _palette.order_by_count(palette, n_pixels)
     ranks = _ranks(order)[labels]
@@ -195,8 +198,16 @@ def _map_dithered(counted: _CountedImage, palette: Bytes) -> tuple[Bytes, Bytes,
     error = 0.0
     for rows in _colors.strips(pixels):
         flat, labels = pixels[rows].reshape(-1, counted.channels), indices[rows].ravel()
-        error += _palette.squared_error(flat, palette, labels).sum()
+        error += _seen_error(flat, palette, labels).sum()
     return palette, indices, error
+
+
+def _seen_error(colors: Bytes, palette: Bytes, labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the squared error (u,) of each colour over red, green and blue; with alpha its mean on black
+    and white."""
+    if colors.shape[1] == 4:
+        return squared_error(on_grounds(colors), on_grounds(palette), labels)
+    return squared_error(colors, palette, labels)
 
 
 def _ranks(order: NDArray[np.int64]) -> Bytes:
@@ -216,7 +227,7 @@ def _build_result(counted: _CountedImage, palette: Bytes, indices: Bytes, error:
         palette=palette,
         indices=indices,
         distortion=distortion,
-        psnr=10 * math.log10(255**2 * channels / distortion) if distortion else math.inf,
+        psnr=10 * math.log10(255**2 * 3 / distortion) if distortion else math.inf,
         colors_before=len(counted.colors),
         colors_after=len(palette),
         bytes_before=source.n_bytes,

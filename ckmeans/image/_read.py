@@ -54,9 +54,18 @@ def read(image: ImageInput) -> Source:
     pixels = source.pixels
     if pixels.size == 0:
         raise ValueError(f"image must have at least one pixel, found shape {pixels.shape[:2]}")
-    if pixels.shape[2] == 4 and pixels[..., 3].min() == 255:
-        pixels = pixels[..., :3]
-    return source._replace(pixels=pixels)
+    return source._replace(pixels=_clear(pixels) if pixels.shape[2] == 4 else pixels)
+
+
+def _clear(pixels: Bytes) -> Bytes:
+    """Return RGBA pixels without alpha if all are opaque, and without the colours that nobody sees."""
+    if pixels[..., 3].min() == 255:
+        return pixels[..., :3]
+    hidden = (pixels[..., 3] == 0) & pixels[..., :3].any(axis=2)
+    if hidden.any():
+        pixels = pixels.copy()
+        pixels[hidden] = 0
+    return pixels
 
 
 def _as_rgb(pixels: Bytes) -> Bytes:
