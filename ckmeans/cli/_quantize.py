@@ -8,7 +8,7 @@ import json
 import os
 from typing import Any
 
-from ckmeans.cli._options import add_fit_options, fit_options
+from ckmeans.cli._options import add_fit_options, add_output_option, fit_options
 
 __all__ = ["add_parsers"]
 
@@ -29,7 +29,7 @@ def _add_quantize(commands: Any) -> argparse.ArgumentParser:
     number = parser.add_mutually_exclusive_group()
     number.add_argument("-k", type=int, default=16, metavar="K", help="colours, 1 to 256 (16)")
     number.add_argument("--sizes", metavar="K,K,...", help="several numbers of colours, such as 4,16,64")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT.png", help="where to write")
+    add_output_option(parser, "OUT.png", "where to write", required=True)
     parser.add_argument(
         "--space",
         choices=("rgb", "oklab"),
@@ -49,13 +49,7 @@ def _add_demo(commands: Any) -> argparse.ArgumentParser:
         description="Reduce a photo that comes with the package to 16 colours and draw it before "
         "and after, with the palette below.",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        default="ckmeans-demo.png",
-        metavar="OUT.png",
-        help="where to draw (ckmeans-demo.png)",
-    )
+    add_output_option(parser, "OUT.png", "where to draw (ckmeans-demo.png)", default="ckmeans-demo.png")
     parser.set_defaults(run=_demo)
     return parser
 
