@@ -12,6 +12,7 @@ Image = pytest.importorskip("PIL.Image")
 from icons import ICONS  # noqa: E402
 
 from ckmeans.image import quantize  # noqa: E402
+from ckmeans.image._dither import dither  # noqa: E402
 from ckmeans.image._spaces import SPACES, on_grounds  # noqa: E402
 
 KS = (8, 16, 64)
@@ -149,3 +150,57 @@ def test_threads_give_one_palette():
     results = [quantize(original, 16, seed=3, n_threads=n) for n in (1, 2)]
     np.testing.assert_array_equal(results[0].palette, results[1].palette)
     np.testing.assert_array_equal(results[0].indices, results[1].indices)
+
+
+# ---------------------------------------------------------------- dithering
+
+
+@pytest.mark.parametrize("name", ["shaded_disc", "button", "masked_photo", "glass", "hidden_noise"])
+def test_dithering_keeps_the_ground(name):
+    original = ICONS[name]()
+    result = quantize(original, 8, seed=0, dither=True)
+    assert_alpha_is_kept(as_rgba(result), original)
+    assert result.distortion == pytest.approx(seen_error(as_rgba(result), original), rel=1e-9)
+
+
+def test_dithering_keeps_mean_colours():
+    """Of areas of an icon on an empty ground, as well as Pillow does without the ground."""
+    original = ICONS["masked_photo"]()
+    original[..., 3] = np.where(original[..., 3] > 128, 255, 0)
+    plain, dithered = (quantize(original, 8, seed=0, dither=dither) for dither in (False, True))
+    opaque = plain.palette[plain.palette[:, 3] == 255, :3]
+    by_pillow = opaque[dither(np.ascontiguousarray(original[..., :3]), opaque)]
+
+    def error_of_areas(pixels):
+        inside = np.s_[24:72, 24:72, :3]
+        difference = (pixels[inside] - original[inside].astype(float)).reshape(6, 8, 6, 8, 3)
+        return (difference.mean(axis=(1, 3)) ** 2).mean()
+
+    ours = error_of_areas(as_rgba(dithered))
+    assert ours < error_of_areas(as_rgba(plain))
+    assert ours < 1.1 * error_of_areas(by_pillow)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 3), (3, 8), (8, 2)])
+def test_dithering_equals_pixel_by_pixel(shape):
+    """Slanted lines give what error diffusion in the order of reading gives."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (*shape, 4), dtype=np.uint8)
+    pixels[..., 3] = rng.choice([0, 90, 255], shape)
+    palette = np.array([[0, 0, 0, 0], [200, 30, 30, 255], [10, 90, 220, 255], [90, 90, 90, 80]], np.uint8)
+    entries = on_grounds(palette)
+    wanted = on_grounds(pixels.reshape(-1, 4)).reshape(*shape, 4)
+    expected = np.empty(shape, int)
+    for y, x in np.ndindex(shape):
+        alpha = pixels[y, x, 3]
+        top = (255 + float(alpha)) / 2
+        wanted[y, x, :3] = wanted[y, x, :3].clip(255 - top, top)
+        distances = ((wanted[y, x] - entries) ** 2).sum(axis=1)
+        if alpha in (0, 255):
+            distances[palette[:, 3] != alpha] = np.inf
+        expected[y, x] = distances.argmin()
+        error = (wanted[y, x] - entries[expected[y, x]])[:3] * (alpha > 0)
+        for down, right, share in ((0, 1, 7), (1, -1, 3), (1, 0, 5), (1, 1, 1)):
+            if y + down < shape[0] and 0 <= x + right < shape[1]:
+                wanted[y + down, x + right, :3] += error * share / 16
+    np.testing.assert_array_equal(dither(pixels, palette), expected)
