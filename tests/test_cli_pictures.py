@@ -145,6 +145,13 @@ def test_pages_are_files_of_their_own(folder):
             assert page.size == (96, 96)
 
 
+def test_all_frames_of_one_image(folder):
+    Image.fromarray(ICONS["face"]()[..., :3]).save(folder / "photo.jpg")
+    run("photo.jpg", "--frame", "all", cwd=folder)
+    expected = ckmeans.quantize(folder / "photo.jpg", 16, seed=0)
+    assert (folder / "photo-16.png").read_bytes() == expected.to_bytes()
+
+
 def test_all_frames_in_several_sizes(folder):
     process = run("moving.gif", "--frame", "all", "--sizes", "2,4", cwd=folder)
     assert process.returncode == 0

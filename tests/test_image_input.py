@@ -212,6 +212,18 @@ def test_profile_of_grey_image():
         assert ("icc_profile" in written(result).info) == kept
 
 
+def test_broken_exif_is_left_out():
+    exif = b"Exif\0\0MM\0*\0\0\0\x08" + bytes([0, 9]) + b"\x01\x0f\0\x02\xff\xff\xff\xff" + b"\xff" * 40
+    for content in (encoded(photo(), "JPEG", exif=exif), encoded(photo(), "JPEG", exif=b"Exif\0\0XXXX")):
+        assert written(quantize(content, 4, seed=0)).size == (40, 30)
+
+
+def test_sixteen_bit_pgm():
+    values = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    content = b"P5 32 32 65535\n" + values.astype(">u2").tobytes()
+    np.testing.assert_array_equal(read(content).pixels[..., 0], values >> 8)
+
+
 def test_useless_resolution_is_left_out():
     image = Image.fromarray(photo())
     image.info["dpi"] = (0, 0)

@@ -125,8 +125,10 @@ def _reduce_one(
 
 def _write(result: Any, output: str) -> str | list[str]:
     """Write an image or an animation, or each page of a file, and return the names."""
-    if getattr(result, "durations", ()) is None:
-        if output == STANDARD and len(result.frames) > 1:
+    if getattr(result, "durations", ()) is None and len(result.frames) == 1:
+        result = result.frames[0]
+    elif getattr(result, "durations", ()) is None:
+        if output == STANDARD:
             raise ValueError("-o - takes one picture, found a file of several pages")
         pages = [f"-{page}".join(os.path.splitext(output)) for page in range(len(result.frames))]
         for frame, name in zip(result.frames, pages, strict=True):

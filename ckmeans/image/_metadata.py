@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["collect", "png_options"]
 
 _KEPT = ("gamma", "srgb", "chromaticity")
+_EXIF_TAG = 0x8769  # of the directory with what the camera says
 _RAW_EXIF = "Raw profile type exif"
 _XMP = "XML:com.adobe.xmp"
 _RGB_MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
@@ -40,9 +42,11 @@ def collect(image: Image.Image, upright: Image.Image) -> dict[str, Any]:
     if profile and profile[16:20] == b"RGB " and image.mode in _RGB_MODES:
         info["icc_profile"] = profile
     if "exif" in image.info or _RAW_EXIF in image.info:
-        exif = upright.getexif()
-        if len(exif) or exif.get_ifd(0x8769):
-            info["exif"] = exif.tobytes()
+        # What a camera wrote may be nothing that Pillow can write: no reason to refuse the image.
+        with contextlib.suppress(Exception):
+            exif = upright.getexif()
+            if len(exif) or exif.get_ifd(_EXIF_TAG):
+                info["exif"] = exif.tobytes()
     texts = {key: upright.info.get(key, text) for key, text in getattr(image, "text", {}).items()}
     comment = image.info.get("comment")
     if comment:
