@@ -13,7 +13,7 @@ import numpy as np
 
 from ckmeans import _validate
 from ckmeans._atomic_write import check_output, replacing
-from ckmeans.cli._options import add_fit_options, fit_options
+from ckmeans.cli._options import add_fit_options, add_output_option, fit_options
 
 __all__ = ["add_parser", "run"]
 
@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--elbow", metavar="LOW:HIGH", help="try these numbers of clusters, such as 1:10")
     parser.add_argument("--columns", metavar="A,B,...", help="use only these columns, by name")
     parser.add_argument("--scale", action="store_true", help="give every column the same variance first")
-    parser.add_argument("--out", metavar="LABELS.csv", help="write each row's cluster here (CSV, or .npy)")
+    add_output_option(parser, "LABELS.csv", "write each row's cluster here (CSV, or .npy)")
     parser.add_argument(
         "--plot",
         metavar="OUT.png",
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> str:
     K = figures["knee"] if arguments.k is None else arguments.k
     if K is not None:
         figures |= _fit_clusters(X, K, scaling, arguments, options)
-    elif arguments.out is not None:
+    elif arguments.output is not None:
         raise ValueError("there is no clear elbow, so nothing to write to --out: choose K with -k")
     return json.dumps(figures) if arguments.json else _report(figures)
 
@@ -85,7 +85,7 @@ def _parse_range(text: str) -> range:
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Check that all outputs can be written, before any work is done."""
-    paths = [path for path in (arguments.out, arguments.plot) if path is not None]
+    paths = [path for path in (arguments.output, arguments.plot) if path is not None]
     for path in paths:
         target = check_output(path)
         if target.exists() and os.path.exists(arguments.table) and target.samefile(arguments.table):
@@ -154,8 +154,8 @@ def _fit_clusters(
     from ckmeans.api import kmeans
 
     result = kmeans(X, K, **options)
-    if arguments.out is not None:
-        _write_labels(result.labels, arguments.out)
+    if arguments.output is not None:
+        _write_labels(result.labels, arguments.output)
     if arguments.plot is not None and arguments.elbow is None:
         from ckmeans.plot import clusters
 

@@ -68,6 +68,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     from ckmeans import __version__
     from ckmeans.cli import _cluster, _quantize
+    from ckmeans.cli._options import add_report_options
 
     parser = _Parser(prog="ckmeans", description="Exact and fast k-means.")
     parser.add_argument("--version", action="version", version=f"ckmeans {__version__}")
@@ -79,11 +80,9 @@ def _parser() -> _Parser:
         help="print how the package was built and what it uses",
         description="Print how the package was built and what it uses.",
     )
-    config.set_defaults(run=_config, quiet=False)
-    for command in (quantize, demo, cluster):
-        command.add_argument("-q", "--quiet", action="store_true", help="no report, no progress")
+    config.set_defaults(run=_config)
     for command in (quantize, demo, cluster, config):
-        command.add_argument("--json", action="store_true", help="print one JSON object")
+        add_report_options(command)
     return parser
 
 
