@@ -67,3 +67,9 @@ cdef inline Bounds pair_bounds(const code_rows *points, int64_t i, const code_pa
                         + <double>points.stats[i].error * panel.lengths[k]
                         + <double>points.stats[i].residual * panel.residuals[k])
     return Bounds(score - lost, score + lost + panel.gaps[k])
+
+
+cdef inline double loss(const code_tile *tile, int64_t p, const code_panel *panel, int64_t k) noexcept nogil:
+    """How far the score of point p of a tile and centroid k may lie from that of their codes."""
+    return (<double>tile.length[p] * panel.errors[k] + <double>tile.error[p] * panel.lengths[k]
+            + <double>tile.residual[p] * panel.residuals[k])
