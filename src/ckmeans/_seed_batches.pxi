@@ -255,11 +255,11 @@ cdef bint list_records(Batch *b, Poll *p) noexcept nogil:
 
 # ---- choosing a centroid -----------------------------------------------------------------------
 
-cdef double tile_gain(const Batch *b, int64_t record) noexcept nogil:
+cdef double tile_gain(const Batch *b, int64_t listed) noexcept nogil:
     """Return how far a candidate lowers the sum of squared distances of a tile, by their scores."""
     cdef const Rows *rows = b.state.base.rows
-    cdef const float *scores = b.lists.scores + record * CODE_TILE
-    cdef int64_t first = b.lists.tile[record] * <int64_t>CODE_TILE, n_rows = min(<int64_t>CODE_TILE, rows.m - first), p
+    cdef const float *scores = b.lists.scores + listed * CODE_TILE
+    cdef int64_t first = b.lists.tile[listed] * <int64_t>CODE_TILE, n_rows = min(<int64_t>CODE_TILE, rows.m - first), p
     cdef double square = b.codes.factor * b.codes.factor, gain = 0, fall
     for p in range(n_rows):
         fall = (min_distance_of(b.state, first + p) - b.codes.points.squares[first + p]) * square - scores[p]
@@ -296,11 +296,11 @@ cdef int64_t best_accepted(const Batch *b, Poll *p) noexcept nogil:
     return b.chosen[best]
 
 
-cdef void improve_tile(Batch *b, int64_t record, const char *values, BatchWorkspace *work) noexcept nogil:
+cdef void improve_tile(Batch *b, int64_t listed, const char *values, BatchWorkspace *work) noexcept nogil:
     """Lower the D of a tile's rows to their distances from a new centroid."""
     cdef const Rows *rows = b.state.base.rows
-    cdef int64_t first = b.lists.tile[record] * <int64_t>CODE_TILE, n_rows = min(<int64_t>CODE_TILE, rows.m - first)
-    cdef int64_t stride, p, count = 0, candidate = b.lists.candidate[record]
+    cdef int64_t first = b.lists.tile[listed] * <int64_t>CODE_TILE, n_rows = min(<int64_t>CODE_TILE, rows.m - first)
+    cdef int64_t stride, p, count = 0, candidate = b.lists.candidate[listed]
     cdef int32_t[32] row
     cdef int32_t[32] k
     cdef int item = rows.kernels.itemsize
@@ -311,7 +311,7 @@ cdef void improve_tile(Batch *b, int64_t record, const char *values, BatchWorksp
         row[p] = <int32_t>p
     load_stats(&work.tile, &b.codes.points, first, row, n_rows)
     for p in range(n_rows):
-        lower = b.lists.scores[record * CODE_TILE + p] - loss(&work.tile, p, &b.coded.panel, candidate)
+        lower = b.lists.scores[listed * CODE_TILE + p] - loss(&work.tile, p, &b.coded.panel, candidate)
         row[count] = <int32_t>p
         count += lower <= (min_distance_of(b.state, first + p) - b.codes.points.squares[first + p]) * square
     if count == 0:
@@ -329,7 +329,7 @@ cdef void improve_rows(Batch *b, int64_t candidate, Poll *p) noexcept nogil:
     cdef SeedingState *state = b.state
     cdef const Rows *rows = state.base.rows
     cdef int64_t item = rows.kernels.itemsize, first = b.lists.first[candidate], last = b.lists.first[candidate + 1]
-    cdef int64_t chunk, i, begin
+    cdef int64_t chunk, i, start
     cdef const char *values = b.values + candidate * rows.n * item
     cdef int threads = threads_for(state.base.n_threads, <double>(last - first) * CODE_TILE * rows.n)
     memset(b.touched, 0, state.n_chunks)
@@ -341,10 +341,10 @@ cdef void improve_rows(Batch *b, int64_t candidate, Poll *p) noexcept nogil:
             improve_tile(b, b.lists.order[i], values, &b.workspaces[threadid()])
     for chunk in range(state.n_chunks):
         if b.touched[chunk]:
-            begin = chunk * SEED_CHUNK
+            start = chunk * SEED_CHUNK
             state.sums[chunk] = rows.kernels.weighted_sum(
-                state.min_distances + begin * item, NULL if rows.weights == NULL else rows.weights + begin,
-                min(SEED_CHUNK, rows.m - begin))
+                state.min_distances + start * item, NULL if rows.weights == NULL else rows.weights + start,
+                min(SEED_CHUNK, rows.m - start))
 
 
 # ---- the start ---------------------------------------------------------------------------------
