@@ -127,52 +127,71 @@ def _has_single_quotes(lines: Sequence[str]) -> bool:
 def _separator(lines: Sequence[str], quote: str) -> str:
     """Return the separator that gives most lines the same number of fields, most of them numbers."""
     if _is_one_column(lines):
-        return ";"  # and the commas are decimal signs
+        return ";"
     scores = {separator: _score(lines, Dialect(separator, quote)) for separator in _SEPARATORS}
     single = [separator for separator in _SEPARATORS if len(separator) == 1]
-    best = max(single, key=lambda separator: scores[separator].fits * (1 + scores[separator].numbers))
+    best = max(single, key=lambda separator: scores[separator].quality)
     for repeated in (TABS, BLANKS):
         # Blanks are in words, too. But where commas are decimal signs, they split numbers.
-        splits_numbers = best == "," and scores[best].numbers < scores[repeated].numbers == 1
+        splits_numbers = best == "," and scores[best].numbers < scores[repeated].numbers
         if scores[repeated].fits > scores[best].fits - (1e-9 if splits_numbers else 0):
             best = repeated
     return best if scores[best].fits > 0 else ","
 
 
 def _is_one_column(lines: Sequence[str]) -> bool:
-    """Return whether a name without a comma is followed by numbers with one, which are no row names."""
-    name, *values = [line.strip() for line in lines if line.strip()] or [""]
-    if not values or "," in name or not all(re.fullmatch(r"-?\d+,\d+", value) for value in values):
+    """Return whether each line holds one number with a decimal comma, maybe below a name."""
+    name, *values = [line.strip().strip('"') for line in lines if line.strip()] or [""]
+    values = values if values and "," not in name else [name, *values]
+    if not all(re.fullmatch(r"-?\d+,\d+", value) for value in values):
         return False
+    if values[0] == name:  # two columns of whole numbers, unless one has a zero that such numbers have not
+        return any(re.match(r"-0,|.*,0\d", value) for value in values)
     whole = [int(value.partition(",")[0]) for value in values]
-    return [number - whole[0] for number in whole] != list(range(len(whole)))
+    return [number - whole[0] for number in whole] != list(range(len(whole)))  # these would be row names
 
 
 class _Score(NamedTuple):
-    """The share of lines that have the same number of fields, and the share of numbers among the fields."""
+    """How well a separator splits lines.
+
+    Attributes: the share of lines that have the same number of fields; the shares of numbers among the fields,
+    and of words that hold another separator.
+    """
 
     fits: float
-    numbers: float
+    numbers: float = 0
+    unsplit: float = 0
+
+    @property
+    def quality(self) -> float:
+        return self.fits * (1 + self.numbers - self.unsplit / 10)
 
 
 def _score(lines: Sequence[str], dialect: Dialect) -> _Score:
     try:
         rows = [line.fields for line in split_lines(lines, dialect)]
     except csv.Error:
-        return _Score(0, 0)
-    widths = Counter(len(row) for row in rows[len(rows) > 3 :])  # the first line may be a title
+        return _Score(0)
+    body = rows[len(rows) > 3 :]  # the first line may be a title
+    widths = Counter(len(row) for row in body)
     width, count = max(widths.items(), key=lambda item: item[1], default=(1, 0))
-    if width < 2:
-        return _Score(0, 0)
+    if not any(
+        2 * dialect.quote in line for line in lines
+    ):  # a quote inside a field is a sign of a wrong split
+        count -= sum(len(row) == width and any(dialect.quote in field for field in row) for row in body)
+    if width < 2 or count <= 0:
+        return _Score(0)
     # A header is narrower by one where the first column holds row names.
-    header = len(rows[0]) in (width, width - 1) if len(rows[0]) > 1 or width > 2 else False
-    fits = (count + (header and len(rows) > 3)) / len(rows)
+    is_narrow = len(rows[0]) == width - 1 and (width > 2 or len(rows) > 2)
+    count += is_narrow or (len(rows[0]) == width and len(rows) > 3)
     fields = [field for row in rows[1:] or rows if len(row) == width for field in row if field]
     fields = fields[:: len(fields) // _MANY_FIELDS + 1]
-    numbers = sum(any(number_of(field, sign) is not None for sign in ".,") for field in fields)
-    if dialect.separator == BLANKS and numbers == 0:  # words
-        return _Score(0, 0)
-    return _Score(round(fits, 9), numbers / max(len(fields), 1))
+    words = [field for field in fields if all(number_of(field, sign) is None for sign in ".,")]
+    numbers = (len(fields) - len(words)) / max(len(fields), 1)
+    if dialect.separator == BLANKS and numbers == 0:
+        return _Score(0)
+    unsplit = sum(any(separator in word for separator in ",\t;|") for word in words) / max(len(fields), 1)
+    return _Score(round(count / len(rows), 9), numbers, unsplit)
 
 
 # ---- decimal sign ------------------------------------------------------------------------------------

@@ -116,7 +116,8 @@ def _title_lines(
         size = [number_of(field) for field in rows[0]]
         return int(n_lines is not None and n_lines > _MANY and size == [n_lines - 1, width])
     above = [number_of(field) for field in rows[count - 1]]
-    if len(above) == width - 1 and (None in above or above[:2] in ([0, 1], [1, 2]) or _are_years(above)):
+    row_names = [number_of(row[0]) for row in rows[count:]]
+    if len(above) == width - 1 and (None in above or _are_row_names(row_names)):
         return count - 1  # a header without a name for the row names
     has_names = any(len(row) > 1 and not _all_numbers(row, number_of) for row in rows[:count])
     return 0 if has_names and _all_numbers(rows[count], number_of) else count
@@ -182,9 +183,9 @@ def _last_header(
     for i in range(top + 1, min(top + _MAX_HEADER, len(rows) - 1)):
         if len(rows[i]) != len(kinds):
             break
-        above = rows[i - 1]
-        has_words = any(numbers[i - 1][j] is None and not is_missing(above[j]) for j in numeric)
-        may_follow = last is not None or ((may_follow or i == top + 1) and (has_words or not any(above)))
+        words = [numbers[i - 1][j] is None and not is_missing(rows[i - 1][j]) for j in numeric]
+        is_title = any(words) or all(numbers[i - 1][j] is None for j in numeric)
+        may_follow = last is not None or ((may_follow or i == top + 1) and is_title)
         if may_follow and _is_further_header(rows, numbers[i], kinds, i, last):
             last = i
     return last
@@ -196,20 +197,26 @@ def _is_header(
     """Return whether the first row is a header: words above numbers, or numbers unlike those below."""
     row, own = rows[top], numbers[top]
     words = [own[j] is None and not is_missing(field) for j, field in enumerate(row)]
+    body = [number for line, number in zip(rows[top + 1 :], numbers[top + 1 :], strict=True) if any(line)]
+    if not row[0] and len(row) > 1 and all(row[1:]) and _are_row_names([number[0] for number in body]):
+        return True
     if not any(number is not None for number in own):
         numeric = [field for field, kind in zip(row, kinds, strict=True) if kind]
-        return any(words) and not (numeric and all(field and is_missing(field) for field in numeric))
+        return any(words) and not (numeric and all(is_missing(field) for field in numeric))
     above = [word for word, kind in zip(words, kinds, strict=True) if kind]
     if any(above) and 2 * sum(above) >= len(above):
         return True
-    body = [number for line, number in zip(rows[top + 1 :], numbers[top + 1 :], strict=True) if any(line)]
     # A number above words, and no name above the row numbers, are signs of a header; alone they are none.
     hint = (
         any(above)
         or not row[0]
         or any(n is not None and kind is False for n, kind in zip(own, kinds, strict=True))
     )
-    return _counts_unlike(own, kinds, body, hint) or _lies_outside(own, kinds, body, any(words))
+    return (
+        _counts_unlike(own, kinds, body, hint)
+        or _is_year_above_fractions(own, kinds, body)
+        or _lies_outside(own, kinds, body)
+    )
 
 
 def _is_further_header(
@@ -247,6 +254,13 @@ def _is_count(numbers: Sequence[float | None]) -> bool:
     return len(steps) == 1 and steps != {0.0}
 
 
+def _are_row_names(numbers: Sequence[float | None]) -> bool:
+    """Return whether the first column holds words, or numbers that count up by one."""
+    if len(numbers) < 2 or None in numbers:
+        return None in numbers
+    return numbers[0] in (0, 1) and numbers[1] == numbers[0] + 1 and _is_count(numbers)
+
+
 def _are_years(numbers: Sequence[float | None]) -> bool:
     """Return whether all are years that rise, or fall, from each to the next."""
     years = [number for number in numbers if number is not None]
@@ -279,6 +293,18 @@ def _counts_unlike(own: _Numbers, kinds: list[bool | None], body: Sequence[_Numb
     return len(numbers) > 3 or (hint and (len(numbers) > 2 or numbers == [1, 2]))
 
 
+def _is_year_above_fractions(own: _Numbers, kinds: list[bool | None], body: Sequence[_Numbers]) -> bool:
+    """Return whether the only number is a year, and no number below it is whole."""
+    places = [j for j, number in enumerate(own) if number is not None]
+    if len(places) != 1 or not kinds[places[0]]:
+        return False
+    year = own[places[0]]
+    below = [row[places[0]] for row in body if places[0] < len(row)]
+    known = [number for number in below if number is not None]
+    is_year = year is not None and year.is_integer() and _FIRST_YEAR <= year <= _LAST_YEAR
+    return is_year and len(known) > 0 and not any(number.is_integer() for number in known)
+
+
 def _occurs_below(own: _Numbers, numeric: list[int], body: Sequence[_Numbers]) -> bool:
     """Return whether the numbers are like those below: each occurs there, or a column counts on from it."""
     columns = {j: [row[j] for row in body if j < len(row)] for j in numeric}
@@ -287,10 +313,11 @@ def _occurs_below(own: _Numbers, numeric: list[int], body: Sequence[_Numbers]) -
     return any(len(columns[j]) > 1 and _is_count([own[j], *columns[j]]) for j in numeric)
 
 
-def _lies_outside(own: _Numbers, kinds: list[bool | None], body: Sequence[_Numbers], has_words: bool) -> bool:
+def _lies_outside(own: _Numbers, kinds: list[bool | None], body: Sequence[_Numbers]) -> bool:
     """Return whether all numbers of the first row lie far outside what their columns hold."""
     numbers = [number for number in own if number is not None]
-    if len(set(numbers)) < len(numbers):
+    may_be_names = len(numbers) > 2 or all(number.is_integer() for number in numbers)
+    if not may_be_names or len(set(numbers)) < len(numbers):
         return False
     far = 1 if len(body) >= _MANY and len(numbers) > 1 else _FAR
     evidence = 0
@@ -303,4 +330,4 @@ def _lies_outside(own: _Numbers, kinds: list[bool | None], body: Sequence[_Numbe
         if max(low - number, number - high) <= (_FAR if is_sorted else far) * (high - low):
             return False
         evidence += high > low
-    return evidence > (len(numbers) > 1 and not has_words)
+    return evidence > (len(numbers) > 1)

@@ -167,7 +167,7 @@ def _is_grouped(groups: list[str], separator: str) -> bool:
 
 
 def _is_currency(sign: str) -> bool:
-    has_symbol = any(unicodedata.category(letter) == "Sc" for letter in sign)
+    has_symbol = len(sign) <= 4 and any(unicodedata.category(letter) == "Sc" for letter in sign)
     return not sign or has_symbol or sign.lower() in _CURRENCIES
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read_text"]
 
-_SAMPLE_BYTES = 1 << 20
-_SAMPLE_LINES = 500
+_SAMPLE_BYTES = (1 << 15, 1 << 20)  # of what may be enough, and of what is looked at
+_SAMPLE_LINES = 100
 _NA_VALUES = sorted({word for text in MISSING_WORDS for word in (text, text.upper(), text.title())} - {""})
 _SEPARATOR_LINE = re.compile(rb'"?sep=([^\w\n"])"?[ \t\r]*(?=\n)', re.IGNORECASE)  # Excel reads and hides it
 _ARFF = re.compile(rb"(?:\s*%[^\n]*\n|\s)*@relation\b", re.IGNORECASE)
@@ -40,13 +40,18 @@ class _Ragged(ValueError):
 
 
 class _Text(NamedTuple):
-    """A text and where its records begin: the bytes in UTF-8, the place and the line of the first record."""
+    """A text and where its records begin.
+
+    Attributes: the bytes in UTF-8; the place and the line of the first record; the number of fields of a
+    record; whether blanks follow separators.
+    """
 
     data: bytes
     start: int
     first_line: int
     dialect: Dialect
     width: int
+    has_blanks: bool
 
     def records(self) -> Iterator[Line]:
         """Split the records with the csv module."""
@@ -122,9 +127,9 @@ def _decoded(data: bytes, encoding: str | None) -> tuple[bytes, str]:
         except (UnicodeError, LookupError):
             raise ValueError(f"not text in {name.upper()} (--encoding names another encoding)") from None
     data = data.removeprefix(codecs.BOM_UTF8)
-    if b"\0" in data[:_SAMPLE_BYTES]:
+    if b"\0" in data[: _SAMPLE_BYTES[-1]]:
         raise ValueError("not text in UTF-8 or another encoding, nor a format that is read")
-    if b"\r" in data[:_SAMPLE_BYTES] and b"\n" not in data:
+    if b"\r" in data[: _SAMPLE_BYTES[-1]] and b"\n" not in data:
         data = data.replace(b"\r", b"\n")
     return data, {"utf-8-sig": "utf-8", "ascii": "utf-8"}.get(name, name)
 
@@ -170,13 +175,17 @@ def _offset(data: bytes, line: int) -> int:
 
 
 def _first_lines(data: bytes) -> list[str]:
-    """Return the first lines with their ends; a last one that is cut is left out."""
-    sample = data[:_SAMPLE_BYTES]
-    lines = list(io.StringIO(sample.decode("utf-8", "ignore"), newline=""))
-    if len(sample) < len(data) and len(lines) > 1:
-        lines.pop()
-    filled = [i for i, line in enumerate(lines) if line.strip()]
-    return lines[: filled[_SAMPLE_LINES]] if len(filled) > _SAMPLE_LINES else lines
+    """Return the first lines with their ends; one that the sample cuts is left out."""
+    lines: list[str] = []
+    for n_bytes in _SAMPLE_BYTES:
+        sample = data[:n_bytes]
+        lines = list(io.StringIO(sample.decode("utf-8", "ignore"), newline=""))
+        filled = [i for i, line in enumerate(lines) if not line.isspace()]
+        if len(filled) > _SAMPLE_LINES:
+            return lines[: filled[_SAMPLE_LINES]]
+        if len(sample) == len(data):
+            return lines
+    return lines[:-1] if len(lines) > 1 else lines
 
 
 def _told(data: bytes, options: ReadOptions) -> tuple[bytes, ReadOptions]:
@@ -201,9 +210,11 @@ def _told(data: bytes, options: ReadOptions) -> tuple[bytes, ReadOptions]:
 def _read(data: bytes, lines: list[str], dialect: Dialect, options: ReadOptions, encoding: str) -> Table:
     """Find the records and read them."""
     named_by = _last_comment(lines, dialect)
-    data = _without_comments(data, dialect)
+    if dialect.comment is not None:
+        data = _without_comments(data, dialect, dialect.comment)
+        lines = _first_lines(data)
     try:
-        rows = list(split_lines(_first_lines(data), dialect))
+        rows = list(split_lines(lines, dialect))
     except csv.Error as error:
         raise ValueError(f"not a readable table ({error})") from None
     if not rows:
@@ -215,7 +226,8 @@ def _read(data: bytes, lines: list[str], dialect: Dialect, options: ReadOptions,
     if layout.first_record >= len(rows):
         raise ValueError("there is a header, but no rows")
     first = rows[layout.first_record].number
-    text = _Text(data, _offset(data, first), first, dialect, layout.width)
+    has_blanks = any(f"{dialect.separator} " in line for line in lines)
+    text = _Text(data, _offset(data, first), first, dialect, layout.width, has_blanks)
     about = {
         "format": "text",
         "encoding": encoding,
@@ -227,8 +239,9 @@ def _read(data: bytes, lines: list[str], dialect: Dialect, options: ReadOptions,
         "named_by_comment": names is not layout.names,
         "row_names": layout.has_row_names,
     }
+    frame, text = _parse(text, options)
     return Table(
-        _parse(text, options),
+        frame,
         names or [str(j) for j in range(layout.width)],
         about,
         text.cell,
@@ -250,11 +263,9 @@ def _layout(rows: list[list[str]], data: bytes, dialect: Dialect, options: ReadO
     )
 
 
-def _without_comments(data: bytes, dialect: Dialect) -> bytes:
+def _without_comments(data: bytes, dialect: Dialect, comment: str) -> bytes:
     """Return the text with comments made blank, so that lines keep their numbers."""
-    if dialect.comment is None:
-        return data
-    plain = dialect.comment.encode()
+    plain = comment.encode()
     mark = re.escape(plain)
     if plain in data:
         data = re.sub(rb"(?m)^[ \t]*" + mark + rb"[^\r\n]*", b"", data)
@@ -280,10 +291,10 @@ def _last_comment(lines: list[str], dialect: Dialect) -> str:
 
 def _names_of_comment(comment: str, dialect: Dialect, width: int) -> list[str] | None:
     """Return the columns' names if a comment holds them, as NumPy writes them."""
-    for separator in (dialect.separator, BLANKS, ","):
+    for separator in (dialect.separator, ","):
         line = next(iter(split_lines([comment], dialect._replace(separator=separator))), Line(0, []))
         names = [name.strip() for name in line.fields]
-        if len(names) == width and len(set(names)) == width and all(names[1:]):
+        if len(names) == width > 1 and len(set(names)) == width and all(names[1:]):
             return names if any(number_of(name) is None for name in names) else None
     return None
 
@@ -291,48 +302,58 @@ def _names_of_comment(comment: str, dialect: Dialect, width: int) -> list[str] |
 # ---- pandas ------------------------------------------------------------------------------------------
 
 
-def _parse(text: _Text, options: ReadOptions) -> pd.DataFrame:
+def _parse(text: _Text, options: ReadOptions) -> tuple[pd.DataFrame, _Text]:
     """Read the records: numbers where a column holds nothing else."""
+    how = {"na_values": _NA_VALUES, "decimal": text.dialect.decimal}
     try:
-        frame = _read_csv(text, na_values=_NA_VALUES, decimal=text.dialect.decimal)
+        frame = _read_csv(text, **how)
+        if not text.has_blanks and _has_text(frame) and f"{text.dialect.separator} ".encode() in text.data:
+            text = text._replace(has_blanks=True)
+            frame = _read_csv(text, **how)
     except _Unreadable as error:
         _raise_if_ragged(text)
         raise ValueError(f"not a readable table ({_explain(error, text)})") from None
     if len(frame) == 0:
         raise ValueError("there is a header, but no rows")
-    if (
-        not options.fills_short_lines
-        and frame[text.width - 1].isna().any()
-        and not _is_full(text, len(frame))
-    ):
+    may_be_short = bool(frame[text.width - 1].isna().any()) and not options.fills_short_lines
+    if may_be_short and not _is_full(text, len(frame)):
         _raise_if_ragged(text)
-    return _with_codes(frame, text)
+    return _with_codes(frame, text), text
+
+
+def _has_text(frame: pd.DataFrame) -> bool:
+    return any(dtype.kind not in "iufb" for dtype in frame.dtypes)
 
 
 def _read_csv(text: _Text, **options: Any) -> pd.DataFrame:
     import pandas as pd
 
-    file = io.BytesIO(text.data)
-    file.seek(text.start)
+    data, start = text.data, text.start
     if text.dialect.separator == TABS:
-        file = io.BytesIO(re.sub(rb"\t+", b"\t", text.data[text.start :]))
+        data, start = re.sub(rb"\t+", b"\t", data[start:]), 0
+    file = io.BytesIO(data)
+    file.seek(start)
     # Since 3.1 pandas' usual conversion is exact and the option deprecated.
     if tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1) and "decimal" in options:
         options["float_precision"] = "round_trip"
+    separator = "\t" if text.dialect.separator == TABS else text.dialect.separator
+    options |= {
+        "sep": separator,
+        "quotechar": text.dialect.quote,
+        "header": None,
+        "names": range(text.width),
+        "index_col": False,
+        "skipinitialspace": text.has_blanks,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
+        warnings.simplefilter("error", pd.errors.DtypeWarning)
         try:
-            return pd.read_csv(
-                file,
-                sep="\t" if text.dialect.separator == TABS else text.dialect.separator,
-                quotechar=text.dialect.quote,
-                header=None,
-                names=range(text.width),
-                index_col=False,
-                skipinitialspace=True,
-                low_memory=False,
-                **options,
-            )
+            try:
+                return pd.read_csv(file, **options)
+            except pd.errors.DtypeWarning:  # parts of a column were numbers, others text
+                file.seek(start)
+                return pd.read_csv(file, low_memory=False, **options)
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             raise _Unreadable(str(error)) from None
         except pd.errors.EmptyDataError:
