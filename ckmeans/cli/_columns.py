@@ -223,7 +223,7 @@ def _reason(name: str, column: Column) -> str | None:
     if says_identifier and column.is_bad.any():
         return "codes"
     if _is_unnamed(name):
-        return "no name"
+        return "index"
     if not column.is_bad.any() and _counts_up(column):
         return _COUNTS
     if says_identifier and not column.is_bad.any() and _all_differ(column):

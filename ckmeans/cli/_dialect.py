@@ -154,8 +154,8 @@ def _is_one_column(lines: Sequence[str]) -> bool:
 class _Score(NamedTuple):
     """How well a separator splits lines.
 
-    Attributes: the share of lines that have the same number of fields; the shares of numbers among the fields,
-    and of words that hold another separator.
+    Attributes: the share of lines that have the same number of fields; the shares of numbers, and of words
+    that hold another separator, among the fields.
     """
 
     fits: float
@@ -164,7 +164,8 @@ class _Score(NamedTuple):
 
     @property
     def quality(self) -> float:
-        return self.fits * (1 + self.numbers - self.unsplit / 10)
+        """How probable the separator is."""
+        return self.fits * (1 + self.numbers - self.unsplit)
 
 
 def _score(lines: Sequence[str], dialect: Dialect) -> _Score:

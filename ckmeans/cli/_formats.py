@@ -91,8 +91,15 @@ def format_of(head: bytes, path: Path) -> str:
 
 
 def archive_format(data: bytes) -> str:
-    """Return the format of a zip archive: workbooks and .npz are zip archives."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    """Return the format of a zip archive: workbooks and .npz are zip archives.
+
+    Raises ValueError if it is damaged.
+    """
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"not a readable zip archive or workbook ({error})") from None
+    with archive:
         names = archive.namelist()
         if "xl/workbook.xml" in names:
             return "Excel"

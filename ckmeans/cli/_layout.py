@@ -117,10 +117,19 @@ def _title_lines(
         return int(n_lines is not None and n_lines > _MANY and size == [n_lines - 1, width])
     above = [number_of(field) for field in rows[count - 1]]
     row_names = [number_of(row[0]) for row in rows[count:]]
-    if len(above) == width - 1 and (None in above or _are_row_names(row_names)):
+    may_name = len(above) == width - 1 and (None in above or _are_row_names(row_names))
+    if may_name and not _is_plain_header(rows[count:], number_of):
         return count - 1  # a header without a name for the row names
     has_names = any(len(row) > 1 and not _all_numbers(row, number_of) for row in rows[:count])
     return 0 if has_names and _all_numbers(rows[count], number_of) else count
+
+
+def _is_plain_header(rows: Sequence[Sequence[str]], number_of: Callable[[str], float | None]) -> bool:
+    """Return whether the first row holds words above numbers, and no number above numbers."""
+    below = [[number_of(field) for field in row] for row in rows[1:]]
+    kinds = _numeric_columns(rows[1:], below, len(rows[0]))
+    above = [field for field, kind in zip(rows[0], kinds, strict=True) if kind]
+    return any(above) and all(number_of(field) is None for field in above)
 
 
 def _all_numbers(row: Sequence[str], number_of: Callable[[str], float | None]) -> bool:
@@ -156,7 +165,10 @@ def _with_header(rows: Sequence[Sequence[str]], top: int, last: int, width: int)
     best = max(block, key=lambda i: distinct[i])
     used = [best]
     names = list(rows[best])
-    if last > top and distinct[best] < width - 1:  # only together do the lines tell the columns apart
+    has_repeats = distinct[best] < len([name for name in names if name])
+    if last > top and (
+        distinct[best] < width - 1 or has_repeats
+    ):  # only together do the lines name the columns
         used = [i for i in block if distinct[i] > 0]
         columns = zip(*(list(rows[i]) + [""] * (width - len(rows[i])) for i in used), strict=True)
         names = ["_".join(part for part in parts if part) for parts in columns]

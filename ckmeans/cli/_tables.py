@@ -156,7 +156,7 @@ def _from_excel(source: _Source, options: ReadOptions) -> Table:
     try:
         with pd.ExcelFile(source, engine="openpyxl") as book:
             sheet = _sheet(book.sheet_names, options.sheet)
-            grid = book.parse(sheet, header=None, dtype=object)
+            grid = pd.read_excel(book, sheet_name=sheet, header=None, dtype=object)
     except (KeyError, TypeError, AttributeError, EOFError) as error:  # what openpyxl raises for damaged files
         raise ValueError(f"not a readable Excel file ({error})") from None
     about = {"format": "Excel", "sheet": sheet, "sheets": len(book.sheet_names)}
