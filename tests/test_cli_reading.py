@@ -40,6 +40,8 @@ HEADERS = {
     # Numbers far outside what their columns hold.
     "site,100,250\nA,1,2\nB,1.5,2.5\nC,4,3\nD,3,2.75\n": (["100", "250"], 4),
     "1990\n0.5\n1.5\n9.25\n": (["1990"], 3),
+    # Only the first line is quoted.
+    '"10","35"\n11,36\n9,34\n10,37\n': (["10", "35"], 3),
     # Words above numbers.
     "age,1990,2000\n20,1,2\n61,1.5,2.5\n35,9,8\n": (["age", "1990", "2000"], 3),
     "a,b\n1,2\n3,5\n": (["a", "b"], 2),

@@ -16,7 +16,7 @@ _MAX_HEADER = 10  # lines before the records
 _MAX_ROWS = 200  # rows that are looked at
 _FIRST_YEAR, _LAST_YEAR = 1500, 2100
 # How many times a column's range a number must lie outside of it to be far; once suffices for many records.
-_FAR, _MANY = 5, 10
+_FAR, _VERY_FAR, _MANY = 5, 20, 10
 # What the second line of a file of Orange holds: the columns' types.
 _TYPES = frozenset(["c", "continuous", "d", "discrete", "s", "string", "t", "time", "i", "ignore", "basket"])
 
@@ -44,7 +44,7 @@ def find_layout(
     *,
     header: bool | None = None,
     known_names: Collection[str] = (),
-    n_lines: int | None = None,
+    n_lines: int = 0,
 ) -> Layout:
     """Find the header and the first record.
 
@@ -58,8 +58,8 @@ def find_layout(
         Whether the first row is a header, if the user said so.
     known_names : collection of str
         Names that a header is known to have.
-    n_lines : int, optional
-        Number of lines of the whole table.
+    n_lines : int
+        Number of lines of the whole table, 0 if that is not known.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def _title_lines(
     rows: Sequence[Sequence[str]],
     width: int,
     number_of: Callable[[str], float | None],
-    n_lines: int | None,
+    n_lines: int,
 ) -> int:
     """Return the number of leading rows that belong to no record: titles, or the table's size."""
     count = next(i for i, row in enumerate(rows) if len(row) == width)
@@ -114,7 +114,7 @@ def _title_lines(
         return 0
     if count == 0:
         size = [number_of(field) for field in rows[0]]
-        return int(n_lines is not None and n_lines > _MANY and size == [n_lines - 1, width])
+        return int(n_lines > _MANY and size == [n_lines - 1, width])
     above = [number_of(field) for field in rows[count - 1]]
     row_names = [number_of(row[0]) for row in rows[count:]]
     may_name = len(above) == width - 1 and (None in above or _are_row_names(row_names))
@@ -331,7 +331,9 @@ def _lies_outside(own: _Numbers, kinds: list[bool | None], body: Sequence[_Numbe
     may_be_names = len(numbers) > 2 or all(number.is_integer() for number in numbers)
     if not may_be_names or len(set(numbers)) < len(numbers):
         return False
-    far = 1 if len(body) >= _MANY and len(numbers) > 1 else _FAR
+    far = 1 if len(body) >= _MANY else _FAR
+    if len(numbers) == 1:  # perhaps a single outlier
+        far = _VERY_FAR
     evidence = 0
     for j, number in enumerate(own):
         below = [value for row in body if j < len(row) and (value := row[j]) is not None]
@@ -339,7 +341,7 @@ def _lies_outside(own: _Numbers, kinds: list[bool | None], body: Sequence[_Numbe
             continue
         low, high = min(below), max(below)
         is_sorted = below in (sorted(below), sorted(below, reverse=True))
-        if max(low - number, number - high) <= (_FAR if is_sorted else far) * (high - low):
+        if max(low - number, number - high) <= max(far, _FAR * is_sorted) * (high - low):
             return False
         evidence += high > low
     return evidence > (len(numbers) > 1)

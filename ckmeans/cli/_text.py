@@ -219,7 +219,8 @@ def _read(data: bytes, lines: list[str], dialect: Dialect, options: ReadOptions,
         raise ValueError(f"not a readable table ({error})") from None
     if not rows:
         raise ValueError("the file holds no table")
-    layout = _layout([row.fields for row in rows], data, dialect, options)
+    n_lines = data.count(b"\n") + (not data.endswith(b"\n")) if len(rows[0].fields) == 2 else 0
+    layout = _layout(lines, [row.fields for row in rows], dialect, options, n_lines)
     names = layout.names
     if names is None and options.header is None:
         names = _names_of_comment(named_by, dialect, layout.width)
@@ -252,15 +253,28 @@ def _read(data: bytes, lines: list[str], dialect: Dialect, options: ReadOptions,
     )
 
 
-def _layout(rows: list[list[str]], data: bytes, dialect: Dialect, options: ReadOptions) -> Layout:
-    n_lines = data.count(b"\n") + (not data.endswith(b"\n")) if len(rows[0]) == 2 else None
-    return find_layout(
-        rows,
-        lambda field: number_of(field, dialect.decimal, dialect.thousands),
-        header=options.header,
-        known_names=options.names,
-        n_lines=n_lines,
-    )
+def _layout(
+    lines: list[str], rows: list[list[str]], dialect: Dialect, options: ReadOptions, n: int
+) -> Layout:
+    """Find the header and the first record; n is the number of lines of the whole table."""
+
+    def number(field: str) -> float | None:
+        return number_of(field, dialect.decimal, dialect.thousands)
+
+    layout = find_layout(rows, number, header=options.header, known_names=options.names, n_lines=n)
+    if (
+        layout.names is None
+        and layout.first_record == 0
+        and _quotes_only_the_first(lines, dialect, layout.width)
+    ):
+        return find_layout(rows, number, header=True)
+    return layout
+
+
+def _quotes_only_the_first(lines: list[str], dialect: Dialect, width: int) -> bool:
+    """Return whether all fields of the first line are quoted, and some of each other line are not."""
+    first, *others = [line.count(dialect.quote) for line in lines if line.strip()]
+    return len(others) > 0 and first == 2 * width and max(others) < first
 
 
 def _without_comments(data: bytes, dialect: Dialect, comment: str) -> bytes:
