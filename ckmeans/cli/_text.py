@@ -29,6 +29,7 @@ __all__ = ["read_text"]
 
 _SAMPLE_BYTES = (1 << 15, 1 << 20)  # of what may be enough, and of what is looked at
 _SAMPLE_LINES = 100
+_BLOCK = 1 << 16  # bytes that are searched at once, so that they stay in the cache
 _NA_VALUES = sorted({word for text in MISSING_WORDS for word in (text, text.upper(), text.title())} - {""})
 _SEPARATOR_LINE = re.compile(rb'"?sep=([^\w\n"])"?[ \t\r]*(?=\n)', re.IGNORECASE)  # Excel reads and hides it
 _ARFF = re.compile(rb"(?:\s*%[^\n]*\n|\s)*@relation\b", re.IGNORECASE)
@@ -418,14 +419,18 @@ def _is_whole(values: np.ndarray) -> bool:
 
 
 def _has_leading_zeros(data: bytes, start: int) -> bool:
-    """Return whether a zero before another digit begins a word anywhere."""
-    letters = np.frombuffer(data, np.uint8)[start:]
-    zeros = np.flatnonzero(letters[:-1] == ord("0"))
-    zeros = zeros[(letters[zeros + 1] >= ord("0")) & (letters[zeros + 1] <= ord("9"))]
-    before = letters[zeros[zeros > 0] - 1]
-    inside = (before >= ord("0")) & (before <= ord("9")) | (before == ord(".")) | (before == ord(","))
-    separates = before == ord(",")
-    return bool((~inside | separates).any() or (len(zeros) > 0 and zeros[0] == 0))
+    """Return whether a number begins with a zero and another digit anywhere."""
+    letters = np.frombuffer(data, np.uint8)
+    zero, point = np.uint8(ord("0")), np.uint8(ord("."))
+    if start == 0 and data[:1] == b"0" and data[1:2].isdigit():
+        return True
+    for first in range(max(start - 1, 0), len(letters), _BLOCK):
+        block = letters[first : first + _BLOCK + 2]  # what begins in a block may end in the next one
+        is_digit = block - zero < 10
+        found = (block[1:-1] == zero) & is_digit[2:] & ~is_digit[:-2]
+        if found.any() and (block[:-2][found] != point).any():
+            return True
+    return False
 
 
 def _as_written(text: _Text, columns: Sequence[Any] | None = None) -> pd.DataFrame:
