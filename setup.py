@@ -29,6 +29,14 @@ X86_64 = {
     "baseline": ([], []),
 }
 ARM64 = {"neon": ([], []), "baseline": ([], [])}
+# The same of 8-bit codes, for which some processors have products of their own.
+X86_64_CODES = {
+    "avx512vnni": (["-mavx512f", "-mavx512bw", "-mavx512vnni", "-mavx2", "-mfma"], ["/arch:AVX512"]),
+    "avxvnni": (["-mavxvnni", "-mavx2", "-mfma"], ["/arch:AVX2"]),
+    "avx2": (["-mavx2", "-mfma"], ["/arch:AVX2"]),
+    "baseline": ([], []),
+}
+ARM64_CODES = {"dotprod": (["-march=armv8-a+dotprod"], []), "neon": ([], []), "baseline": ([], [])}
 
 # No contraction: only the multiply-adds that are written fused are fused, on every machine.
 OPTIMISE = (["-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"], ["/O2", "/fp:precise"])
@@ -41,7 +49,18 @@ OPENMP = {
 }
 # Module -> the C files linked into it, beside the kernels in _runtime.
 C_SOURCES = {"_runtime": ["dispatch", "memory", "threads"], "_points": ["source"]}
-MODULES = ["_runtime", "_points", "_engine", "_dense", "_sparse", "_cells", "_screen", "_auto", "_lloyd"]
+MODULES = [
+    "_runtime",
+    "_points",
+    "_codes",
+    "_engine",
+    "_dense",
+    "_sparse",
+    "_cells",
+    "_screen",
+    "_auto",
+    "_lloyd",
+]
 # Cython's own code for memoryviews, which each module would hold otherwise (60 kB).
 SHARED = "_cyutility"
 
@@ -58,6 +77,10 @@ def instruction_sets() -> dict:
     return {"x86_64": X86_64, "aarch64": ARM64}.get(target(), {"baseline": ([], [])})
 
 
+def code_sets() -> dict:
+    return {"x86_64": X86_64_CODES, "aarch64": ARM64_CODES}.get(target(), {"baseline": ([], [])})
+
+
 class BuildExt(build_ext):
     """Compiles each set's kernels with its own flags into its own folder, as extra objects."""
 
@@ -71,11 +94,16 @@ class BuildExt(build_ext):
         compile_openmp, link_openmp = self.openmp_flags()
         sets = {name: flags[self.msvc] for name, flags in instruction_sets().items()}
         sets = {name: flags for name, flags in sets.items() if self.compiles("int x;", flags)}
+        codes = {name: flags[self.msvc] for name, flags in code_sets().items()}
+        codes = {name: flags for name, flags in codes.items() if self.compiles("int x;", flags)}
         macros = [(f"CKMEANS_BUILT_{name.upper()}", None) for name in sets]
+        macros += [(f"CKMEANS_BUILT_CODES_{name.upper()}", None) for name in codes]
         c_flags = optimise + compile_openmp
         kernels = []
         for name, flags in sets.items():
-            kernels += self.kernel_objects(name, c_flags, flags)
+            kernels += self.kernel_objects(f"kernels_{name}", c_flags, flags, instruction_sets()[name][0])
+        for name, flags in codes.items():
+            kernels += self.kernel_objects(f"codes_{name}", c_flags, flags, code_sets()[name][0])
         for extension in self.extensions:
             module = extension.name.removeprefix("ckmeans.")
             extension.extra_compile_args = c_flags + (SMALL[self.msvc] if module == SHARED else [])
@@ -85,17 +113,17 @@ class BuildExt(build_ext):
                 extension.extra_objects = extension.extra_objects + self.c_objects(name, c_flags, macros)
         super().build_extensions()
 
-    def kernel_objects(self, name: str, c_flags: list, flags: list) -> list:
+    def kernel_objects(self, name: str, c_flags: list, flags: list, clang_flags: list) -> list:
         """With clang-cl where there is one: MSVC keeps no array of vectors in registers."""
         clang = self.msvc and shutil.which(os.environ.get("CKMEANS_CLANG_CL", "clang-cl"))
         if not clang:
-            return self.c_objects(f"kernels_{name}", c_flags + flags, [])
+            return self.c_objects(name, c_flags + flags, [])
         if not self.compiler.initialized:
             self.compiler.initialize()
         clang_cl = [*CLANG_CL, f"--target={target()}-pc-windows-msvc"]  # its own may be another machine's
         msvc, self.compiler.cc = self.compiler.cc, clang
         try:
-            return self.c_objects(f"kernels_{name}", [*clang_cl, *instruction_sets()[name][0]], [])
+            return self.c_objects(name, [*clang_cl, *clang_flags], [])
         finally:
             self.compiler.cc = msvc
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ckmeans import image as image
     from ckmeans import plot
     from ckmeans._elbow import compare, elbow
+    from ckmeans._silhouette import silhouette
     from ckmeans.estimators import KMeans, MiniBatchKMeans
     from ckmeans.image import quantize
 
@@ -36,6 +37,7 @@ __all__ = [
     "quantize",
     "release_memory",
     "show_config",
+    "silhouette",
     "update",
 ]
 
@@ -45,9 +47,11 @@ _LAZY = {
     "MiniBatchKMeans": "ckmeans.estimators",
     "compare": "ckmeans._elbow",
     "elbow": "ckmeans._elbow",
+    "_elbow": "",
     "image": "",
     "plot": "",
     "quantize": "ckmeans.image",
+    "silhouette": "ckmeans._silhouette",
 }
 
 
@@ -63,4 +67,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted(set(globals()) | set(__all__) | set(_LAZY))

@@ -45,8 +45,7 @@ def with_dtype_fallback(points: Inputs, work: Callable[[PreparedPoints], _T], **
             return work(prepared)
         except OutOfRange as error:
             if not math.isfinite(error.args[0]):
-                if place := points.first_not_finite():
-                    _validate.raise_not_finite("X", *place)
+                points.require_finite()
                 for name, other in others.items():
                     _validate.require_finite(name, other)
         if itemsize == 8:
@@ -96,7 +95,9 @@ def step(
 
 
 def all_distances(points: Inputs, centroids: np.ndarray, n_threads: object = None) -> np.ndarray:
-    """Return the (m, K) distances of the points of an array to centroids, in the computing dtype."""
+    """Return the (m, K) distances of points to centroids, in the computing dtype."""
+    if points.kind == "sparse":
+        return _all_distances_of_sparse(points, centroids, n_threads)
     threads = thread_count(n_threads, points.size * len(centroids))
 
     def work(prepared: PreparedPoints) -> np.ndarray:
@@ -107,6 +108,17 @@ def all_distances(points: Inputs, centroids: np.ndarray, n_threads: object = Non
         return out
 
     return with_dtype_fallback(points, work, centroids=centroids)
+
+
+def _all_distances_of_sparse(points: Inputs, centroids: np.ndarray, n_threads: object) -> np.ndarray:
+    """Return the same, a centroid at a time: the sparse kernels know no more than the closest centroid."""
+    threads = thread_count(n_threads, points.size)
+    out = np.empty((len(points), len(centroids)), points.computing_dtype)
+    labels, squared = np.zeros(len(points), np.int32), np.empty(len(points))
+    for k in range(len(centroids)):
+        step(points, centroids[k : k + 1], labels, threads, squared=squared, assign=True)
+        np.sqrt(squared, out=out[:, k], casting="same_kind")
+    return out
 
 
 # ---- fits ---------------------------------------------------------------------------------------

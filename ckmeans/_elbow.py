@@ -56,8 +56,29 @@ class Elbow:
     calinski_harabasz: np.ndarray
     centroids: list[np.ndarray]
 
+    @property
+    def suggestions(self) -> dict[str, int | None]:
+        """The K that each measure would choose; None if it would choose none of them.
+
+        "elbow" is `knee`. "silhouette" and "calinski_harabasz" take the K where the measure of this name is
+        highest, in data without clusters, too. "kneedle" is the knee of J on a linear scale [1]_. A measure
+        that is best at the last K chooses none: its best K may lie beyond, and the last K has the lowest J
+        in any data.
+
+        References
+        ----------
+        .. [1] Satopää, V. et al., "Finding a 'kneedle' in a haystack: detecting knee points in system
+           behavior", ICDCS Workshops 2011.
+        """
+        return {
+            "elbow": self.knee,
+            "silhouette": _highest(self.ks, self.silhouette),
+            "calinski_harabasz": _highest(self.ks, self.calinski_harabasz),
+            "kneedle": find_kneedle(self.ks, self.distortions),
+        }
+
     def plot(self, ax: Any = None) -> Any:
-        """Draw J over K with the knee, if there is one (needs matplotlib).
+        """Draw J over K with the knee, if there is one, and the suggestions (needs matplotlib).
 
         Parameters
         ----------
@@ -74,7 +95,13 @@ class Elbow:
 
     def __repr__(self) -> str:
         knee = "no clear elbow" if self.knee is None else f"elbow at K={self.knee}"
-        return f"<ckmeans.Elbow: K={self.ks[0]}..{self.ks[-1]}, {knee}>"
+        others = {name: K for name, K in self.suggestions.items() if name != "elbow"}
+        return f"<ckmeans.Elbow: K={self.ks[0]}..{self.ks[-1]}, {knee} ({describe_suggestions(others)})>"
+
+
+def describe_suggestions(suggestions: dict[str, int | None]) -> str:
+    """Return them as one line, such as "elbow: none, silhouette: 5"."""
+    return ", ".join(f"{name}: {'none' if K is None else K}" for name, K in suggestions.items())
 
 
 def elbow(
@@ -149,7 +176,7 @@ def elbow(
     >>> rng = numpy.random.default_rng(0)
     >>> X = numpy.concatenate([rng.normal(c, 1, (100, 2)) for c in (0, 10, 20)])
     >>> ckmeans.elbow(X, range(1, 8), seed=0)
-    <ckmeans.Elbow: K=1..7, elbow at K=3>
+    <ckmeans.Elbow: K=1..7, elbow at K=3 (silhouette: 3, calinski_harabasz: 3, kneedle: 3)>
     """
     points = _inputs.read_persistent(X, sample_weight)
     checked_ks = _validate.cluster_counts(ks, len(points))
@@ -222,6 +249,30 @@ def find_knee(ks: np.ndarray, distortions: np.ndarray, m: int, n: int) -> int | 
     chord = np.interp(ks, ks[[0, -1]], curve[[0, -1]])
     depth = chord - curve
     return int(ks[depth.argmax()]) if depth.max() >= _MIN_KNEE_DEPTH else None
+
+
+def find_kneedle(ks: np.ndarray, distortions: np.ndarray) -> int | None:
+    """Return the first knee of a falling convex curve by the kneedle algorithm with sensitivity 1, if any."""
+    if len(ks) < 3 or distortions[-1] >= distortions[0]:
+        return None
+    x = (ks - ks[0]) / (ks[-1] - ks[0])
+    y = (distortions - distortions[-1]) / (distortions[0] - distortions[-1])
+    depth = 1 - x - y  # below the chord
+    inner = np.arange(1, len(ks) - 1)
+    peaks = inner[(depth[inner] > depth[inner - 1]) & (depth[inner] >= depth[inner + 1])]
+    for part in np.split(np.arange(len(ks)), peaks)[1:]:  # from each peak to the next one
+        peak = part[0]
+        if depth[part].min() < depth[peak] - np.diff(x).mean():
+            return int(ks[peak])
+    return None
+
+
+def _highest(ks: np.ndarray, scores: np.ndarray) -> int | None:
+    """Return the K of the highest score, the lowest of equals; None if there is no score, or if it is the
+    last K."""
+    known = np.where(np.isnan(scores), -np.inf, scores)
+    best = int(known.argmax())
+    return int(ks[best]) if np.isfinite(known[best]) and best < len(ks) - 1 else None
 
 
 # ---- J against the cost of K ---------------------------------------------------------------------

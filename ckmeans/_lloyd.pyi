@@ -15,7 +15,15 @@ class Fits: ...
 
 class EmptyCluster(Exception): ...
 
-def init(points: PreparedPoints, K: int, trials: int, seed: int, n_threads: int) -> np.ndarray: ...
+def init(
+    points: PreparedPoints,
+    given: np.ndarray,
+    K: int,
+    trials: int,
+    seed: int,
+    n_threads: int,
+    want_rows: bool,
+) -> tuple[np.ndarray, np.ndarray | None]: ...
 def fit(
     points: PreparedPoints,
     engine: EngineEntry,

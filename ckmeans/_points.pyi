@@ -3,6 +3,8 @@ from typing import Any, Self
 import numpy as np
 from typing_extensions import disjoint_base
 
+BFLOAT16: np.dtype
+
 def set_window_bytes(size: int) -> int: ...
 def order_of(X: Any) -> str: ...
 

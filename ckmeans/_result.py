@@ -15,7 +15,8 @@ class Result:
     Attributes
     ----------
     centroids : ndarray of shape (K, n), float32 or float64
-        In the dtype of the computation: float32 for float32, float16, uint8 and uint16 data.
+        In the dtype of the computation: float32 for float32, float16,
+        bfloat16, int8, uint8 and uint16 data.
     labels : ndarray of shape (m,), int32
         Index of each point's centroid: ``assign(X, centroids)``.
     counts : ndarray of shape (K,), int64

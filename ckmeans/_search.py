@@ -345,8 +345,10 @@ def _in_float32(sample: PersistentInputs) -> PersistentInputs:
     """Return the sample in float32, which is faster, if that does not merge distinct points."""
     rows = sample.rows
     assert isinstance(rows, np.ndarray)
+    if rows.dtype != np.float64:
+        return sample
     max_abs = float(np.abs(rows).max())
-    if rows.dtype != np.float64 or not max_abs < 1e15 or not rows.std() > max(1e-15, 1e-4 * max_abs):
+    if not max_abs < 1e15 or not rows.std() > max(1e-15, 1e-4 * max_abs):
         return sample
     return _inputs.read_persistent(rows.astype(np.float32), sample.weights)
 
@@ -359,4 +361,4 @@ def random_sample(points: PersistentInputs, size: int, rng: np.random.Generator)
     rows = np.arange(len(points)) if weights is None else np.flatnonzero(weights)
     if len(rows) > size:
         rows = rows[np.unique(rng.integers(len(rows), size=size))]
-    return _inputs.read_persistent(points.select(rows), None if weights is None else weights[rows])
+    return PersistentInputs(points.part(rows, None if weights is None else weights[rows]))

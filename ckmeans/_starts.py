@@ -27,7 +27,7 @@ class Starts(Protocol):
 
 
 class StartArray:
-    """Starts of all restarts as one (n_init, K, n) array."""
+    """Starts of all restarts as one (n_init, K, n) array, or (1, < K, n), with which each begins."""
 
     def __init__(self, arrays: np.ndarray, points: Inputs, name: str = "init") -> None:
         self.arrays, self.points, self.name = arrays, points, name
@@ -61,13 +61,15 @@ def read_init(
     init: Init, points: Inputs, K: int, n_init: int, name: str = "init"
 ) -> tuple[Starts | None, int]:
     """Return (start provider or None, k-means++ trials): without a provider starts are drawn, as random
-    examples if trials is 0."""
+    examples if trials is 0. With both, k-means++ completes what is given."""
     if isinstance(init, str):
         method = _validate.choice(name, init, _validate.INITS)
         return None, default_trials(K) if method == "k-means++" else 0
     if callable(init):
         return StartCallable(init, points, K, name), 0
-    given = _validate.starting_centroids(init, K, points.shape[1], name)
+    given = _validate.starting_centroids(init, K, points.shape[1], name, complete=False)
+    if len(given) < K:
+        return StartArray(given[None], points, name), default_trials(K)
     if n_init != 1:
         raise ValueError(f"n_init must be 1 if {name} is an array, found {n_init}")
     return StartArray(given[None], points, name), 0

@@ -10,18 +10,14 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
+from ckmeans import _arrays
 from ckmeans._engine import EngineEntry
 from ckmeans._engines import ENGINES
+from ckmeans._places import raise_at, shorten_repr
 
 INITS = ("k-means++", "random")
 EMPTY = ("drop", "reinit", "farthest", "error")
 
-# dtype, of either byte order -> bytes of a value of the computing dtype.
-COMPUTING_ITEMSIZE = {
-    np.dtype(order + name): 4 if name in ("f2", "f4", "u1", "u2") else 8
-    for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
-    for order in "<>"
-}
 _MAX_THREADS = 1024  # as in compiled code; more are not an error
 
 
@@ -30,12 +26,6 @@ class HasExtrema(Protocol):
 
     def min(self) -> Any: ...
     def max(self) -> Any: ...
-
-
-def shorten_repr(value: object) -> str:
-    """Return a short form of a value for a message."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 # ---- numbers and choices ----------------------------------------------------------------------
@@ -58,12 +48,12 @@ def integer(name: str, value: object, min_: int, max_: int | None = None, max_na
 
 def clusters(K: object, m: int) -> int:
     """Return the number of clusters for m points."""
-    return integer("K", K, 1, m, " (the number of points)")
+    return integer("K", _reject_no_knee("K", K), 1, m, " (the number of points)")
 
 
 def n_clusters(value: object, m: int) -> int:
     """Return an estimator's number of clusters for m points."""
-    number = integer("n_clusters", value, 1)
+    number = integer("n_clusters", _reject_no_knee("n_clusters", value), 1)
     if number > m:
         raise ValueError(f"n_samples={m} should be >= n_clusters={number}.")
     return number
@@ -79,7 +69,17 @@ def cluster_counts(ks: object, m: int) -> list[int]:
         ) from None
     if not values:
         raise ValueError("ks must hold at least one number of clusters, found none")
-    return sorted({integer("each of ks", K, 1, m, " (the number of points)") for K in values})
+    name = "each of ks"
+    return sorted({integer(name, _reject_no_knee(name, K), 1, m, " (the number of points)") for K in values})
+
+
+def _reject_no_knee(name: str, value: object) -> object:
+    """Raise for None, the knee of an Elbow without one."""
+    if value is None:
+        raise TypeError(
+            f"{name} must be an integer, found None: elbow found no clear elbow; see Elbow.suggestions"
+        )
+    return value
 
 
 def cost_of(cost: Any, K: int) -> float:
@@ -198,41 +198,35 @@ def random_state(value: object) -> np.random.RandomState:
 
 
 def real_array(name: str, value: object) -> np.ndarray:
-    """Return real numbers as an array of either byte order, without a copy where possible."""
-    array = value if type(value) is np.ndarray else _as_ndarray(name, value)
-    if array.dtype not in COMPUTING_ITEMSIZE:
-        if array.dtype.kind == "f":  # longer than float64
-            return array.astype(np.float64)
-        raise TypeError(f"{name} must hold real numbers, found dtype {array.dtype}")
-    return array
+    """Return real numbers as an array of either byte order, without a copy where possible; bfloat16, which
+    NumPy does not know, in float32."""
+    return _arrays.widened(_arrays.read(name, value)[0])
 
 
-def _as_ndarray(name: str, value: object) -> np.ndarray:
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array: fill or drop the masked values first")
-    if is_sparse(value):
-        raise TypeError(f"{name} is a sparse matrix: dense data are wanted, for instance {name}.toarray()")
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} must be an array of real numbers: {error}") from None
+def points(value: object, name: str = "X", n_expected: int | None = None) -> np.ndarray:
+    """Return points as a 2-D array; bfloat16 in float32."""
+    return two_dimensional(real_array(name, value), name, n_expected)
 
 
-def is_sparse(value: object) -> bool:
-    """Return whether this is a SciPy sparse matrix or array, by name: SciPy need not be imported."""
-    return type(value).__module__.startswith("scipy.sparse")
+def two_dimensional(array: np.ndarray, name: str = "X", n_expected: int | None = None) -> np.ndarray:
+    """Return an array of real numbers, if it is 2-dimensional and not empty.
 
-
-def points(X: object, name: str = "X") -> np.ndarray:
-    """Return points as a 2-D array."""
-    X = real_array(name, X)
-    shape = X.shape
+    `n_expected` is the number of features that it should have, where that is known."""
+    shape = array.shape
     if len(shape) != 2:
-        hint = f"; {name}.reshape(-1, 1) makes points of one feature" if len(shape) == 1 else ""
+        hint = f"; {_reshape_hint(name, shape[0], n_expected)}" if len(shape) == 1 else ""
         raise ValueError(f"{name} must be 2-dimensional (points, features), found shape {shape}{hint}")
     if 0 in shape:
         require_nonempty(name, shape)
-    return X
+    return array
+
+
+def _reshape_hint(name: str, length: int, n_expected: int | None) -> str:
+    """Return what makes points of an array of one dimension: it may be one feature, or one point."""
+    if length == n_expected != 1:
+        return f"{name}.reshape(1, -1) makes one point"
+    one_feature = f"{name}.reshape(-1, 1) makes points of one feature"
+    return one_feature if n_expected == 1 else f"{one_feature}, {name}.reshape(1, -1) one point"
 
 
 def require_nonempty(name: str, shape: tuple[int, ...]) -> None:
@@ -242,39 +236,45 @@ def require_nonempty(name: str, shape: tuple[int, ...]) -> None:
             raise ValueError(f"{name} must have at least one {what}, found shape {shape}")
 
 
-def estimator_points(X: object) -> np.ndarray:
-    """Return points for an estimator: of dtype object, too, and with scikit-learn's messages."""
-    array = X if type(X) is np.ndarray else _as_ndarray("X", X)
-    assert isinstance(array, np.ndarray)
-    if array.dtype.kind == "c":
-        raise ValueError(f"Complex data not supported: X has dtype {array.dtype}")
-    if array.dtype.kind == "O":
-        array = array.astype(np.float64)
+def reject_complex(X: object) -> None:
+    """Raise for an estimator's complex points, with scikit-learn's message."""
+    dtype = getattr(X, "dtype", None)
+    if getattr(dtype, "kind", "") == "c":
+        raise ValueError(f"Complex data not supported: X has dtype {dtype}")
+
+
+def estimator_two_dimensional(
+    array: np.ndarray, name: str = "X", n_expected: int | None = None
+) -> np.ndarray:
+    """Return what `two_dimensional` does; raise with scikit-learn's messages."""
     if array.ndim == 1:
         raise ValueError(
-            f"Expected 2D array, got 1D array of shape {array.shape}. Reshape your data: X.reshape(-1, 1) "
-            "makes points of one feature, X.reshape(1, -1) one point"
+            f"Expected 2D array, got 1D array of shape {array.shape}. Reshape your data: "
+            f"{_reshape_hint(name, len(array), n_expected)}"
         )
     if array.ndim == 2 and array.shape[1] == 0:
         raise ValueError(
             f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
         )
-    return points(array)
+    return two_dimensional(array, name)
 
 
 def centroids(value: object, n: int, name: str = "centroids") -> np.ndarray:
     """Return centroids of n features, in their own dtype."""
-    array = points(value, name)
+    array = points(value, name, n)
     if array.shape[1] != n:
         raise ValueError(f"{name} must have {n} features, as X has, found shape {array.shape}")
     return array
 
 
-def starting_centroids(value: object, K: int, n: int, name: str = "init") -> np.ndarray:
-    """Return starting centroids: K rows of n features."""
+def starting_centroids(
+    value: object, K: int, n: int, name: str = "init", complete: bool = True
+) -> np.ndarray:
+    """Return starting centroids: K rows of n features, or fewer if they need not be `complete`."""
     array = centroids(value, n, name)
-    if len(array) != K:
-        raise ValueError(f"{name} must have K={K} rows, found shape {array.shape}")
+    if len(array) > K or (complete and len(array) < K):
+        wanted = f"K={K} rows" if complete else f"K={K} rows, or fewer for k-means++ to complete"
+        raise ValueError(f"{name} must have {wanted}, found shape {array.shape}")
     return array
 
 
@@ -299,7 +299,38 @@ def labels(value: object, m: int, K: int) -> np.ndarray:
     smallest, largest = array.min(), array.max()
     if smallest < 0 or largest >= K:
         raise ValueError(f"labels must lie in 0..{K - 1}, found {smallest if smallest < 0 else largest}")
-    return np.ascontiguousarray(array, np.int32)
+    array = np.ascontiguousarray(array, np.int32)
+    return array if array.flags.writeable else array.copy()  # compiled code asks for an array it may fill
+
+
+def label_values(value: object, m: int) -> np.ndarray:
+    """Return the labels of m points as they are: numbers, strings or other values that can be sorted."""
+    array = _arrays.as_ndarray("labels", value)
+    if array.shape != (m,):
+        raise ValueError(f"labels must have shape ({m},), one a row of X, found shape {array.shape}")
+    if array.dtype.kind not in "biufUSO":
+        raise TypeError(f"labels must be integers or strings, found dtype {array.dtype}")
+    for row, label in enumerate(array.tolist() if array.dtype.kind in "fO" else ()):
+        if label is None or type(label).__name__ == "NAType" or label != label:  # pandas' NA, or NaN
+            raise ValueError(f"labels must not be missing, found {label} at row {row}")
+    return array
+
+
+def label_groups(values: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, int]:
+    """Return each point's group from 0 on, as int32, and the number of groups: at least 2, and fewer than
+    points, as a silhouette needs them."""
+    try:
+        distinct, groups = np.unique(values, return_inverse=True)
+    except TypeError:
+        raise TypeError("labels must be integers or strings, found values of several kinds") from None
+    K = len(distinct)
+    if K < 2:
+        raise ValueError(f"labels must name at least 2 clusters, found {K}")
+    total = len(values) if weights is None else weights.sum()
+    if total <= K:
+        points = "points" if weights is None else f"points by sample_weight ({total:g} in all)"
+        raise ValueError(f"labels must name fewer clusters than there are {points}, found {K}")
+    return groups.astype(np.int32), K
 
 
 def weights(value: object, m: int) -> np.ndarray | None:
@@ -364,19 +395,13 @@ def require_finite(name: str, array: np.ndarray) -> None:
     bad = ~np.isfinite(array)
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        raise_not_finite(name, row, column, array[row, column])
-
-
-def raise_not_finite(name: str, row: int, column: int, value: float) -> NoReturn:
-    """Raise for the NaN or infinity at this place."""
-    raise ValueError(
-        f"{name} must be finite, found {value} at row {row}, column {column}: "
-        "drop or fill NaN and infinity first"
-    )
+        raise_at(name, array[row, column], row, column)
 
 
 def max_abs(array: HasExtrema) -> float:
     """Return the largest magnitude, without a copy; NaN if there is one."""
+    if isinstance(array, np.ndarray):
+        return _arrays.max_abs(array)
     return max(abs(float(array.min())), abs(float(array.max())))
 
 

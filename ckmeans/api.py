@@ -43,18 +43,24 @@ def kmeans(
 
     Parameters
     ----------
-    X : array_like of shape (m, n)
-        Points. float32, float16, uint8 and uint16 data are computed in float32, everything else in
-        float64. Any strides, byte order and memory map are accepted; the array is read block by block.
-        SciPy sparse matrices and arrays are accepted, too: CSR is read in place, other formats are
-        converted. Values whose squares leave float32 are computed in float64.
+    X : array_like of shape (m, n), data frame, tensor or sparse matrix
+        Points. float32, float16, bfloat16, int8, uint8 and uint16 data are computed in float32,
+        everything else in float64. Any strides, byte order and memory map are accepted; the array is
+        read block by block. Values whose squares leave float32 are computed in float64.
+        The columns of a data frame (pandas, polars, Arrow, or any with ``__arrow_c_stream__`` or
+        ``__dataframe__``) may hold numbers or booleans of any dtype, categories and objects that are
+        numbers too; the result is that of an array of their common dtype (``numpy.result_type``;
+        objects and decimals count as float64). Tensors in main memory (PyTorch, JAX, TensorFlow, any with
+        ``__dlpack__``) are read where they lie; one that requires a gradient is read without it.
+        SciPy sparse matrices and arrays: CSR is read in place, other formats are converted.
         The result of `prepare` is accepted wherever X is, for the same result.
     K : int
         Number of clusters, 1 to m.
-    init : {"k-means++", "random"}, array_like of shape (K, n), or callable
+    init : {"k-means++", "random"}, array_like of shape (K, n) or fewer rows, or callable
         "random" draws K examples, of distinct values if there are enough; "k-means++" is greedy
-        with 2 + floor(ln K) candidates per centroid [2]_; an array is used as given (with n_init=1);
-        a callable is called as ``init(X, K, rng)`` for each restart.
+        with 2 + floor(ln K) candidates per centroid [2]_; an array is used as given (with n_init=1),
+        and completed by "k-means++" in each restart if it has fewer than K rows; a callable is called
+        as ``init(X, K, rng)`` for each restart.
     n_init : int
         Number of restarts. Restart r draws from stream r of the seed.
     max_iter : int
@@ -192,7 +198,7 @@ def prepare(X: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Prepared
     if isinstance(X, Prepared):
         raise TypeError("X is prepared already")
     points = _inputs.read(X, sample_weight)
-    return Prepared(PersistentInputs(points.rows, points.weights))
+    return Prepared(PersistentInputs(points))
 
 
 def kmeans_chunks(
@@ -206,9 +212,13 @@ def kmeans_chunks(
     Parameters
     ----------
     chunks : list of array_like of shape (?, n), other iterable of them, or callable
-        Of one dtype, the same in every pass. An object must start again whenever it is iterated
-        over (a generator does not); a callable is called without arguments for each pass and
-        returns an iterator. A memory map larger than memory needs no chunks: `kmeans` reads it
+        Arrays, data frames or tensors, the same in every pass; if their dtypes differ, the one that
+        holds the values of all counts. An object must start again whenever it is iterated over (a
+        generator does not); a callable is called without arguments for each pass and returns an
+        iterator, as in ``lambda: pandas.read_csv(path, chunksize=100_000)``. A data loader that does
+        not shuffle is accepted (of batches with targets the first part), as are a Parquet dataset or
+        file of Arrow, Dask's arrays and data frames (a partition at a time), and one array or data
+        frame, which is one chunk. A memory map larger than memory needs no chunks: `kmeans` reads it
         block by block.
     K : int
         Number of clusters, 1 to m.
@@ -298,9 +308,10 @@ def assign(
     ValueError, TypeError
         If an argument is invalid.
     """
-    points = _inputs.read(X)
+    centroids = _validate.real_array("centroids", centroids)
+    points = _inputs.read(X, n_expected=centroids.shape[-1] if centroids.ndim else None)
     m, n = points.shape
-    centroids = _validate.centroids(centroids, n)
+    _validate.centroids(centroids, n)
     labels = np.empty(m, np.int32) if out is None else _validate.labels_out(out, m)
     squared = np.empty(m) if return_squared_distance else None
     threads = _dispatch.thread_count(n_threads, points.size * len(centroids))
@@ -387,14 +398,43 @@ def distortion(
     ValueError, TypeError
         If an argument is invalid.
     """
-    points = _inputs.read(X, sample_weight)
-    centroids = _validate.centroids(centroids, points.shape[1])
+    centroids = _validate.real_array("centroids", centroids)
+    points = _inputs.read(X, sample_weight, centroids.shape[-1] if centroids.ndim else None)
+    _validate.centroids(centroids, points.shape[1])
     m, K = len(points), len(centroids)
     assign_labels = labels is None
     labels = np.empty(m, np.int32) if labels is None else _validate.labels(labels, m, K)
     threads = _dispatch.thread_count(n_threads, points.size * K if assign_labels else points.size)
     squared_sum, *_ = _dispatch.step(points, centroids, labels, threads, assign=assign_labels, measure=True)
     return squared_sum / points.total_weight
+
+
+@overload
+def init_centroids(
+    X: PointsLike,
+    K: int,
+    method: Init = "k-means++",
+    *,
+    seed: int | np.random.Generator | None = None,
+    trials: int | None = None,
+    sample_weight: ArrayLike | None = None,
+    n_threads: int | None = None,
+    return_indices: Literal[False] = False,
+) -> np.ndarray: ...
+
+
+@overload
+def init_centroids(
+    X: PointsLike,
+    K: int,
+    method: Init = "k-means++",
+    *,
+    seed: int | np.random.Generator | None = None,
+    trials: int | None = None,
+    sample_weight: ArrayLike | None = None,
+    n_threads: int | None = None,
+    return_indices: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def init_centroids(
@@ -406,7 +446,8 @@ def init_centroids(
     trials: int | None = None,
     sample_weight: ArrayLike | None = None,
     n_threads: int | None = None,
-) -> np.ndarray:
+    return_indices: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Return starting centroids, those of restart 0 of `kmeans` with this seed.
 
     Parameters
@@ -415,7 +456,7 @@ def init_centroids(
         Points, as for `kmeans`.
     K : int
         Number of centroids, 1 to m.
-    method : {"k-means++", "random"}, array_like of shape (K, n), or callable
+    method : {"k-means++", "random"}, array_like of shape (K, n) or fewer rows, or callable
         As `init` for `kmeans`.
     seed : int, numpy.random.Generator or None
         As for `kmeans`.
@@ -425,10 +466,15 @@ def init_centroids(
         Weight of each point, to which its probability is proportional; 1 by default.
     n_threads : int, optional
         As for `kmeans`.
+    return_indices : bool
+        Return the rows of X that the centroids are, too.
 
     Returns
     -------
-    ndarray of shape (K, n), float32 or float64
+    centroids : ndarray of shape (K, n), float32 or float64
+    indices : ndarray of shape (K,), int64
+        Only with ``return_indices=True``: the row of X that was drawn for each centroid; the first one
+        of equal rows where those were merged; -1 for a centroid that was given.
 
     Raises
     ------
@@ -444,12 +490,16 @@ def init_centroids(
     n_trials = trials if trials is not None and default_trials else default_trials
     threads = _dispatch.thread_count(n_threads, points.size * K * n_trials)
 
-    def draw(prepared: PreparedPoints) -> np.ndarray:
+    def draw(prepared: PreparedPoints) -> tuple[np.ndarray, np.ndarray | None]:
+        given = np.empty((0, points.shape[1]))
         if starts is not None:
             resolved = starts.resolve(prepared, seed_)
-            return resolved(0) if callable(resolved) else resolved[0].copy()  # not the caller's array
-        centroids = _lloyd.init(prepared, K, n_trials, seed_, threads)
+            given = resolved(0) if callable(resolved) else resolved[0]
+        if len(given) == K:
+            return given.copy(), np.full(K, -1) if return_indices else None  # not the caller's array
+        centroids, indices = _lloyd.init(prepared, given, K, n_trials, seed_, threads, return_indices)
         _dispatch.check_centroids(prepared, centroids)  # random examples were drawn without this check
-        return centroids
+        return centroids, indices
 
-    return _dispatch.with_dtype_fallback(points, draw)
+    centroids, indices = _dispatch.with_dtype_fallback(points, draw)
+    return centroids if indices is None else (centroids, indices)

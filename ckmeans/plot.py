@@ -33,7 +33,7 @@ def _axes(ax: Axes | None) -> Axes:
 
 
 def elbow(result: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw the distortion for each K, and the knee if there is one.
+    """Draw the distortion for each K, the knee if there is one, and what other measures suggest.
 
     Parameters
     ----------
@@ -53,6 +53,12 @@ def elbow(result: Any, *, ax: Axes | None = None) -> Axes:
     else:
         ax.axvline(result.knee, color="C1", linestyle="--", label=f"elbow: K = {result.knee}")
         ax.set_title(f"elbow at K = {result.knee}")
+    others = {name: K for name, K in result.suggestions.items() if name != "elbow" and K is not None}
+    for color, K in enumerate(sorted(set(others.values())), start=2):  # after those of J and the knee
+        names = ", ".join(name for name in others if others[name] == K)
+        J = result.distortions[result.ks == K]
+        ax.scatter([K], J, s=120, facecolors="none", edgecolors=f"C{color}", label=f"K = {K}: {names}")
+    if len(ax.get_legend_handles_labels()[0]) > 1:
         ax.legend()
     ax.set_xlabel("K")
     ax.set_ylabel("distortion J")

@@ -2,8 +2,9 @@
 
 First, every snippet of README.md and docs/*.md is run. The Python blocks of a page share one namespace,
 the output of lines after ``>>>`` is compared with the page, blocks of the ``ckmeans`` command are run in
-a shell, and the snippets draw the figures. Then Sphinx renders the pages and the reference to
-build/docs; its warnings are errors.
+a shell, and the snippets draw the figures; blocks marked ``py`` need packages that are not installed here,
+and are not run. Then Sphinx renders the pages and the reference to build/docs; its warnings are errors, and
+so are links that lead nowhere.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import conf
+import links
 import matplotlib
 import numpy as np
 from matplotlib import pyplot
@@ -49,11 +52,21 @@ def run(page: Path) -> None:
     print(f"{page.name}: {time.perf_counter() - started:.1f} s", flush=True)
 
 
+def write_customers(path: Path) -> None:
+    """Write a table of customers with an identifier and some missing values."""
+    rng = np.random.default_rng(len(path.name))
+    lines = ["CUST_ID,balance,purchases,limit"]
+    for i, (balance, purchases, limit) in enumerate(rng.gamma(2, 1000, (200, 3)).round(2).tolist()):
+        lines.append(f"C{10_001 + i},{balance},{purchases},{'' if i % 50 == 7 else limit}")
+    path.write_text("\n".join(lines) + "\n")
+
+
 def draw(folder: Path) -> None:
     """Run all pages in a folder with the files they use, and copy the figures they draw to docs/figures."""
     shutil.copytree(DOCS / "data", folder / "data")
     shutil.copy(ROOT / "ckmeans" / "data" / "demo.jpg", folder / "photo.jpg")
-    np.savetxt(folder / "data.csv", np.random.default_rng(0).random((100, 3)), delimiter=",")
+    for name in ("customers.csv", "next_month.csv"):
+        write_customers(folder / name)
     figures = folder / "figures"
     figures.mkdir()
     with contextlib.chdir(folder):
@@ -78,4 +91,9 @@ if __name__ == "__main__":
     matplotlib.rcParams.update({"figure.figsize": (6, 3.6), "figure.dpi": 90, "font.size": 9})
     with tempfile.TemporaryDirectory() as scratch:
         draw(Path(scratch))
-    sys.exit(sphinx(["-W", "--keep-going", "-q", "-E", str(DOCS), str(ROOT / "build" / "docs")]))
+    site = ROOT / "build" / "docs"
+    shutil.rmtree(site, ignore_errors=True)
+    if status := sphinx(["-W", "--keep-going", "-q", "-E", str(DOCS), str(site)]):
+        sys.exit(status)
+    if wrong := links.check(site, conf.html_baseurl):
+        sys.exit("\n".join(["links that lead nowhere:", *wrong]))

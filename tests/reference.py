@@ -50,14 +50,14 @@ from math import fsum
 
 import numpy as np
 
-SINGLE = {np.dtype(name) for name in ("f2", "f4", "u1", "u2")}
+SINGLE = {np.dtype(name) for name in ("f2", "f4", "i1", "u1", "u2")}
 
 
 # ---- the computing dtype -------------------------------------------------------------------------
 
 
 def computing_dtype(X) -> np.dtype:
-    """Return float32 for short floats and short unsigned integers, else float64."""
+    """Return float32 for short floats and short integers (but int16), else float64."""
     native = np.asarray(X).dtype.newbyteorder("=")
     return np.dtype(np.float32 if native in SINGLE else np.float64)
 

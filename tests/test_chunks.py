@@ -146,8 +146,12 @@ def test_memory_is_bounded():
         ([], ValueError, "at least one row"),
         ([np.ones((0, 2))], ValueError, "at least one row"),
         ([np.ones((4, 2)), np.ones((4, 3))], ValueError, r"chunks\[1\] must have 2 features"),
-        ([np.ones((4, 2)), np.ones((4, 2), "f4")], ValueError, "dtype float64"),
         ([np.ones(4)], ValueError, r"chunks\[0\] must be 2-dimensional"),
+        (np.ones(4), ValueError, r"chunks\[0\] must be 2-dimensional.*reshape\(1, -1\)"),
+        ("X.csv", TypeError, "list of arrays.*found 'X.csv'"),
+        ({"a": [1, 2]}, TypeError, "list of arrays.*found {'a'"),
+        ([{"a": np.ones((4, 2))}], TypeError, r"chunks\[0\] must be an array of points, found a dict"),
+        (lambda: None, TypeError, "list of arrays.*found None"),
         ([np.array([["a", "b"]])], TypeError, r"chunks\[0\] must hold real numbers"),
         ([np.ones((4, 2)), np.array([[1, 2], [3, np.nan]])], ValueError, "found nan at row 5, column 1"),
         ([np.full((4, 2), 1e300)], ValueError, "X must have values whose squares float64"),
@@ -156,6 +160,99 @@ def test_memory_is_bounded():
 def test_wrong_chunks(chunks, error, words):
     with pytest.raises(error, match=words):
         ckmeans.kmeans_chunks(chunks, 2, seed=0)
+
+
+# ---- blocks of any form ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtypes", ["i8 f8", "f4 f8", "u1 f4", "i1 u1", "f2 i4", "? f4"])
+def test_dtypes_may_vary(points, dtypes):
+    """The widest one counts, wherever it comes."""
+    one, other = dtypes.split()
+    first, second = np.abs(points[:900]).astype(one), np.abs(points[900:]).astype(other)
+    in_memory = ckmeans.kmeans(np.concatenate([first, second]), 5, seed=1, algorithm="dense")
+    for pieces in ([first, second], [first[:1], second, first[1:]]):
+        whole = ckmeans.kmeans(np.concatenate(pieces), 5, seed=1, algorithm="dense")
+        assert_same(ckmeans.kmeans_chunks(pieces, 5, seed=1), whole)
+    assert_same(ckmeans.kmeans_chunks([first, second], 5, seed=1), in_memory)
+
+
+def test_csv_in_chunks(tmp_path):
+    """Whole numbers first, fractions later."""
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,1\n2,2\n1.5,1\n9,9\n")
+    in_memory = ckmeans.kmeans(pandas.read_csv(path), 2, seed=0, algorithm="dense")
+    streamed = ckmeans.kmeans_chunks(lambda: pandas.read_csv(path, chunksize=2), 2, seed=0)
+    assert_same(streamed, in_memory)
+    with pytest.raises(TypeError, match=r"again and again, found .*TextFileReader.* lambda"):
+        ckmeans.kmeans_chunks(pandas.read_csv(path, chunksize=2), 2)
+    for text, error, words in (
+        ("1,1\n2,2\n,1\n9,9\n", ValueError, "NaN in column 'a', row 2"),
+        ("1,1\n2,2\n3,x\n9,9\n", TypeError, r"chunks\[1\] must hold real numbers, found text in column 'b'"),
+    ):
+        path.write_text("a,b\n" + text)
+        with pytest.raises(error, match=words):
+            ckmeans.kmeans_chunks(lambda: pandas.read_csv(path, chunksize=2), 2)
+
+
+def test_parquet_dataset(points, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    parquet, dataset = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow.dataset")
+    for number, part in enumerate((points[:900], points[900:])):
+        table = pa.table({name: part[:, i] for i, name in enumerate("abc")})
+        parquet.write_table(table, tmp_path / f"{number}.parquet", row_group_size=100)
+    in_memory = ckmeans.kmeans(points, 5, seed=1, algorithm="dense")
+    files = dataset.dataset(tmp_path)
+    for chunks in (files, files.to_batches, lambda: files.to_batches(batch_size=70), files.to_table()):
+        assert_same(ckmeans.kmeans_chunks(chunks, 5, seed=1), in_memory)
+    file = parquet.ParquetFile(tmp_path / "0.parquet")
+    first = ckmeans.kmeans(points[:900], 5, seed=1, algorithm="dense")
+    assert_same(ckmeans.kmeans_chunks(file, 5, seed=1), first)
+    with pytest.raises(TypeError, match="again and again"):
+        ckmeans.kmeans_chunks(files.to_batches(), 5)
+
+
+def test_one_frame_is_one_block(points):
+    pandas = pytest.importorskip("pandas")
+    in_memory = ckmeans.kmeans(points, 5, seed=1, algorithm="dense")
+    frame = pandas.DataFrame(points, columns=list("abc"))
+    for chunks in (frame, [frame[:70], frame[70:]], lambda: frame, points.reshape(5, -1, 3)):
+        assert_same(ckmeans.kmeans_chunks(chunks, 5, seed=1), in_memory)
+    with pytest.raises(ValueError, match=r"chunks\[1\] must have the columns of the chunks before it"):
+        ckmeans.kmeans_chunks([frame, frame[["b", "a", "c"]]], 5)
+
+
+def test_dask_is_read_by_partitions(points):
+    pandas, arrays = pytest.importorskip("pandas"), pytest.importorskip("dask.array")
+    frames = pytest.importorskip("dask.dataframe")
+    frame = pandas.DataFrame({"a": np.arange(M), "b": np.arange(M) % 7 > 2})
+    for X, lazy in (
+        (frame, frames.from_pandas(frame, npartitions=7)),
+        (points, arrays.from_array(points, chunks=(700, 2))),
+    ):
+        in_memory = ckmeans.kmeans(X, 5, seed=1, algorithm="dense")
+        assert_same(ckmeans.kmeans_chunks(lazy, 5, seed=1), in_memory)
+        assert_same(ckmeans.kmeans(lazy, 5, seed=1, algorithm="dense"), in_memory)
+
+
+def test_batches_with_targets(points):
+    in_memory = ckmeans.kmeans(points, 5, seed=1, algorithm="dense")
+    for targets in ((), (np.zeros(M),), (list(range(M)), np.zeros((M, 1)))):
+        assert_same(ckmeans.kmeans_chunks([(points, *targets)], 5, seed=1), in_memory)
+    for batch in ((points, points), [points[:5], points[5:]], (points[:, :1], points[:, 1:2])):
+        with pytest.raises(ValueError, match=r"chunks\[0\] must be one array of points, found 2"):
+            ckmeans.kmeans_chunks([batch], 5)
+
+
+def test_passes_must_bring_the_same(points):
+    shuffled, used_up = np.random.default_rng(0), iter([points])
+    for chunks, words in (
+        (lambda: [points[shuffled.permutation(M)]], "another first row .are they shuffled"),
+        (lambda: used_up, "0 rows, 2500 before: a function must return a new iterator"),
+    ):
+        with pytest.raises(ValueError, match=f"same in every pass, found {words}"):
+            ckmeans.kmeans_chunks(chunks, 5)
 
 
 @pytest.mark.parametrize("later", [1, 3])

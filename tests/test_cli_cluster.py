@@ -161,6 +161,9 @@ def test_no_elbow(capsys, tmp_path):
     status, out, _ = run(capsys, tmp_path / "t.npy", "--elbow", "1:6")
     assert status == 0
     assert "no clear elbow" in out
+    suggestions = figures(capsys, tmp_path / "t.npy", "--elbow", "1:6")["suggestions"]
+    assert suggestions["elbow"] is None
+    assert f"suggested K: elbow: none, silhouette: {suggestions['silhouette'] or 'none'}, " in out
     status, out, err = run(capsys, tmp_path / "t.npy", "--elbow", "1:6", "--out", tmp_path / "l.csv")
     assert (status, err.count("\n")) == (0, 1)
     assert "choose K with -k" in err

@@ -194,6 +194,27 @@ def test_public_names_are_in_the_reference():
             assert name in listed
 
 
+def test_reference_names_exist_at_once():
+    """In a fresh process, each by itself: no other name has to be touched before."""
+    listed = re.findall(r"^\.\. auto\w+:: ([\w.]+)", (ROOT / "docs/api.rst").read_text(), re.M)
+    names = {name.removeprefix("ckmeans.") for name in listed}
+    public = {name.split(".")[0] for name in names}
+    cases.run_python(f"""
+        import operator, sys
+        import ckmeans
+
+        assert set({sorted(public)}) <= set(dir(ckmeans))
+        lazy = ("ckmeans.image", "ckmeans.plot", "ckmeans._elbow")
+        for name in {sorted(names)}:
+            kept = set(vars(ckmeans))
+            operator.attrgetter(name)(ckmeans)
+            for new in set(vars(ckmeans)) - kept:
+                delattr(ckmeans, new)
+            for module in [m for m in sys.modules if m.startswith(lazy)]:
+                del sys.modules[module]
+    """)
+
+
 # ---- what an import costs ----------------------------------------------------------------------------
 
 

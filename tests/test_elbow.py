@@ -9,7 +9,7 @@ from cases import separated_blobs
 
 import ckmeans
 from ckmeans import _cells, _dispatch, _elbow, _inputs, _starts
-from ckmeans._elbow import find_knee, simplified_silhouette
+from ckmeans._elbow import find_knee, find_kneedle, simplified_silhouette
 from ckmeans._engines import ENGINES
 from ckmeans._fit_options import Annealing, FitOptions
 from ckmeans._points import PreparedPoints
@@ -30,6 +30,77 @@ def test_no_knee_in_noise(n, kind, seed):
     found = ckmeans.elbow(X, range(1, 13), seed=seed)
     assert found.knee is None
     assert "no clear elbow" in repr(found)
+
+
+def five_blobs(seed=0):
+    """Return four small and wide groups in the corners, and a larger and denser one in the middle."""
+    rng = np.random.default_rng(seed)
+    corners = [(25, 25, 7, 12, 22), (25, 80, 8, 10, 22), (87, 82, 16, 9, 39), (88, 17, 16, 10, 35)]
+    groups = [*corners, (55, 50, 9, 6, 81)]
+    return np.concatenate([rng.normal((x, y), (dx, dy), (m, 2)) for x, y, dx, dy, m in groups])
+
+
+def test_measures_agree_without_an_elbow():
+    found = ckmeans.elbow(five_blobs(), range(1, 11), seed=0)
+    assert found.knee is None
+    assert found.suggestions == {"elbow": None, "silhouette": 5, "calinski_harabasz": 5, "kneedle": 5}
+    assert repr(found) == (
+        "<ckmeans.Elbow: K=1..10, no clear elbow (silhouette: 5, calinski_harabasz: 5, kneedle: 5)>"
+    )
+
+
+@pytest.mark.parametrize("K", [2, 3, 5, 8])
+def test_suggestions_for_separated_blobs(K):
+    found = ckmeans.elbow(separated_blobs(K, 3, apart=14), range(1, 13), seed=0)
+    assert found.suggestions["silhouette"] == found.suggestions["elbow"] == found.knee == K
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+@pytest.mark.parametrize("kind", ["uniform", "normal", "exponential"])
+def test_lowest_distortion_is_never_suggested(kind, n):
+    rng = np.random.default_rng(n)
+    X = {"uniform": rng.random, "normal": rng.standard_normal, "exponential": rng.standard_exponential}[kind](
+        (300, n)
+    )
+    for ks in ([4], [3, 4], range(1, 8), range(2, 20)):
+        found = ckmeans.elbow(X, ks, n_init=1, seed=0)
+        assert found.suggestions["elbow"] is None
+        assert set(found.suggestions.values()) <= {None, *found.ks[:-1].tolist()}
+
+
+def test_no_suggestion_where_nothing_varies():
+    for X in (np.zeros((9, 2)), np.arange(9.0).reshape(9, 1)):
+        found = ckmeans.elbow(X, [1], seed=0)
+        assert set(found.suggestions.values()) == {None}
+    assert ckmeans.elbow(np.zeros((9, 2)), [1, 2, 3], seed=0).suggestions["kneedle"] is None
+
+
+@pytest.mark.parametrize(
+    ("J", "K"),
+    [
+        ([10, 2, 1.5, 1, 0.5], 2),
+        ([4, 3, 2, 1, 0], None),  # a straight line
+        ([10, 9, 7, 5, 2, 0], None),  # above the chord
+        ([10, 9.9, 9.8, 1, 0.9, 0.8, 0.7], 4),
+        ([20, 10, 7.5, 6.5, 1, 0.8, 0.6, 0.4], 5),  # too shallow after the first peak
+        ([20, 4, 3.9, 3.8, 3.7, 0.5, 0.2, 0], 2),  # deep enough after it
+    ],
+)
+def test_kneedle_of_known_curves(J, K):
+    assert find_kneedle(np.arange(1, len(J) + 1), np.array(J, float)) == K
+
+
+def test_error_for_no_knee():
+    words = "must be an integer, found None: elbow found no clear elbow; see Elbow.suggestions"
+    X = five_blobs()
+    knee = ckmeans.elbow(X, range(1, 11), seed=0).knee
+    for name, call in {
+        "K": lambda: ckmeans.kmeans(X, knee),
+        "each of ks": lambda: ckmeans.compare(X, [knee]),
+        "n_clusters": lambda: ckmeans.KMeans(knee).fit(X),
+    }.items():
+        with pytest.raises(TypeError, match=f"^{name} {words}$"):
+            call()
 
 
 def test_knee_with_few_distinct_values():

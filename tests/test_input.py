@@ -52,7 +52,7 @@ def test_dtypes_and_byte_orders(name, order, n):
     same_everywhere(X, X.astype(computing), 2 if name == "?" else 5)
 
 
-@pytest.mark.parametrize("name", ["f2", "u1", "u2"])
+@pytest.mark.parametrize("name", ["f2", "i1", "u1", "u2"])
 def test_short_dtypes_are_computed_in_float32(name):
     assert ckmeans.kmeans(whole_numbers(10, 2, name), 2).centroids.dtype == np.float32
 

@@ -45,6 +45,11 @@ def test_no_elbow():
     ax = drawn(found.plot())
     assert len(ax.lines) == 1
     assert ax.get_title() == "no clear elbow"
+    by_k = {int(marks.get_offsets()[0][0]): marks.get_label() for marks in ax.collections}
+    suggested = {name: K for name, K in found.suggestions.items() if K is not None}
+    assert suggested.keys() == {name for label in by_k.values() for name in label.split(": ")[1].split(", ")}
+    assert all(f"K = {K}: " in by_k[K] and name in by_k[K] for name, K in suggested.items())
+    assert len(ax.get_legend().get_texts()) == 1 + len(by_k)
 
 
 def test_clusters(X):

@@ -61,15 +61,13 @@ def elbow_figures(
     result = elbow(X, ks, **options)
     if plot is not None:
         save_figure(result.plot(), plot)
-    known = ~np.isnan(result.silhouette)
-    best = int(result.ks[known][result.silhouette[known].argmax()]) if known.any() else None
     return {
         "ks": result.ks.tolist(),
         "distortions": result.distortions.tolist(),
         "silhouette": _or_none(result.silhouette),
         "calinski_harabasz": _or_none(result.calinski_harabasz),
         "knee": result.knee,
-        "best_silhouette": best,
+        "suggestions": result.suggestions,
     }
 
 

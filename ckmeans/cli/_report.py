@@ -130,15 +130,15 @@ def _surprises(about: dict[str, Any]) -> bool:
 
 def elbow_table(figures: dict[str, Any]) -> list[str]:
     """Return a line for each number of clusters, and what the curve says."""
+    from ckmeans._elbow import describe_suggestions
+
     lines = ["", f"{'K':>5} {'J':>14} {'silhouette':>11}"]
     for K, J, silhouette in zip(figures["ks"], figures["distortions"], figures["silhouette"], strict=True):
         mark = "  <- elbow" if figures["knee"] == K else ""
         lines.append(f"{K:>5} {J:>14.6g} {'' if silhouette is None else f'{silhouette:.3f}':>11}{mark}")
     if figures["knee"] is None:
-        best = figures["best_silhouette"]
-        hint = "" if best is None else f" (the silhouette is highest for K = {best})"
-        lines.append(f"no clear elbow: choose K with -k{hint}")
-    return lines
+        lines.append("no clear elbow: choose K with -k")
+    return [*lines, f"suggested K: {describe_suggestions(figures['suggestions'])}"]
 
 
 def centroid_table(figures: dict[str, Any]) -> list[str]:

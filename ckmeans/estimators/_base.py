@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ckmeans import _dispatch, _inputs, _validate
-from ckmeans._inputs import Inputs
+from ckmeans._inputs import Inputs, Prepared
 from ckmeans.api import assign, distortion
 from ckmeans.estimators import _compat
 
@@ -80,7 +80,7 @@ class CentroidEstimator(_compat.Base):
             If a parameter or an argument is invalid; the message says which.
         """
         centers = self.fit(X, sample_weight=sample_weight).cluster_centers_
-        return _distances(as_points(X), centers, self.n_threads)
+        return _dispatch.all_distances(as_points(X), centers, self.n_threads)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the index of the closest centroid of each point.
@@ -122,7 +122,7 @@ class CentroidEstimator(_compat.Base):
         ValueError, TypeError
             If an argument is invalid, or the features of X differ from those seen in `fit`.
         """
-        return _distances(self._check_test_data(X), self.cluster_centers_, self.n_threads)
+        return _dispatch.all_distances(self._check_test_data(X), self.cluster_centers_, self.n_threads)
 
     def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the negative (weighted) sum of squared distances to the closest centroids.
@@ -161,9 +161,9 @@ class CentroidEstimator(_compat.Base):
         Unless `reset`, the features must be those of the earlier calls.
         """
         points = as_points(X)
-        _compat.check_features(self, X, reset=reset)
+        _compat.check_features(self, X if hasattr(X, "shape") else points.rows, reset=reset)
         weights, total = _validate.estimator_weights(sample_weight, len(points))
-        return Inputs(points.rows, weights), total
+        return points.reweighted(weights), total
 
     def _check_test_data(self, X: ArrayLike) -> Inputs:
         """Return the points of X; raise unless the estimator is fitted and the features match."""
@@ -173,7 +173,7 @@ class CentroidEstimator(_compat.Base):
                 "arguments before using this estimator."
             )
         points = as_points(X)
-        _compat.check_features(self, X, reset=False)
+        _compat.check_features(self, X if hasattr(X, "shape") else points.rows, reset=False)
         return points
 
     def _nearest_labels(self, points: Inputs) -> np.ndarray:
@@ -221,12 +221,10 @@ class CentroidEstimator(_compat.Base):
 
 def as_points(X: Any) -> Inputs:
     """Return X checked as scikit-learn's users expect; sparse rows stay sparse."""
-    return _inputs.read(X) if _validate.is_sparse(X) else Inputs(_validate.estimator_points(X))
-
-
-def select_rows(points: Inputs, rows: np.ndarray | slice) -> Inputs:
-    """Return some of the points, without weights; sparse rows stay sparse."""
-    return _inputs.read(points.select(rows))
+    if isinstance(X, Prepared):
+        raise TypeError("points that were prepared are not an array: pass the original X")
+    _validate.reject_complex(X)
+    return _inputs.read(X, check=_validate.estimator_two_dimensional)
 
 
 def accumulate(
@@ -258,16 +256,6 @@ def accumulate(
     return inertia, offsets, weight_sums
 
 
-def _distances(points: Inputs, centers: np.ndarray, n_threads: int | None) -> np.ndarray:
-    if points.kind == "array":
-        return _dispatch.all_distances(points, centers, n_threads)
-    out = np.empty((len(points), len(centers)), points.computing_dtype)
-    for k in range(len(centers)):
-        _, squared = assign(points, centers[k : k + 1], return_squared_distance=True, n_threads=n_threads)
-        np.sqrt(squared, out=out[:, k], casting="same_kind")
-    return out
-
-
 def shift_tolerance(points: Inputs, tol: float, n_threads: int | None) -> float:
     """Return the sum of squared centroid shifts that ends a run: `tol` times the mean variance of
     the features."""
@@ -280,7 +268,9 @@ def shift_tolerance(points: Inputs, tol: float, n_threads: int | None) -> float:
         center = np.asarray(sample.mean(axis=0, dtype=np.float64)).reshape(1, n_features)
         center = center.astype(points.computing_dtype)
     center[~np.isfinite(center)] = 0  # then the pass itself finds and reports the faulty value of X
-    square, offset, _ = accumulate(Inputs(points.rows), center, np.zeros(m, np.int32), n_threads=n_threads)
+    square, offset, _ = accumulate(
+        points.reweighted(None), center, np.zeros(m, np.int32), n_threads=n_threads
+    )
     variance = max(square / m - ((offset / m) ** 2).sum(), 0.0)
     return float(tol * variance / n_features)
 

@@ -54,7 +54,7 @@ class KMeans(CentroidEstimator):
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        float32 for float32, float16, uint8 and uint16 data, else float64.
+        float32 for float32, float16, bfloat16, int8, uint8 and uint16 data, else float64.
     labels_ : ndarray of shape (n_samples,), int32
         Index of the centroid of each point, equal to ``predict(X)``.
     inertia_ : float

@@ -21,7 +21,6 @@ from ckmeans.estimators._base import (
     InitMethod,
     accumulate,
     draw_seed,
-    select_rows,
     shift_tolerance,
 )
 
@@ -69,7 +68,7 @@ class MiniBatchKMeans(CentroidEstimator):
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        float32 for float32, float16, uint8 and uint16 data, else float64.
+        float32 for float32, float16, bfloat16, int8, uint8 and uint16 data, else float64.
     labels_ : ndarray of shape (n_samples,), int32
         Index of the centroid of each point; after `partial_fit`, of the points of the last batch.
     inertia_ : float
@@ -159,7 +158,7 @@ class MiniBatchKMeans(CentroidEstimator):
         while self.n_steps_ < n_steps:
             rows = _sample_rows(len(points), cum_weights, self._batch_size, random_state)
             previous = self.cluster_centers_
-            inertia = self._step(select_rows(points, rows), random_state)
+            inertia = self._step(points.part(rows), random_state)
             self.n_steps_ += 1
             if monitor.should_stop(inertia, ((self.cluster_centers_ - previous) ** 2).sum()):
                 break
@@ -225,14 +224,14 @@ class MiniBatchKMeans(CentroidEstimator):
         for _ in range(self._n_init):
             rows = np.arange(m) if self._init_size == m else random_state.randint(0, m, self._init_size)
             centers = init_centroids(
-                select_rows(points, rows),
+                points.part(rows),
                 K,
                 init,
                 seed=draw_seed(random_state),
                 sample_weight=None if weights is None else weights[rows],
                 n_threads=self.n_threads,
             )
-            loss = distortion(select_rows(points, validation_rows), centers, n_threads=self.n_threads)
+            loss = distortion(points.part(validation_rows), centers, n_threads=self.n_threads)
             if loss < best_loss:
                 best_loss, self.cluster_centers_ = loss, centers
         self._counts = np.zeros(K)  # the sum of the weights each centroid has been assigned so far

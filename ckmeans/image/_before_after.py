@@ -22,8 +22,8 @@ def before_after(image: ImageInput, result: Quantized) -> Image.Image:
 
     Parameters
     ----------
-    image : path, PIL.Image.Image, or ndarray of uint8
-        The original.
+    image : path, bytes, binary file, PIL.Image.Image, or ndarray
+        The original, as in `quantize`.
     result : Quantized
         What `quantize` returned for it.
 

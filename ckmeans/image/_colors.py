@@ -7,14 +7,14 @@ size needs little memory beyond its own bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from ckmeans.image._types import Bytes, Integers
 
-__all__ = ["count_colors", "decode_colors", "expand_labels", "strips"]
+__all__ = ["count_colors", "decode_colors", "expand_labels", "merge_counts", "strips"]
 
 STRIP_PIXELS = 1 << 20  # pixels of a strip
 TABLE_PIXELS = 1 << 21  # pixels of an image from which a table of all 2**24 colours is faster than sorting
@@ -54,6 +54,11 @@ def count_colors(pixels: Bytes) -> tuple[Integers, Integers]:
         np.unique(_encode_colors(pixels[rows]).astype(np.uint32), return_counts=True)
         for rows in strips(pixels)
     ]
+    return merge_counts(parts)
+
+
+def merge_counts(parts: list[tuple[Any, Any]]) -> tuple[Integers, Integers]:
+    """Return the distinct codes of several parts, ascending, and the sums of their counts."""
     codes, inverse = np.unique(np.concatenate([part[0] for part in parts]), return_inverse=True)
     counts = np.zeros(codes.size, dtype=np.int64)
     np.add.at(counts, inverse, np.concatenate([part[1] for part in parts]).astype(np.int64))

@@ -29,27 +29,31 @@ _LMS_TO_LAB = np.array(
         [0.0259040371, 0.7827717662, -0.8086757660],
     ]
 )
-_LEVELS = np.arange(256) / 255
-_SRGB_TO_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4)
 
 
-def from_rgb(colors: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _to_linear(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+
+
+_SRGB_TO_LINEAR = _to_linear(np.arange(256) / 255)
+
+
+def from_rgb(colors: NDArray[Any]) -> NDArray[np.float32]:
     """Convert sRGB colours to OKLab: lightness, green to red, blue to yellow.
 
     Parameters
     ----------
-    colors : ndarray of uint8, shape (u, 3) or (u, 4)
-        RGB or RGBA.
+    colors : ndarray of uint8 or float64, shape (u, 3)
+        RGB, on the scale 0 to 255.
 
     Returns
     -------
-    ndarray of float32, shape (u, 3) or (u, 4)
-        Lightness 0 to 1; alpha, if any, is scaled to 0 to 1.
+    ndarray of float32, shape (u, 3)
+        Lightness 0 to 1.
     """
-    points = np.empty(colors.shape, np.float32)
-    points[:, :3] = np.cbrt(_SRGB_TO_LINEAR[colors[:, :3]] @ _RGB_TO_LMS.T) @ _LMS_TO_LAB.T
-    points[:, 3:] = _LEVELS[colors[:, 3:]]
-    return points
+    linear = _SRGB_TO_LINEAR[colors] if colors.dtype == np.uint8 else _to_linear(colors / 255)
+    lab = np.cbrt(linear @ _RGB_TO_LMS.T) @ _LMS_TO_LAB.T
+    return lab.astype(np.float32)
 
 
 def to_rgb(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -57,17 +61,14 @@ def to_rgb(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    points : ndarray of shape (u, 3) or (u, 4)
+    points : ndarray of shape (u, 3)
         As returned by `from_rgb`.
 
     Returns
     -------
-    ndarray of float64, shape (u, 3) or (u, 4)
+    ndarray of float64, shape (u, 3)
         On the scale 0 to 255, not rounded; outside that range for colours that sRGB cannot represent.
     """
-    linear = (points[:, :3] @ np.linalg.inv(_LMS_TO_LAB).T) ** 3 @ np.linalg.inv(_RGB_TO_LMS).T
-    colors = np.empty(points.shape)
+    linear = (points @ np.linalg.inv(_LMS_TO_LAB).T) ** 3 @ np.linalg.inv(_RGB_TO_LMS).T
     curved = 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055
-    colors[:, :3] = np.where(linear <= 0.04045 / 12.92, linear * 12.92, curved)
-    colors[:, 3:] = points[:, 3:]
-    return 255 * colors
+    return 255 * np.where(linear <= 0.04045 / 12.92, linear * 12.92, curved)

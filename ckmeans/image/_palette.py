@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ckmeans.api import assign, kmeans
-from ckmeans.image import _oklab
+from ckmeans.api import kmeans
+from ckmeans.image._with_alpha import fit_with_alpha, nearest, nearest_with_alpha, squared_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ckmeans.image._spaces import ColorSpace
     from ckmeans.image._types import Bytes, Integers
 
-__all__ = ["SPACES", "ColorSpace", "fit_palette", "nearest_labels", "order_by_count", "squared_error"]
-
-
-class ColorSpace(NamedTuple):
-    """A colour space: the conversion from bytes to points and back to 0..255, not rounded."""
-
-    to_points: Callable[[Bytes], NDArray[Any]]
-    to_colors: Callable[[NDArray[Any]], NDArray[Any]]
-
-
-SPACES = {
-    "rgb": ColorSpace(lambda colors: colors, lambda points: points),
-    "oklab": ColorSpace(_oklab.from_rgb, _oklab.to_rgb),
-}
+__all__ = ["fit_palette", "nearest_labels", "order_by_count"]
 
 
 def fit_palette(colors: Bytes, counts: Integers, K: int, space: ColorSpace, options: dict[str, Any]) -> Bytes:
@@ -40,16 +27,20 @@ def fit_palette(colors: Bytes, counts: Integers, K: int, space: ColorSpace, opti
     if len(colors) <= K:
         return colors
     points, weights = space.to_points(colors), counts.astype(np.float64)
-    centroids = kmeans(points, K, sample_weight=weights, empty="farthest", **options).centroids
-    palette = np.unique(np.rint(space.to_colors(centroids)).clip(0, 255).astype(np.uint8), axis=0)
+    if colors.shape[1] == 4:
+        palette = fit_with_alpha(colors, weights, K, space, options)
+    else:
+        palette = space.to_bytes(
+            kmeans(points, K, sample_weight=weights, empty="farthest", **options).centroids
+        )
+    palette = np.unique(palette, axis=0)
     while True:
-        palette_points = space.to_points(palette)
-        labels = _assign(points, palette_points, options["n_threads"])
+        labels = nearest_labels(colors, palette, space, options["n_threads"])
         used = np.bincount(labels, minlength=len(palette)) > 0
         missing = K - np.count_nonzero(used)
         if missing == 0:
             return np.unique(palette, axis=0)
-        error = counts * squared_error(points, palette_points, labels)
+        error = counts * squared_error(points, space.to_points(palette), labels)
         worst = np.argpartition(error, -missing)[-missing:]
         palette = np.concatenate([palette[used], colors[worst[error[worst] > 0]]])
 
@@ -57,24 +48,12 @@ def fit_palette(colors: Bytes, counts: Integers, K: int, space: ColorSpace, opti
 def nearest_labels(
     colors: Bytes, palette: Bytes, space: ColorSpace, n_threads: int | None
 ) -> NDArray[np.int32]:
-    """Return the index of the nearest palette row for each colour."""
-    return _assign(space.to_points(colors), space.to_points(palette), n_threads)
-
-
-def _assign(points: NDArray[Any], centroids: NDArray[Any], n_threads: int | None) -> NDArray[np.int32]:
-    labels = np.empty(len(points), dtype=np.int32)
-    assign(points, centroids.astype(np.float32), out=labels, n_threads=n_threads)
-    return labels
-
-
-def squared_error(
-    points: NDArray[Any], palette: NDArray[Any], labels: NDArray[np.integer[Any]]
-) -> NDArray[np.float64]:
-    """Return the squared distance (u,) of each point to its palette colour; exact between bytes."""
-    difference = points.astype(np.float32)
-    difference -= palette[labels]
-    squared: NDArray[np.float64] = np.einsum("ul,ul->u", difference, difference).astype(np.float64)
-    return squared
+    """Return the index of the nearest palette row for each colour; opaque colours have an opaque one and
+    fully transparent colours a transparent one, if there is one."""
+    points, entries = space.to_points(colors), space.to_points(palette)
+    if colors.shape[1] == 4:
+        return nearest_with_alpha(points, colors[:, 3], entries, palette[:, 3], n_threads)
+    return nearest(points, entries, n_threads)
 
 
 def order_by_count(palette: Bytes, counts: NDArray[Any]) -> NDArray[np.int64]:

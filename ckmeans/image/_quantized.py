@@ -7,10 +7,10 @@ import math
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from ckmeans import _atomic_write
-from ckmeans.image._png import check_output
+from ckmeans.image._metadata import png_options
+from ckmeans.image._png import write_encoded
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,21 +27,24 @@ class Quantized:
     Attributes
     ----------
     image : PIL.Image.Image
-        The image in mode P, with the ICC profile of the original, if it has one.
+        The image in mode P. Its `info` holds what the original's file says beside its pixels, as far
+        as a PNG has a place for it: ICC profile, resolution, gamma, EXIF data, texts.
     palette : ndarray of uint8, shape (k, 3) or (k, 4)
         The k <= K colours in use, by descending number of pixels (ties by value); RGBA if the
-        original has a pixel that is not opaque, else RGB.
+        original has a pixel that is not opaque, else RGB. Of a frame it is that of all frames.
     indices : ndarray of uint8, shape (h, w)
         Row of `palette` for each pixel: the nearest one in the colour space asked for, unless the
-        image was dithered.
+        image was dithered; for opaque pixels the nearest opaque one, for fully transparent pixels the
+        transparent one.
     distortion : float
         J of the written palette: the mean over the pixels of the squared distance between a
-        pixel's colour and its palette colour, summed over the channels (3 or 4, as in `palette`;
-        grey counts as RGB), on the scale 0 to 255, whatever the colour space.
+        pixel's colour and its palette colour, summed over red, green and blue (grey counts as RGB),
+        on the scale 0 to 255, whatever the colour space. With transparency it is of what is seen:
+        the mean of that on black and on white.
     psnr : float
         Peak signal-to-noise ratio over the same channels in dB; infinity if nothing was lost.
     colors_before, colors_after : int
-        Number of distinct colours of the original, and k.
+        Number of distinct colours of the original, fully transparent ones counted as one, and k.
     bytes_before : int
         Size of the file that was read; without a file, of the pixels at one byte per channel.
     bits_before, bits_after : int
@@ -73,7 +76,7 @@ class Quantized:
     @cached_property
     def _png(self) -> bytes:
         encoded = io.BytesIO()
-        self.image.save(encoded, "PNG", bits=self.bit_depth)
+        self.image.save(encoded, "PNG", bits=self.bit_depth, **png_options(self.image.info))
         return encoded.getvalue()
 
     def report(self) -> dict[str, int | float | None]:
@@ -101,20 +104,28 @@ class Quantized:
             "bit_depth": self.bit_depth,
         }
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def to_bytes(self) -> bytes:
+        """Return the content of the PNG that `save` writes.
+
+        Returns
+        -------
+        bytes
+        """
+        return self._png
+
+    def save(self, path: str | os.PathLike[str] | BinaryIO) -> None:
         """Write the image as an indexed PNG; on failure an existing file stays as it was.
 
         Parameters
         ----------
-        path : str or path-like
-            Where to write; must end in .png.
+        path : str, path-like or binary file
+            Where to write; a name must end in .png.
 
         Raises
         ------
         ValueError
-            If `path` does not end in .png.
+            If a name does not end in .png.
         OSError
             If `path` cannot be written.
         """
-        with _atomic_write.replacing(check_output(path)) as file:
-            file.write(self._png)
+        write_encoded(self._png, path)

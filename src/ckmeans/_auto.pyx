@@ -6,7 +6,8 @@ distances, never by a clock or by the number of threads, so that results are rep
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ckmeans._cost_model cimport MAX_DIRECTIONS, min_square_work_of_cells, min_work_of_cells
+from ckmeans._codes cimport codes_bytes
+from ckmeans._cost_model cimport min_square_work_of_cells, min_work_of_cells
 from ckmeans._engine cimport Engine, EngineEntry, EngineFactory, Problem, Step, entry_of
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport Poll, allocate, release
@@ -52,7 +53,7 @@ cdef bint tree_pays(const Problem *p) noexcept nogil:
 cdef bint screening_may_pay(const Problem *p, int64_t min_rows) noexcept nogil:
     """Sooner or later, and within the memory that "auto" may take."""
     cdef const Rows *rows = p.rows
-    cdef int64_t projected = rows.m * (min(rows.n, MAX_DIRECTIONS) + 4) * rows.kernels.itemsize
+    cdef int64_t projected = codes_bytes(rows)
     return (rows.n >= LATE_FEATURES and rows.m >= min_rows and p.K >= SCREEN_CLUSTERS
             and <double>rows.m * p.K >= SCREEN_PAIRS
             and projected <= max(<int64_t>(rows.stored * rows.value_bytes) // 2, MAX_BYTES))

@@ -5,10 +5,6 @@ and the spread.
 """
 from libc.stdint cimport int64_t
 
-cdef enum:
-    MAX_DIRECTIONS = 128     # directions of a projection: limits its memory
-
-
 # Least m K with 1 to 3 features: rows_from[n], which is for K = 16, times 16.
 cdef inline double min_work_of_cells(int64_t n) noexcept nogil:
     return 3.0e4 if n == 1 else 8.0e4 if n == 2 else 5.2e5

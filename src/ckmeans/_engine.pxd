@@ -132,6 +132,7 @@ cdef struct PartialSum:
     int64_t n_changed
     uint64_t max_abs_bits
     int64_t n_distances      # distances computed in full
+    int64_t n_pairs          # pairs whose bounds screening looked at one by one
     int64_t n_fallback_tiles  # tiles that screening left to the dense kernel
     int64_t n_undecided      # rows whose label was not certain beforehand
 

@@ -192,8 +192,9 @@ cdef int run_again(Fit *f, Options *o, CallContext call) except -1:
 def fit(PreparedPoints points, EngineEntry engine, starts, options, on_progress):
     """Run all restarts; the best one as a dict, with every restart's distortion.
 
-    `starts`: (n_init, K, n) starts, C-contiguous, of the computing dtype; or `starts(restart)` gives one; None: drawn
-    as the options say. `options`: a FitOptions. `on_progress(done)` is called now and then.
+    `starts`: (n_init, K, n) starts, C-contiguous, of the computing dtype, or (1, < K, n), which k-means++ completes; or
+    `starts(restart)` gives one; None: drawn as the options say.
+    `options`: a FitOptions. `on_progress(done)` is called now and then.
     """
     cdef Options o = options_of(options, starts)
     cdef Rows *rows = &points.rows
@@ -204,6 +205,7 @@ def fit(PreparedPoints points, EngineEntry engine, starts, options, on_progress)
     cdef bint given = isinstance(starts, np.ndarray)
     cdef const char[::1] given_bytes = starts.reshape(-1).view(np.int8) if given else None
     o.starts = <const char *>&given_bytes[0] if given else NULL
+    o.n_given = starts.shape[1] if given and starts.shape[1] < o.K else 0
     if options.annealing is not None:
         annealing = Annealing(options.annealing.relaxation, options.annealing.noise, options.annealing.cooling_steps)
         o.annealing = &annealing

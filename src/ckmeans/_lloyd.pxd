@@ -46,6 +46,7 @@ cdef struct Options:
     uint64_t seed
     bint keep_path
     const char *starts       # (n_init, K, n) the starts of all restarts,
+    int64_t n_given          # or (n_given, n), with which all begin and which k-means++ completes; 0: complete ones
     PyObject *next_start     # or called for each one's, in order; both NULL: drawn
     char *ends               # (n_init, K, n) where each restart ended; NULL: not kept
     PyObject *callback       # called after each assignment; NULL: none

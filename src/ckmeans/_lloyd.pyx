@@ -288,7 +288,7 @@ cdef int call_next_start(Fit *f, Poll *p) noexcept with gil:
 
 cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
     """Find the start of a restart."""
-    cdef int64_t size = f.options.K * f.rows.n * f.rows.kernels.itemsize
+    cdef int64_t row_bytes = f.rows.n * f.rows.kernels.itemsize, size = f.options.K * row_bytes
     f.run.number = number
     f.run.K = f.options.K
     f.run.n_iter = 0
@@ -297,14 +297,17 @@ cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
     f.at_means = True
     f.random = stream_of(f.options.seed, number)
     f.run.max_abs_bits = 0
-    if f.options.starts != NULL:
+    if f.options.n_given > 0:
+        memcpy(f.run.centroids, f.options.starts, f.options.n_given * row_bytes)
+        f.run.max_abs_bits = plus_plus(f.seeding, &f.random, f.options.n_given, f.run.centroids, p)
+    elif f.options.starts != NULL:
         memcpy(f.run.centroids, f.options.starts + number * size, size)
     elif f.options.next_start != NULL:
         call_next_start(f, p)
     elif f.options.trials == 0:
         f.run.max_abs_bits = random_examples(f.seeding, &f.random, f.run.centroids, p)
     else:
-        f.run.max_abs_bits = plus_plus(f.seeding, &f.random, f.run.centroids, p)
+        f.run.max_abs_bits = plus_plus(f.seeding, &f.random, 0, f.run.centroids, p)
     if is_stopped(p):
         return INTERRUPTED
     return OUT_OF_RANGE if out_of_range(f.rows, f.run.max_abs_bits) else RUNNING

@@ -14,7 +14,7 @@ import numpy as np
 from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, kernels_for, release, source
 
 cdef extern from "simd/source.h":
-    int SOURCE_FLOAT16, SOURCE_FLOAT32, SOURCE_FLOAT64
+    int SOURCE_BFLOAT16, SOURCE_FLOAT16, SOURCE_FLOAT32, SOURCE_FLOAT64
     int SOURCE_INT8, SOURCE_INT16, SOURCE_INT32, SOURCE_INT64
     int SOURCE_UINT8, SOURCE_UINT16, SOURCE_UINT32, SOURCE_UINT64
     int SOURCE_SORTED, SOURCE_UNSORTED, SOURCE_INVALID
@@ -30,6 +30,9 @@ cdef dict SOURCES = {
     np.dtype(order + name): (code, not np.dtype(order + name).isnative)
     for name, code in DTYPES.items() for order in "<>"
 }
+# NumPy has no bfloat16 of its own: its bits under a name of one field, so that nothing takes them for whole numbers.
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
+SOURCES[BFLOAT16] = (SOURCE_BFLOAT16, False)
 
 
 cdef int64_t WINDOW_BYTES = 16 << 20  # rows of some ms of work; no result depends on it
@@ -60,6 +63,8 @@ cdef int ensure_loaded(const Rows *rows, int64_t first, int64_t count, Poll *p) 
 
 
 cdef int fetch(const Rows *rows, int64_t first, int64_t count, Poll *p) noexcept with gil:
+    if is_stopped(p):  # the error of an earlier window counts
+        return 1
     try:
         (<Points>rows.window.owner).load(first, count)
     except BaseException as error:

@@ -1,6 +1,6 @@
 """What every engine stands on: the kernels that were chosen, threads, interruption."""
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "simd/kernels.h" nogil:
@@ -59,6 +59,58 @@ cdef extern from "simd/kernels.h" nogil:
         int unweighted
         int32_t *labels
 
+    int CODE_TILE
+    int CODE_MAX
+    int CODE_GROUP_MAX
+    int CODE_FEATURES_MAX
+
+    struct code_stats:
+        float scale
+        float length
+        float error
+        float residual
+
+    struct code_rows:
+        int8_t *codes
+        int64_t stride
+        code_stats *stats
+        double *squares
+
+    struct code_tile:
+        int32_t *words
+        float scale[32]
+        float length[32]
+        float error[32]
+        float residual[32]
+        float bound[32]
+        float slack[32]
+        float lowest_above[32]
+
+    struct code_panel:
+        int64_t K
+        int64_t words
+        int32_t *codes
+        int32_t *starts
+        float *scales
+        float *norms
+        float *gaps
+        float *lengths
+        float *errors
+        float *residuals
+
+    struct code_kernels:
+        const char *name
+        int group
+        int centroid_max
+        double cost
+        void (*pack_points)(const int8_t *codes, int64_t stride, const int32_t *row, int64_t words,
+                            int32_t *tile) noexcept nogil
+        void (*pack_centroids)(const int8_t *codes, int64_t stride, const int32_t *k,
+                               code_panel *panel) noexcept nogil
+        int64_t (*screen)(code_tile *tile, const code_panel *panel, hit *hits, float *lowers) noexcept nogil
+        void (*products)(const code_rows *points, const code_rows *centroids, const int32_t *sums, int64_t words,
+                         const int32_t *row, const int32_t *k, int64_t count, int32_t *products) noexcept nogil
+
     struct kernels:
         const char *name
         int itemsize
@@ -91,6 +143,8 @@ cdef extern from "simd/kernels.h" nogil:
                           void *least_above) noexcept nogil
         void (*pair_distances)(const void *rows, int64_t stride, int64_t n, const void *centroids,
                                const int32_t *row, const int32_t *k, int64_t count, void *squared) noexcept nogil
+        uint64_t (*quantise)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift,
+                             double factor, double margin, int code_max, const code_rows *to) noexcept nogil
         void (*orthonormalise)(double *rows, int64_t count, int64_t n) noexcept nogil
         void (*init_candidates)(const void *centroids, const void *shift, int64_t K, int64_t n,
                                 void *list) noexcept nogil
@@ -109,9 +163,11 @@ cdef extern from "simd/kernels.h" nogil:
 
     int64_t wide_stride(int64_t n)
     int lowest_bit(uint32_t bits)
+    int count_bits(uint32_t bits)
 
 
 cdef const kernels *kernels_for(int itemsize) noexcept nogil
+cdef const code_kernels *kernels_of_codes() noexcept nogil
 
 cdef extern from "simd/threads.h" nogil:
     # Of flags and counters that threads share: acquire and release.

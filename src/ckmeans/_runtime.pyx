@@ -9,6 +9,7 @@ cdef extern from "simd/dispatch.h" nogil:
         const char *name
         const kernels *(*kernels)(int itemsize) noexcept nogil
         int (*supported)() noexcept nogil
+        const code_kernels *(*codes)() noexcept nogil
 
     const instruction_set ckmeans_instruction_sets[]
 
@@ -34,9 +35,14 @@ cdef extern from "simd/memory.h" nogil:
 
 cdef const kernels *chosen32 = NULL
 cdef const kernels *chosen64 = NULL
+cdef const code_kernels *chosen_codes = NULL
 
 cdef const kernels *kernels_for(int itemsize) noexcept nogil:
     return chosen32 if itemsize == 4 else chosen64
+
+
+cdef const code_kernels *kernels_of_codes() noexcept nogil:
+    return chosen_codes
 
 
 def instruction_sets():
@@ -65,9 +71,14 @@ def chosen_instruction_set():
     return chosen32.name.decode()
 
 
+def chosen_code_instructions():
+    """Name of the instructions in use for products of 8-bit codes."""
+    return chosen_codes.name.decode()
+
+
 def choose_instruction_set(name):
     """Use the instruction set of this name; an empty name means the best one."""
-    global chosen32, chosen64
+    global chosen32, chosen64, chosen_codes
     runnable = instruction_sets()
     wanted = name or runnable[0]
     if wanted not in runnable:
@@ -79,6 +90,7 @@ def choose_instruction_set(name):
         i += 1
     chosen32 = ckmeans_instruction_sets[i].kernels(4)
     chosen64 = ckmeans_instruction_sets[i].kernels(8)
+    chosen_codes = ckmeans_instruction_sets[i].codes()
 
 
 # ---- threads -------------------------------------------------------------------------------

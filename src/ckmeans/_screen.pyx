@@ -1,28 +1,53 @@
-"""Screen pairs by a lower bound on their distance, and compute in full only the distances that it leaves.
+"""Screen pairs of points and centroids by bounds from 8-bit codes; compute in full only what those leave.
 
-A dense score over few features, the projections, bounds the distance of every pair from below; a centroid whose bound
-is above the exact distance to the point's present centroid cannot win. The distances to the others are computed in
-full, each with an interval for what the dense score may say, and where those intervals overlap, the dense kernel
-compares the centroids.
+Products of bytes bound the distance of every pair from both sides (_codes.pyx): a centroid whose lower bound is above
+another one's upper bound cannot win, and mostly one centroid is left. The distances to those that are left are computed
+in full, each with an interval for what the dense score may say, and where those intervals overlap, the dense kernel
+compares the centroids: the labels are those of the dense engine, bit for bit.
 
-Why the labels are those of the dense engine, bit for bit: see _screen_lower_bound.pxi. Bounds that are carried from
-step to step: _screen_hamerly.pxi. Whether to screen at all, and on how many directions: _screen_cost.pxi. Each of these
-files has a struct that it alone writes.
+Fewer products by leading directions first: _screen_leading.pxi. Bounds that are carried from step to step:
+_screen_hamerly.pxi. Whether to screen at all, and how: _screen_cost.pxi. Each of these files has a struct that it alone
+writes.
 """
-from libc.math cimport INFINITY, sqrt
+from libc.math cimport INFINITY, fabs, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
 from ckmeans._arena cimport take
+from ckmeans._codes cimport (
+    Bounds, CodedCentroids, Codes, can_code, code_centroids, codes_close, codes_open, coded_layout, load_stats,
+    load_tile, pair_bounds,
+)
 from ckmeans._engine cimport (
     Block, Engine, EngineFactory, PartialSum, Problem, Step, Sweep, cached_rows, entry_of, sweep_bytes, sweep_close,
     sweep_open, sweep_step, update_labels,
 )
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport Poll, allocate, lowest_bit, panel, release
+from ckmeans._runtime cimport (
+    CODE_GROUP_MAX, CODE_TILE, Poll, allocate, code_rows, code_tile, hit, kernels_of_codes, lowest_bit, panel, release,
+)
+from ckmeans._shift cimport find_shift
+from ckmeans._values cimport get, put
+
+cdef struct Screen           # the engine: see below
+
+# Upper bound on E of _codes.pyx, as a function of the point: constant + slope |y|.
+cdef struct ScoreError:
+    double constant
+    double slope
+
+# The tile at hand: up to CODE_TILE rows of a block.
+cdef struct TileWorkspace:
+    int64_t count
+    int32_t *row             # which rows of the block they are
+    int32_t *label           # their present centroids
+    code_tile codes
+    hit *hits                # (K,) centroids that may win some of the points,
+    float *lowers            # and lower bounds on their scores
+    float *lowest            # (tile,) lower bounds on the scores of the centroids that cannot win
 
 include "_screen_pca.pxi"
-include "_screen_lower_bound.pxi"
+include "_screen_leading.pxi"
 include "_screen_hamerly.pxi"
 include "_screen_cost.pxi"
 
@@ -31,21 +56,30 @@ cdef enum:
 
 cdef int64_t MAX_PAIRS = 1 << 16        # pairs of a tile that are listed: about 1 MiB
 cdef int64_t CARRY_ROWS = 4             # rows for each centroid from which carried sums take no more memory than X
+cdef float LARGE = 3e38               # a bound that no score reaches
 cdef double FEW_FALLBACKS = 0.01        # part of the tiles up to which packing all centroids would not pay
 
 
 # ---- what one fit holds ----------------------------------------------------------------------
 
-# Pairs of a tile whose distances are computed one by one.
+# Pairs of a tile that are looked at one by one.
 cdef struct PairList:
+    int64_t capacity
     int64_t count
     int32_t *point           # a point of the tile,
     int32_t *row             # its row of the block,
     int32_t *k               # a centroid,
+    int32_t *product         # the product of their codes,
+    double *lower            # a lower bound on their score,
     void *squared            # and their squared distance
 
-# Scratch memory of exact scoring.
-cdef struct ExactWorkspace:
+# Scratch memory of the kernels that pack and assign.
+cdef struct KernelWorkspace:
+    void *rows               # (tile, n) rows that do not lie in place
+    void *packed             # a piece of the block, all features
+    void *scores
+    void *ids
+    void *partial
     void *best               # (tile,) lowest scores
     void *centroids          # (SUBSET, n)
     panel subset             # those, packed
@@ -54,53 +88,99 @@ cdef struct ExactWorkspace:
 cdef struct Workspace:
     RowClasses classes
     TileWorkspace tile
-    KernelWorkspace kernel
     PairList pairs
-    ExactWorkspace exact
-    int32_t *winner          # (tile,) new labels of a tile
+    KernelWorkspace kernel
+    ProjectionWorkspace projection
+    int32_t *winner          # (CODE_TILE,) new labels of a tile
+
+# The centroids of one step.
+cdef struct StepCentroids:
+    void *shift              # (n,) s of the proof
+    double offset            # |s - o|
+    ScoreError *errors       # (K,)
+    CodedCentroids coded
+    float mean_length        # of the factors of the losses
+    float mean_error
+    panel full               # all features for the dense kernel,
+    bint full_packed         # where they are packed in this step
 
 cdef struct Screen:
     Engine engine
     Sweep sweep
-    Projection projection
-    StepPanels panels
+    Codes *codes             # of the points; NULL: not yet made
+    StepCentroids centroids
+    Leading leading
     Hamerly hamerly
     CostModel cost
     Workspace *workspaces
     int n_workspaces
     int64_t K                # limits of this engine: centroids,
-    int64_t max_pairs        # pairs of a tile that are computed one by one,
+    int64_t max_pairs        # pairs of a tile that are looked at one by one,
     int64_t piece            # and rows that are packed together for the dense kernel
     int32_t *all_k           # 0 .. K - 1
+    double rounding          # relative, of squared norms and of what is computed from them
+    double underflow         # absolute
+    double distance_error    # relative, of a distance in full
     bint exact               # this step computes all pairs
+
+
+cdef void float_panel_layout(panel *to, int64_t K, int64_t n, size_t item, char *memory, size_t *at) noexcept nogil:
+    to.n = n
+    to.c = take(memory, at, K * n * item)
+    to.norms = take(memory, at, K * item)
+    to.ids = take(memory, at, K * item)
+
+
+cdef void tile_layout(TileWorkspace *tile, const Rows *X, int64_t K, char *memory, size_t *at) noexcept nogil:
+    cdef int64_t places = K + CODE_GROUP_MAX
+    tile.row = <int32_t *>take(memory, at, CODE_TILE * sizeof(int32_t))
+    tile.label = <int32_t *>take(memory, at, CODE_TILE * sizeof(int32_t))
+    tile.codes.words = <int32_t *>take(memory, at, (X.n + 3) // 4 * CODE_TILE * sizeof(int32_t))
+    tile.hits = <hit *>take(memory, at, places * sizeof(hit))
+    tile.lowers = <float *>take(memory, at, places * CODE_TILE * sizeof(float))
+    tile.lowest = <float *>take(memory, at, CODE_TILE * sizeof(float))
+
+
+cdef void kernel_layout(KernelWorkspace *work, const Screen *e, char *memory, size_t *at) noexcept nogil:
+    cdef const Rows *X = e.sweep.rows
+    cdef size_t item = X.kernels.itemsize
+    work.rows = take(memory, at, (CODE_TILE * X.n + 8) * item)
+    work.packed = take(memory, at, (e.piece * X.n + 8) * item)
+    work.scores = take(memory, at, e.piece * item)
+    work.ids = take(memory, at, e.piece * item)
+    work.partial = take(memory, at, e.K * X.kernels.tile * item if X.n > X.kernels.max_features else 0)
+    work.best = take(memory, at, CODE_TILE * item)
+    work.centroids = take(memory, at, (SUBSET * X.n + 8) * item)
+    float_panel_layout(&work.subset, SUBSET, X.n, item, memory, at)
 
 
 cdef void workspace_layout(Workspace *work, const Screen *e, char *memory, size_t *at) noexcept nogil:
     cdef const Rows *X = e.sweep.rows
-    cdef size_t item = X.kernels.itemsize
     classes_layout(&work.classes, memory, at)
     tile_layout(&work.tile, X, e.K, memory, at)
     kernel_layout(&work.kernel, e, memory, at)
+    projection_layout(&work.projection, X, memory, at)
+    work.pairs.capacity = e.max_pairs
     work.pairs.point = <int32_t *>take(memory, at, e.max_pairs * sizeof(int32_t))
     work.pairs.row = <int32_t *>take(memory, at, e.max_pairs * sizeof(int32_t))
     work.pairs.k = <int32_t *>take(memory, at, e.max_pairs * sizeof(int32_t))
-    work.pairs.squared = take(memory, at, e.max_pairs * item)
-    work.exact.best = take(memory, at, X.kernels.tile * item)
-    work.exact.centroids = take(memory, at, (SUBSET * X.n + 8) * item)
-    panel_layout(&work.exact.subset, SUBSET, X.n, item, memory, at)
-    work.exact.subset.n = X.n
-    work.winner = <int32_t *>take(memory, at, X.kernels.tile * sizeof(int32_t))
+    work.pairs.product = <int32_t *>take(memory, at, e.max_pairs * sizeof(int32_t))
+    work.pairs.lower = <double *>take(memory, at, e.max_pairs * sizeof(double))
+    work.pairs.squared = take(memory, at, e.max_pairs * X.kernels.itemsize)
+    work.winner = <int32_t *>take(memory, at, CODE_TILE * sizeof(int32_t))
 
 
 cdef size_t screen_layout(Screen *e, char *memory) noexcept nogil:
     """Lay everything out after the struct; with memory NULL only count the bytes."""
     cdef const Rows *X = e.sweep.rows
-    cdef size_t at = (sizeof(Screen) + 63) // 64 * 64
+    cdef size_t at = (sizeof(Screen) + 63) // 64 * 64, item = X.kernels.itemsize
     cdef int64_t i
     cdef Workspace work
     memset(&work, 0, sizeof(Workspace))
-    projection_layout(&e.projection, memory, &at)
-    panels_layout(&e.panels, X, e.K, memory, &at)
+    e.centroids.shift = take(memory, &at, X.n * item)
+    e.centroids.errors = <ScoreError *>take(memory, &at, e.K * sizeof(ScoreError))
+    coded_layout(&e.centroids.coded, e.K, (X.n + 3) // 4, memory, &at)
+    float_panel_layout(&e.centroids.full, e.K, X.n, item, memory, &at)
     hamerly_layout(&e.hamerly, X, e.K, memory, &at)
     e.all_k = <int32_t *>take(memory, &at, e.K * sizeof(int32_t))
     e.workspaces = <Workspace *>take(memory, &at, e.n_workspaces * sizeof(Workspace))
@@ -126,10 +206,12 @@ cdef Engine *open_screen(const Problem *problem, int64_t K, bint adaptive) noexc
     draft.engine.n_labels = X.m
     draft.K = K
     draft.n_workspaces = problem.n_threads
-    draft.piece = n_tiles(X, cached_rows(X)) * tile
-    # As many pairs as take as long as all pairs in a tile.
-    draft.max_pairs = min(<int64_t>(tile * K * 2 / pair_cost(X.n)), MAX_PAIRS) + tile
-    draft.projection.rows = X
+    draft.piece = max(n_tiles(X, cached_rows(X)) * tile, <int64_t>CODE_TILE)
+    draft.max_pairs = min(<int64_t>(CODE_TILE * K * 2 / pair_cost(X.n)), MAX_PAIRS) + CODE_TILE
+    draft.rounding = 2.0 ** -16 if X.kernels.itemsize == 4 else 2.0 ** -20
+    # Fewer lanes add up more terms each, more lanes take longer to add up.
+    draft.distance_error = 1.1 * (X.n + 48) * (2.0 ** -24 if X.kernels.itemsize == 4 else 2.0 ** -53)
+    draft.underflow = 32 * (X.n + 16) * (1.5e-45 if X.kernels.itemsize == 4 else 5e-324)
     cost_open(&draft.cost, X, adaptive)
     if sweep_open(&draft.sweep, X, K, problem.n_threads, X.m >= CARRY_ROWS * K, True):
         return NULL
@@ -141,7 +223,6 @@ cdef Engine *open_screen(const Problem *problem, int64_t K, bint adaptive) noexc
     screen_layout(&draft, memory)
     memcpy(memory, &draft, sizeof(Screen))
     e = <Screen *>memory
-    projection_open(&e.projection)
     for k in range(K):
         e.all_k[k] = <int32_t>k
     return &e.engine
@@ -158,12 +239,49 @@ cdef Engine *adaptive_open(const Problem *problem, int64_t K) noexcept nogil:
 cdef void screen_close(Engine *engine) noexcept nogil:
     cdef Screen *e = <Screen *>engine
     sweep_close(&e.sweep)
-    projection_close(&e.projection)
+    leading_close(&e.leading)
     hamerly_close(&e.hamerly)
+    codes_close(e.codes)
     release(e)
 
 
+# ---- scores and distances --------------------------------------------------------------------
+
+cdef inline const CodedCentroids *cheapest_centroids(const Screen *e) noexcept nogil:
+    """Return the centroids on which points are screened first."""
+    return &e.leading.centroids if e.leading.in_use else &e.centroids.coded
+
+
+cdef inline const code_rows *points_of_cheapest(const Screen *e) noexcept nogil:
+    return &e.leading.points if e.leading.in_use else &e.codes.points
+
+
+cdef inline float score_below(const Screen *e, int64_t i, double squared_distance) noexcept nogil:
+    """Bound from above the score that stands for a squared distance of point i."""
+    cdef double square = e.codes.points.squares[i], factor = e.codes.factor
+    cdef double score = squared_distance - square + e.rounding * (squared_distance + 2 * square)
+    return <float>((score + e.rounding * fabs(score)) * factor * factor)
+
+
+cdef inline double distance_above(const Screen *e, int64_t i, double score) noexcept nogil:
+    """Bound from below the distance of point i that a score stands for."""
+    cdef double square = e.codes.points.squares[i]
+    if score == INFINITY:
+        return score
+    score /= e.codes.factor * e.codes.factor
+    score += square - e.rounding * (fabs(score) + 2 * square)
+    return sqrt(score) if score > 0 else 0
+
+
 # ---- fallback: exact scoring -----------------------------------------------------------------
+
+cdef bint is_consecutive(const TileWorkspace *tile) noexcept nogil:
+    cdef int64_t p
+    for p in range(tile.count):
+        if tile.row[p] != tile.row[0] + p:
+            return False
+    return True
+
 
 cdef Block tile_rows(const Screen *e, Workspace *work, const Block *block) noexcept nogil:
     """Return a tile's rows as a block of their own, in place or copied."""
@@ -180,20 +298,20 @@ cdef void assign_subset(const Screen *e, const Step *s, Workspace *work, const i
                         int64_t count) noexcept nogil:
     """Let the dense kernel compare at most SUBSET centroids with the packed tile's winners so far."""
     cdef const Rows *X = e.sweep.rows
-    cdef ExactWorkspace *exact = &work.exact
     cdef KernelWorkspace *kernel = &work.kernel
     cdef int64_t size = X.n * X.kernels.itemsize, i, p
     cdef int item = X.kernels.itemsize
     cdef int32_t id
     for i in range(count):
-        memcpy(<char *>exact.centroids + i * size, <const char *>s.centroids + k[i] * size, size)
-    exact.subset.K = count
-    X.kernels.pack_centroids(exact.centroids, e.panels.shift, &exact.subset)
-    X.kernels.assign(kernel.packed, 1, &exact.subset, kernel.scores, kernel.ids, kernel.partial)
-    for p in range(X.kernels.tile):
-        if get(kernel.scores, p, item) < get(exact.best, p, item):
+        memcpy(<char *>kernel.centroids + i * size, <const char *>s.centroids + k[i] * size, size)
+    kernel.subset.K = count
+    X.kernels.pack_centroids(kernel.centroids, e.centroids.shift, &kernel.subset)
+    X.kernels.assign(kernel.packed, n_tiles(X, work.tile.count), &kernel.subset, kernel.scores, kernel.ids,
+                     kernel.partial)
+    for p in range(work.tile.count):
+        if get(kernel.scores, p, item) < get(kernel.best, p, item):
             id = <int32_t>((<uint32_t *>kernel.ids)[p] if item == 4 else (<uint64_t *>kernel.ids)[p])
-            put(exact.best, p, item, get(kernel.scores, p, item))
+            put(kernel.best, p, item, get(kernel.scores, p, item))
             work.winner[p] = k[id]
 
 
@@ -205,23 +323,24 @@ cdef void assign_exactly(Screen *e, const Step *s, PartialSum *part, Workspace *
     cdef const TileWorkspace *tile = &work.tile
     cdef int64_t p, done = 0
     cdef Block rows = tile_rows(e, work, block)
-    X.kernels.pack(rows.rows, rows.stride, rows.count, X.n, e.panels.shift, kernel.packed)
+    X.kernels.pack(rows.rows, rows.stride, rows.count, X.n, e.centroids.shift, kernel.packed)
     part.n_distances += tile.count * n_candidates
     for p in range(tile.count):
         forget_bounds(&e.hamerly, block.first + tile.row[p], 1)
-    if n_candidates == s.K and e.panels.full_packed:
-        X.kernels.assign(kernel.packed, 1, &e.panels.full, kernel.scores, kernel.ids, kernel.partial)
+    if n_candidates == s.K and e.centroids.full_packed:
+        X.kernels.assign(kernel.packed, n_tiles(X, tile.count), &e.centroids.full, kernel.scores, kernel.ids,
+                         kernel.partial)
         update_labels(kernel.ids, X.kernels.itemsize, tile.count, work.winner)
         return
-    for p in range(X.kernels.tile):
-        put(work.exact.best, p, X.kernels.itemsize, INFINITY)
+    for p in range(tile.count):
+        put(kernel.best, p, X.kernels.itemsize, INFINITY)
         work.winner[p] = 0
     while done < n_candidates:
         assign_subset(e, s, work, k + done, min(<int64_t>SUBSET, n_candidates - done))
         done += SUBSET
 
 
-# ---- interval elimination among the surviving pairs ------------------------------------------
+# ---- interval elimination among the pairs that are left ----------------------------------------
 
 # What is known of a point's scores, as squared distances: bounds on that of the centroid with the lowest upper bound,
 # and a lower bound on those of all others.
@@ -233,32 +352,10 @@ cdef struct Interval:
     double others
 
 
-cdef bint list_pairs(const Screen *e, Workspace *work, int64_t n_hits) noexcept nogil:
-    """List the surviving pairs but those with the present centroids; False: they are too many."""
-    cdef const TileWorkspace *tile = &work.tile
-    cdef PairList *pairs = &work.pairs
-    cdef int64_t count = 0, i, p
-    cdef uint32_t points
-    for i in range(n_hits):
-        points = tile.hits[i].points
-        if count + 2 * tile.count > e.max_pairs:
-            return False
-        while points:
-            p = lowest_bit(points)
-            points &= points - 1
-            pairs.point[count] = <int32_t>p
-            pairs.row[count] = tile.row[p]
-            pairs.k[count] = tile.hits[i].k
-            count += tile.label[p] != tile.hits[i].k  # else the next pair takes this place
-    pairs.count = count
-    return True
-
-
 cdef inline double interval_error(const Screen *e, int32_t k, double square, double norm) noexcept nogil:
     """Bound how far a computed squared distance is from what the dense score stands for."""
-    cdef const Margins *g = &e.projection.margins
-    cdef const ScoreError *error = &e.panels.errors[k]
-    return square * g.exact + error.constant + (error.slope + 2 * g.score * e.panels.shift_offset) * norm
+    cdef const ScoreError *error = &e.centroids.errors[k]
+    return square * e.distance_error + error.constant + error.slope * norm
 
 
 cdef inline void update_interval(const Screen *e, Interval *point, int32_t k, double square) noexcept nogil:
@@ -270,27 +367,6 @@ cdef inline void update_interval(const Screen *e, Interval *point, int32_t k, do
         point.winner, point.lower, point.upper = k, lower, upper
     else:
         point.others = min(point.others, lower)
-
-
-cdef uint32_t decide_intervals(const Screen *e, Workspace *work, Interval *intervals) noexcept nogil:
-    """Find the winners by their distances; returns the points for which those do not decide, one bit each."""
-    cdef const TileWorkspace *tile = &work.tile
-    cdef const PairList *pairs = &work.pairs
-    cdef int item = e.sweep.rows.kernels.itemsize
-    cdef int64_t i, p
-    cdef uint32_t undecided = 0
-    for p in range(tile.count):
-        intervals[p].norm = sqrt(get(tile.norms, p, item)) * (1 + e.projection.margins.rounding)
-        intervals[p].upper = intervals[p].others = intervals[p].lower = INFINITY
-        intervals[p].winner = tile.label[p]
-        update_interval(e, &intervals[p], tile.label[p], get(tile.assigned_squared, p, item))
-    for i in range(pairs.count):
-        update_interval(e, &intervals[pairs.point[i]], pairs.k[i], get(pairs.squared, i, item))
-    for p in range(tile.count):
-        work.winner[p] = intervals[p].winner
-        if not intervals[p].others > intervals[p].upper:
-            undecided |= <uint32_t>1 << p
-    return undecided
 
 
 cdef bint add_candidate(int32_t *candidates, int64_t *count, int32_t k) noexcept nogil:
@@ -308,42 +384,57 @@ cdef bint add_candidate(int32_t *candidates, int64_t *count, int32_t k) noexcept
     return True
 
 
-cdef inline bint may_win(const Screen *e, const Interval *point, int32_t k, double square) noexcept nogil:
-    return not square - interval_error(e, k, square, point.norm) > point.upper
-
-
 cdef int64_t list_candidates(const Screen *e, const Workspace *work, uint32_t points, const Interval *intervals,
                              int32_t *candidates) noexcept nogil:
-    """List the centroids that may win one of these points, rising; returns how many, -1: more than SUBSET."""
-    cdef const TileWorkspace *tile = &work.tile
+    """List the centroids that may win one of these points, rising; returns how many, -1: all or too many."""
     cdef const PairList *pairs = &work.pairs
     cdef int item = e.sweep.rows.kernels.itemsize
     cdef int64_t i, p, count = 0
-    for p in range(tile.count):
-        if (points >> p & 1 and may_win(e, &intervals[p], tile.label[p], get(tile.assigned_squared, p, item))
-                and not add_candidate(candidates, &count, tile.label[p])):
+    cdef double square
+    for p in range(work.tile.count):
+        if intervals[p].upper == INFINITY:  # no pair: its scores leave float32
             return -1
     for i in range(pairs.count):
         p = pairs.point[i]
-        if (points >> p & 1 and may_win(e, &intervals[p], pairs.k[i], get(pairs.squared, i, item))
+        square = get(pairs.squared, i, item)
+        if (points >> p & 1 and not square - interval_error(e, pairs.k[i], square, intervals[p].norm) > intervals[p].upper
                 and not add_candidate(candidates, &count, pairs.k[i])):
             return -1
     return count
 
 
+cdef uint32_t decide_intervals(const Screen *e, Workspace *work, int64_t first, Interval *intervals) noexcept nogil:
+    """Find the winners by their distances; returns the points for which those do not decide, one bit each."""
+    cdef const PairList *pairs = &work.pairs
+    cdef int item = e.sweep.rows.kernels.itemsize
+    cdef int64_t i, p
+    cdef uint32_t undecided = 0
+    for p in range(work.tile.count):
+        intervals[p].norm = norm_of(e, first + work.tile.row[p]) * (1 + e.rounding)
+        intervals[p].upper = intervals[p].others = intervals[p].lower = INFINITY
+        intervals[p].winner = 0
+    for i in range(pairs.count):
+        update_interval(e, &intervals[pairs.point[i]], pairs.k[i], get(pairs.squared, i, item))
+    for p in range(work.tile.count):
+        work.winner[p] = intervals[p].winner
+        if not intervals[p].others > intervals[p].upper:
+            undecided |= <uint32_t>1 << p
+    return undecided
+
+
 cdef void assign_by_intervals(Screen *e, const Step *s, PartialSum *part, Workspace *work,
                               const Block *block) noexcept nogil:
-    """Find a tile's winners among its surviving pairs."""
+    """Find a tile's winners among the pairs that are left."""
     cdef const Rows *X = e.sweep.rows
     cdef const TileWorkspace *tile = &work.tile
     cdef PairList *pairs = &work.pairs
-    cdef Interval intervals[MAX_TILE]
+    cdef Interval intervals[32]
     cdef int32_t candidates[SUBSET]
+    cdef int64_t p, row, count
     cdef uint32_t undecided
-    cdef int64_t p, count
     X.kernels.pair_distances(block.rows, block.stride, X.n, s.centroids, pairs.row, pairs.k, pairs.count, pairs.squared)
-    part.n_distances += tile.count + pairs.count
-    undecided = decide_intervals(e, work, intervals)
+    part.n_distances += pairs.count
+    undecided = decide_intervals(e, work, block.first, intervals)
     if undecided:
         count = list_candidates(e, work, undecided, intervals, candidates)
         if count < 0:
@@ -352,32 +443,159 @@ cdef void assign_by_intervals(Screen *e, const Step *s, PartialSum *part, Worksp
             assign_exactly(e, s, part, work, block, candidates, count)
     for p in range(tile.count):
         if not undecided >> p & 1:
+            row = block.first + tile.row[p]
             work.winner[p] = intervals[p].winner
-            store_bounds(&e.hamerly, e, block.first + tile.row[p], sqrt(intervals[p].upper),
-                         positive_root(min(intervals[p].others, squared_above(e, tile, p))))
+            store_bounds(&e.hamerly, e, row, sqrt(intervals[p].upper),
+                         min(sqrt(max(intervals[p].others, 0)), distance_above(e, row, tile.lowest[p])))
 
 
-# ---- one step --------------------------------------------------------------------------------
+# ---- screening a tile --------------------------------------------------------------------------
 
 cdef void fill_tile(const Screen *e, TileWorkspace *tile, const int32_t *rows, int64_t count, int64_t first,
                     const int32_t *labels) noexcept nogil:
     """Make a tile of at most so many rows of the block that starts with row `first`."""
     cdef int64_t p
-    cdef int item = e.sweep.rows.kernels.itemsize
-    tile.count = min(count, <int64_t>e.sweep.rows.kernels.tile)
+    tile.count = min(count, <int64_t>CODE_TILE)
     for p in range(tile.count):
         tile.row[p] = rows[p]
         tile.label[p] = labels[first + rows[p]]
-        put(tile.norms, p, item, get(e.projection.norms, first + rows[p], item))
+
+
+cdef code_rows block_codes(const code_rows *points, int64_t first) noexcept nogil:
+    """Return the codes from row `first` on."""
+    cdef code_rows rows = points[0]
+    rows.codes += first * rows.stride
+    rows.stats += first
+    rows.squares += first
+    return rows
+
+
+cdef void bound_by_labels(const Screen *e, Workspace *work, const code_rows *points) noexcept nogil:
+    """Bound the lowest score of each point by that of its present centroid."""
+    cdef TileWorkspace *tile = &work.tile
+    cdef const CodedCentroids *c = &e.centroids.coded
+    cdef int64_t p
+    kernels_of_codes().products(points, &c.rows, c.sums, e.codes.words, tile.row, tile.label, tile.count,
+                                work.pairs.product)
+    for p in range(tile.count):
+        tile.codes.bound[p] = round_up(
+            pair_bounds(points, tile.row[p], &c.panel, tile.label[p], work.pairs.product[p]).upper)
+
+
+cdef void estimate_labels(const Screen *e, Workspace *work) noexcept nogil:
+    """Label a tile's points by the scores on leading directions alone, without the losses; its stats are lost."""
+    cdef TileWorkspace *tile = &work.tile
+    cdef int64_t i, p
+    cdef uint32_t points
+    memset(tile.codes.length, 0, sizeof(tile.codes.length))
+    memset(tile.codes.error, 0, sizeof(tile.codes.error))
+    memset(tile.codes.residual, 0, sizeof(tile.codes.residual))
+    for p in range(tile.count):
+        tile.codes.bound[p] = LARGE
+    # Each hit was the lowest so far, so the last one of a point is the lowest of all.
+    for i in range(kernels_of_codes().screen(&tile.codes, &e.leading.centroids.panel, tile.hits, tile.lowers)):
+        points = tile.hits[i].points
+        while points:
+            tile.label[lowest_bit(points)] = tile.hits[i].k
+            points &= points - 1
+
+
+cdef inline float round_up(double value) noexcept nogil:
+    return <float>(value + fabs(value) * 2.0 ** -23)
+
+
+cdef inline bint is_within(TileWorkspace *tile, int64_t p, double lower) noexcept nogil:
+    """Tell whether a lower bound on a score of point p is within its bound; else it is noted."""
+    if lower > <double>tile.codes.bound[p] + tile.codes.slack[p]:
+        tile.lowest[p] = min(tile.lowest[p], <float>(lower - fabs(lower) * 2.0 ** -23))
+        return False
+    return True
+
+
+cdef bint list_hits(Workspace *work, int64_t n_hits) noexcept nogil:
+    """List the pairs of the hits that are within the final bounds; False: they are too many."""
+    cdef TileWorkspace *tile = &work.tile
+    cdef PairList *pairs = &work.pairs
+    cdef int64_t i, p
+    cdef uint32_t points
+    pairs.count = 0
+    for i in range(n_hits):
+        points = tile.hits[i].points
+        if pairs.count + tile.count > work.pairs.capacity:
+            return False
+        while points:
+            p = lowest_bit(points)
+            points &= points - 1
+            pairs.point[pairs.count] = <int32_t>p
+            pairs.row[pairs.count] = tile.row[p]
+            pairs.k[pairs.count] = tile.hits[i].k
+            pairs.count += is_within(tile, p, tile.lowers[i * CODE_TILE + p])  # else the next pair takes this place
+    return True
+
+
+cdef void bound_pairs(const Screen *e, Workspace *work, const code_rows *points) noexcept nogil:
+    """Bound the scores of the pairs by the codes of all features, and keep those within the bounds that this gives."""
+    cdef TileWorkspace *tile = &work.tile
+    cdef PairList *pairs = &work.pairs
+    cdef const CodedCentroids *c = &e.centroids.coded
+    cdef int64_t i, p, count = 0
+    cdef Bounds bounds
+    kernels_of_codes().products(points, &c.rows, c.sums, e.codes.words, pairs.row, pairs.k, pairs.count,
+                                pairs.product)
+    for i in range(pairs.count):
+        p = pairs.point[i]
+        bounds = pair_bounds(points, pairs.row[i], &c.panel, pairs.k[i], pairs.product[i])
+        pairs.lower[i] = bounds.lower
+        tile.codes.bound[p] = min(tile.codes.bound[p], round_up(bounds.upper))
+    for i in range(pairs.count):
+        pairs.point[count], pairs.row[count], pairs.k[count] = pairs.point[i], pairs.row[i], pairs.k[i]
+        count += is_within(tile, pairs.point[count], pairs.lower[i])
+    pairs.count = count
+
+
+cdef void allow_slack(const Screen *e, const Step *s, TileWorkspace *tile, const code_rows *points) noexcept nogil:
+    """List pairs beyond the bounds, too, by twice what codes lose of a score: their distances give bounds to carry."""
+    cdef int64_t p
+    if s.steps_left > 0:
+        for p in range(tile.count):
+            tile.codes.slack[p] = 2 * (points.stats[tile.row[p]].length * e.centroids.mean_error
+                                       + points.stats[tile.row[p]].error * e.centroids.mean_length)
+
+
+cdef bint screen_tile(const Screen *e, const Step *s, PartialSum *part, Workspace *work,
+                      const Block *block) noexcept nogil:
+    """List a tile's pairs that may be the closest, in rising order of centroids; False: they are too many."""
+    cdef TileWorkspace *tile = &work.tile
+    cdef code_rows points = block_codes(&e.codes.points, block.first)
+    cdef const CodedCentroids *c = cheapest_centroids(e)
+    cdef bint leading = e.leading.in_use
+    cdef int64_t p, n_hits
+    load_tile(&tile.codes, points_of_cheapest(e), c.panel.words, block.first, tile.row, tile.count)
+    if s.labels_epoch == 0 and leading:
+        estimate_labels(e, work)
+        load_stats(&tile.codes, &e.leading.points, block.first, tile.row, tile.count)
+    if s.labels_epoch != 0 or leading:
+        bound_by_labels(e, work, &points)
+    else:
+        for p in range(tile.count):
+            tile.codes.bound[p] = LARGE
+    allow_slack(e, s, tile, &points)
+    n_hits = kernels_of_codes().screen(&tile.codes, &c.panel, tile.hits, tile.lowers)
+    memcpy(tile.lowest, tile.codes.lowest_above, CODE_TILE * sizeof(float))
+    if not list_hits(work, n_hits):
+        return False
+    part.n_pairs += work.pairs.count
+    if leading:
+        bound_pairs(e, work, &points)
+    return True
 
 
 cdef void assign_tile(Screen *e, const Step *s, PartialSum *part, Workspace *work, const Block *block) noexcept nogil:
     """Find the labels of a tile of open rows."""
     cdef const TileWorkspace *tile = &work.tile
-    cdef const void *projections = tile_projections(&e.projection, tile, block.first)
     cdef int32_t *label
     cdef int64_t p
-    if list_pairs(e, work, screen_tile(e, s, work, block, projections)):
+    if screen_tile(e, s, part, work, block):
         assign_by_intervals(e, s, part, work, block)
     else:
         part.n_fallback_tiles += 1
@@ -387,6 +605,8 @@ cdef void assign_tile(Screen *e, const Step *s, PartialSum *part, Workspace *wor
         part.n_changed += label[0] != work.winner[p]
         label[0] = work.winner[p]
 
+
+# ---- one step --------------------------------------------------------------------------------
 
 cdef void assign_all_pairs(Screen *e, const Step *s, PartialSum *part, Workspace *work,
                            const Block *block) noexcept nogil:
@@ -398,14 +618,13 @@ cdef void assign_all_pairs(Screen *e, const Step *s, PartialSum *part, Workspace
     while done < block.count:
         count = min(e.piece, block.count - done)
         max_abs_bits = X.kernels.pack(<const char *>block.rows + done * block.stride * X.kernels.itemsize, block.stride,
-                                      count, X.n, e.panels.shift, kernel.packed)
+                                      count, X.n, e.centroids.shift, kernel.packed)
         part.max_abs_bits = max(part.max_abs_bits, max_abs_bits)
-        X.kernels.assign(kernel.packed, n_tiles(X, count), &e.panels.full, kernel.scores, kernel.ids, kernel.partial)
+        X.kernels.assign(kernel.packed, n_tiles(X, count), &e.centroids.full, kernel.scores, kernel.ids,
+                         kernel.partial)
         part.n_changed += update_labels(kernel.ids, X.kernels.itemsize, count, s.labels + block.first + done)
         done += count
     part.n_distances += block.count * s.K
-    if e.cost.ready:
-        forget_bounds(&e.hamerly, block.first, block.count)
 
 
 cdef void score_block(void *engine, const Step *s, PartialSum *part, int thread, const Block *block) noexcept nogil:
@@ -429,23 +648,64 @@ cdef void score_block(void *engine, const Step *s, PartialSum *part, int thread,
         done += work.tile.count
 
 
-cdef void start_step(Screen *e, const Step *s) noexcept nogil:
-    """Choose how to make the step, and pack its centroids."""
-    e.exact = not e.cost.ready or s.labels_epoch == 0 and e.cost.first_exact
-    panels_start(&e.panels, e.sweep.rows, s)
+cdef void pack_full(StepCentroids *c, const Rows *X, const Step *s) noexcept nogil:
+    """Pack all features of the centroids for the dense kernel."""
+    c.full.K = s.K
+    X.kernels.pack_centroids(s.centroids, c.shift, &c.full)
+    c.full_packed = True
+
+
+cdef void code_step(Screen *e, const Step *s) noexcept nogil:
+    """Code the centroids of a step, and bound the errors of their dense scores."""
+    cdef StepCentroids *c = &e.centroids
+    cdef const Rows *X = e.sweep.rows
+    cdef double offset = 0, difference, norm
+    cdef double margin = e.codes.margins.score
+    cdef int64_t k, l
+    cdef int item = X.kernels.itemsize
+    for l in range(X.n):
+        difference = get(c.shift, l, item) - get(e.codes.origin, l, item)
+        offset += difference * difference
+    c.offset = sqrt(offset) * (1 + X.n * 1e-15)
+    code_centroids(&c.coded, e.codes, s.centroids, s.K, c.offset, e.n_workspaces)
+    c.mean_length = c.mean_error = 0
+    for k in range(s.K):
+        c.mean_length += c.coded.panel.lengths[k] / s.K
+        c.mean_error += c.coded.panel.errors[k] / s.K
+        norm = sqrt(c.coded.rows.squares[k]) * (1 + e.rounding)
+        c.errors[k].constant = margin * (norm * norm + c.offset * (4 * norm + 3 * c.offset)) + e.underflow
+        c.errors[k].slope = 2 * margin * (norm + c.offset)
+
+
+cdef int start_step(Screen *e, const Step *s, Poll *p) noexcept nogil:
+    """Choose how to make the step, and pack its centroids; nonzero: no memory, or interrupted."""
+    cdef StepCentroids *c = &e.centroids
+    find_shift(e.sweep.rows.kernels.itemsize, s.K, e.sweep.rows.n, s.wide, c.shift)
+    c.full_packed = False
+    e.exact = not wants_codes(e, s)
     if not e.exact:
-        pack_screened(&e.panels, e, s)
+        if e.codes == NULL and make_codes(e, p):
+            return 1
+        code_step(e, s)
+        if plan_step(e, s, p):
+            return 1
     if e.exact or e.cost.fallback_share > FEW_FALLBACKS:
-        pack_full(&e.panels, e.sweep.rows, s)
-    if e.cost.ready:
+        pack_full(c, e.sweep.rows, s)
+    if not e.exact:
+        if e.leading.in_use:
+            project_centroids(&e.leading, e.codes, s.centroids, &c.coded, c.offset, &e.workspaces[0].projection)
         update_bounds(e, s)
+    elif e.codes != NULL:
+        hamerly_reset(&e.hamerly)
+    return 0
 
 
 cdef StepCounts count_parts(const Sweep *w) noexcept nogil:
-    cdef StepCounts counts = StepCounts(0, 0, 0)
+    cdef StepCounts counts = StepCounts(0, 0, 0, 0)
     cdef int64_t i
     for i in range(w.n_parts):
         counts.n_distances += w.parts[i].n_distances
+        counts.n_pairs += w.parts[i].n_pairs
         counts.n_undecided += w.parts[i].n_undecided
         counts.n_fallback_tiles += w.parts[i].n_fallback_tiles
     return counts
@@ -455,19 +715,18 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     cdef Screen *e = <Screen *>engine
     cdef const Rows *X = e.sweep.rows
     cdef StepCounts counts
-    if s.assign and not e.cost.ready and may_probe(&e.cost, s) and enable_screening(e, s, p):
-        return 1
     if s.K != e.sweep.K:
         sweep_close(&e.sweep)
         if sweep_open(&e.sweep, X, s.K, e.n_workspaces, X.m >= CARRY_ROWS * s.K, True):
             return 1
         hamerly_reset(&e.hamerly)
-    if s.assign:
-        start_step(e, s)
+    if s.assign and start_step(e, s, p):
+        return 1
     if sweep_step(&e.sweep, engine, score_block, s, p):
         hamerly_reset(&e.hamerly)
         return 1
-    s.max_abs_bits = max(s.max_abs_bits, e.projection.max_abs_bits)
+    if e.codes != NULL:
+        s.max_abs_bits = max(s.max_abs_bits, e.codes.max_abs_bits)
     counts = count_parts(&e.sweep)
     s.n_distances = <int64_t>counts.n_distances
     if s.assign:

@@ -3,7 +3,7 @@
 G. Hamerly, "Making k-means even faster", SDM 2010: of each point an upper bound on the distance to its centroid is
 kept, which rises by how far that one moves, and a lower bound on the distance to every other one. Here only the
 centroids that moved far are active: every point is screened against them. The others lower a point's lower bound by
-the largest of their moves. Where lower^2 - upper^2 is still above 2 E (see _screen_lower_bound.pxi), and no active
+the largest of their moves. Where lower^2 - upper^2 is still above 2 E (see _codes.pyx), and no active
 centroid's bound reaches the upper bound, the label stays and the point's features are not even read.
 """
 from libc.math cimport INFINITY, sqrt
@@ -12,9 +12,11 @@ from libc.stdlib cimport qsort
 from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
+from ckmeans._codes cimport CodedCentroids, code_panel_layout, load_tile, pack_selected
 from ckmeans._engine cimport MAX_BLOCK, Block, Step
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport allocate, lowest_bit, panel, release
+from ckmeans._runtime cimport CODE_TILE, allocate, code_panel, code_rows, kernels_of_codes, lowest_bit, release
+from ckmeans._values cimport get
 
 cdef enum:
     N_ACTIVE_COUNTS = 6      # numbers of active centroids that are compared: none, all that move, K / 16 .. K / 2
@@ -28,7 +30,7 @@ cdef struct Move:
     double distance
     int32_t k
 
-cdef struct Bounds:
+cdef struct DistanceBounds:
     double upper
     double lower
 
@@ -44,7 +46,7 @@ cdef struct Hamerly:
     double *moved            # (K,) the same by centroid
     double max_inactive_shift  # the farthest move of a centroid that is not active
     ScoreError max_error     # of every centroid
-    panel active             # of d + 1 features
+    code_panel active        # of the leading directions, or of all features
     int32_t *active_k        # its centroids, rising
 
 # The rows of a block.
@@ -60,7 +62,7 @@ cdef void hamerly_layout(Hamerly *h, const Rows *X, int64_t K, char *memory, siz
     h.previous = take(memory, at, K * X.n * item)
     h.moves = <Move *>take(memory, at, K * sizeof(Move))
     h.moved = <double *>take(memory, at, K * sizeof(double))
-    panel_layout(&h.active, K, MAX_DIRECTIONS + 1, item, memory, at)
+    code_panel_layout(&h.active, K, (X.n + 3) // 4, memory, at)
     h.active_k = <int32_t *>take(memory, at, K * sizeof(int32_t))
 
 
@@ -71,12 +73,11 @@ cdef void classes_layout(RowClasses *classes, char *memory, size_t *at) noexcept
 
 cdef int hamerly_open(Hamerly *h, const Rows *X) noexcept nogil:
     """Make room for bounds of all points; nonzero: no memory."""
-    cdef int64_t points = n_tiles(X, X.m) * X.kernels.tile
-    h.upper = <uint16_t *>allocate(2 * points * sizeof(uint16_t))
+    h.upper = <uint16_t *>allocate(2 * X.m * sizeof(uint16_t))
     if h.upper == NULL:
         return 1
-    h.bytes = 2 * points * sizeof(uint16_t)
-    h.lower = h.upper + points
+    h.bytes = 2 * X.m * sizeof(uint16_t)
+    h.lower = h.upper + X.m
     return 0
 
 
@@ -96,7 +97,7 @@ cdef void hamerly_close(Hamerly *h) noexcept nogil:
 
 cdef inline double norm_of(const Screen *e, int64_t i) noexcept nogil:
     """Return |y| of row i."""
-    return sqrt(get(e.projection.norms, i, e.sweep.rows.kernels.itemsize))
+    return sqrt(e.codes.points.squares[i])
 
 
 cdef inline void forget_bounds(Hamerly *h, int64_t first, int64_t count) noexcept nogil:
@@ -105,24 +106,24 @@ cdef inline void forget_bounds(Hamerly *h, int64_t first, int64_t count) noexcep
 
 cdef inline void store_bounds(Hamerly *h, const Screen *e, int64_t i, double upper, double lower) noexcept nogil:
     """Round the bounds of row i outwards and store them; forget them where the upper one is too large."""
-    cdef double quantum = norm_of(e, i) * QUANTUM, quanta = upper * (1 + e.projection.margins.rounding) / quantum
+    cdef double quantum = norm_of(e, i) * QUANTUM, quanta = upper * (1 + e.rounding) / quantum
     if quanta < MAX_QUANTA:
         h.upper[i] = <uint16_t>(<int64_t>quanta + 1)
-        h.lower[i] = <uint16_t>min(lower * (1 - e.projection.margins.rounding) / quantum, MAX_QUANTA)
+        h.lower[i] = <uint16_t>min(lower * (1 - e.rounding) / quantum, MAX_QUANTA)
     else:
         h.lower[i] = 0
 
 
-cdef inline double move_bounds(const Screen *e, int64_t i, int32_t label, double max_shift, Bounds *to) noexcept nogil:
+cdef inline double move_bounds(const Screen *e, int64_t i, int32_t label, double max_shift, DistanceBounds *to) noexcept nogil:
     """Move the bounds of row i with the centroids, the others by at most `max_shift`; positive: its label stays."""
     cdef const Hamerly *h = &e.hamerly
-    cdef double rounding = e.projection.margins.rounding, norm = norm_of(e, i), quantum = norm * QUANTUM
+    cdef double rounding = e.rounding, norm = norm_of(e, i), quantum = norm * QUANTUM
     cdef double error = h.max_error.constant + h.max_error.slope * norm * (1 + rounding)
     to.upper = (h.upper[i] * quantum + h.moved[label]) * (1 + rounding)
     to.lower = (h.lower[i] * quantum - max_shift) * (1 - rounding)
     if not to.lower > to.upper:
         return -1
-    return (to.lower - to.upper) * (to.lower + to.upper) - 2.001 * error - e.projection.margins.underflow
+    return (to.lower - to.upper) * (to.lower + to.upper) - 2.001 * error - e.underflow
 
 
 # ---- the active centroids --------------------------------------------------------------------
@@ -169,7 +170,7 @@ cdef double active_cost(const Screen *e, const Step *s, int64_t n_active) noexce
     """Estimate the part of the pairs that are scored with so many active centroids, on a few points."""
     cdef int64_t m = e.sweep.rows.m, count = min(m, BOUND_SAMPLE), j, i, n_stable = 0
     cdef double shift = max_inactive_shift(&e.hamerly, n_active, s.K)
-    cdef Bounds bounds
+    cdef DistanceBounds bounds
     for j in range(count):
         i = j * m // count
         n_stable += move_bounds(e, i, s.labels[i], shift, &bounds) > 0
@@ -204,19 +205,16 @@ cdef void set_active(Hamerly *h, int64_t n_active, int64_t K) noexcept nogil:
 cdef void update_bounds(Screen *e, const Step *s) noexcept nogil:
     """Begin a step: find out whether bounds are known, and choose and pack the active centroids."""
     cdef Hamerly *h = &e.hamerly
-    cdef const StepPanels *c = &e.panels
     cdef const Rows *X = e.sweep.rows
     cdef int64_t k
     h.max_error.constant = h.max_error.slope = 0
     for k in range(s.K):
-        h.max_error.constant = max(h.max_error.constant, c.errors[k].constant)
-        h.max_error.slope = max(h.max_error.slope,
-                                c.errors[k].slope + 2 * e.projection.margins.score * c.shift_offset)
+        h.max_error.constant = max(h.max_error.constant, e.centroids.errors[k].constant)
+        h.max_error.slope = max(h.max_error.slope, e.centroids.errors[k].slope)
     h.valid = s.labels_epoch != 0 and h.epoch == s.labels_epoch
     if h.valid:
         set_active(h, choose_active(e, s, measure_moves(h, X, s, h.previous)), s.K)
-        if h.active.K > 0:
-            pack_selected(&e.panels, &e.projection, h.active_k, h.active.K, &h.active)
+        pack_selected(cheapest_centroids(e), h.active_k, h.active.K, &h.active)
     memcpy(h.previous, s.centroids, s.K * X.n * X.kernels.itemsize)
     h.epoch = s.epoch
 
@@ -226,7 +224,7 @@ cdef void update_bounds(Screen *e, const Step *s) noexcept nogil:
 cdef void classify_rows(const Screen *e, const Step *s, RowClasses *classes, const Block *block) noexcept nogil:
     """Part the rows of a block in those whose label may stay and those that are open."""
     cdef int64_t i
-    cdef Bounds bounds
+    cdef DistanceBounds bounds
     cdef double shift = e.hamerly.max_inactive_shift
     classes.n_stable = classes.n_open = 0
     for i in range(block.count):
@@ -238,17 +236,18 @@ cdef void classify_rows(const Screen *e, const Step *s, RowClasses *classes, con
             classes.n_open += 1
 
 
-cdef uint32_t reached_points(const Screen *e, TileWorkspace *tile, int64_t first, const Bounds *bounds) noexcept nogil:
+cdef uint32_t reached_points(const Screen *e, TileWorkspace *tile, int64_t first,
+                             const DistanceBounds *bounds) noexcept nogil:
     """Screen a tile against the active centroids; returns one bit for each point that another one may win."""
-    cdef const Rows *X = e.sweep.rows
+    cdef const code_panel *active = &e.hamerly.active
     cdef int64_t i, p
     cdef uint32_t reached = 0, points
+    cdef double error
+    load_tile(&tile.codes, points_of_cheapest(e), active.words, first, tile.row, tile.count)
     for p in range(tile.count):
-        put(tile.assigned_squared, p, X.kernels.itemsize,
-            bounds[p].upper * bounds[p].upper * (1 + e.projection.margins.rounding))
-    set_thresholds(tile, e)
-    for i in range(X.kernels.screen(tile_projections(&e.projection, tile, first), &e.hamerly.active, tile.thresholds,
-                                    tile.hits, tile.lowest_above)):
+        error = e.hamerly.max_error.constant + e.hamerly.max_error.slope * norm_of(e, first + tile.row[p])
+        tile.codes.bound[p] = score_below(e, first + tile.row[p], bounds[p].upper * bounds[p].upper + error)
+    for i in range(kernels_of_codes().screen(&tile.codes, active, tile.hits, tile.lowers)):
         points = tile.hits[i].points
         while points:
             p = lowest_bit(points)
@@ -264,7 +263,7 @@ cdef void check_active(Screen *e, Workspace *work, int64_t first) noexcept nogil
     cdef TileWorkspace *tile = &work.tile
     cdef int64_t p
     cdef uint32_t reached = 0
-    cdef Bounds bounds[MAX_TILE]
+    cdef DistanceBounds bounds[32]
     cdef double lower
     for p in range(tile.count):
         move_bounds(e, first + tile.row[p], tile.label[p], h.max_inactive_shift, &bounds[p])
@@ -275,7 +274,9 @@ cdef void check_active(Screen *e, Workspace *work, int64_t first) noexcept nogil
             work.classes.open[work.classes.n_open] = tile.row[p]
             work.classes.n_open += 1
             continue
-        lower = positive_root(squared_above(e, tile, p)) if h.active.K > 0 else INFINITY
+        lower = INFINITY
+        if h.active.K > 0:
+            lower = distance_above(e, first + tile.row[p], tile.codes.lowest_above[p])
         if h.max_inactive_shift == 0 and h.moved[tile.label[p]] == 0 and lower >= bounds[p].lower:
             continue  # nothing has changed, and each rounding costs up to a quantum
         store_bounds(h, e, first + tile.row[p], bounds[p].upper, min(bounds[p].lower, lower))

@@ -13,7 +13,7 @@ sums, and for each thread up to 512 s (2 n + trials).
 """
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove, memset
 
 from ckmeans._arena cimport take
@@ -203,10 +203,11 @@ cdef int64_t draw_examples(SeedingState *state, Stream *random, char *centroids,
         first = k
         count = min(K - k, n_draws)
         n_draws -= count
-        for i in range(count):
-            state.drawn[i] = draw_row(rows, random)
-        fetch_rows(rows, state.drawn, count, centroids + first * size, p)
         for i in range(first, first + count):
+            state.drawn[i] = draw_row(rows, random)
+        fetch_rows(rows, state.drawn + first, count, centroids + first * size, p)
+        for i in range(first, first + count):
+            state.drawn[k] = state.drawn[i]
             k += add_example(state, centroids + i * size, k, centroids)
     return k
 
@@ -219,6 +220,7 @@ cdef int64_t scan_examples(SeedingState *state, Stream *random, int64_t k, char 
         if k == state.base.K or (i % SEED_CHUNK == 0 and poll(p)):
             break
         if rows.weights == NULL or rows.weights[row] > 0:
+            state.drawn[k] = row
             fetch_row(rows, row, centroids + k * size, p)
             k += add_example(state, centroids + k * size, k, centroids)
         row = row + 1 if row + 1 < rows.m else 0
@@ -236,7 +238,8 @@ cdef uint64_t random_examples(Seeding *seeding, Stream *random, void *centroids_
     if k < seeding.K and not is_stopped(p):
         k = scan_examples(state, random, k, centroids, p)
     while k < seeding.K and not is_stopped(p):
-        fetch_row(rows, draw_row(rows, random), centroids + k * rows.n * rows.kernels.itemsize, p)
+        state.drawn[k] = draw_row(rows, random)
+        fetch_row(rows, state.drawn[k], centroids + k * rows.n * rows.kernels.itemsize, p)
         k += 1
     return 0
 
@@ -401,7 +404,8 @@ cdef void draw_candidates(SeedingState *state, Stream *random, const double *sum
         visited = next_chunk
     for trial in range(state.base.trials):
         if state.draws[trial].row < 0 and not is_stopped(p):
-            fetch_row(rows, draw_row(rows, random), state.candidate_values + trial * size, p)
+            state.draws[trial].row = draw_row(rows, random)
+            fetch_row(rows, state.draws[trial].row, state.candidate_values + trial * size, p)
 
 
 cdef int64_t best_candidate(const SeedingState *state) noexcept nogil:
@@ -424,22 +428,25 @@ cdef uint64_t max_abs_bits_read(const SeedingState *state) noexcept nogil:
     return max_abs_bits
 
 
-cdef uint64_t plus_plus(Seeding *seeding, Stream *random, void *centroids_, Poll *p) noexcept nogil:
-    """Draw K centroids by greedy k-means++; return the bits of the largest magnitude. One pass over the rows for each
-    centroid updates the minimum distances with the newest one and finds the sums that each candidate for the next one
-    would leave; the best candidate's sums serve the next draw."""
+cdef uint64_t plus_plus(Seeding *seeding, Stream *random, int64_t n_given, void *centroids_, Poll *p) noexcept nogil:
+    """Draw K centroids by greedy k-means++, after the first `n_given` ones, which are there; return the bits of the
+    largest magnitude. One pass over the rows for each centroid updates the minimum distances with the newest one and
+    finds the sums that each candidate for the next one would leave; the best candidate's sums serve the next draw."""
     cdef SeedingState *state = <SeedingState *>seeding
     cdef const Rows *rows = seeding.rows
     cdef int64_t size = rows.n * rows.kernels.itemsize, k, best = 0
     cdef char *centroids = <char *>centroids_
     memset(state.max_abs_bits, 0, seeding.n_threads * sizeof(uint64_t))
-    fetch_row(rows, draw_row(rows, random), centroids, p)
-    set_centroids(state, &state.newest, centroids, 1)
+    if n_given == 0:
+        state.drawn[0] = draw_row(rows, random)
+        fetch_row(rows, state.drawn[0], centroids, p)
     set_centroids(state, &state.candidates, NULL, 0)
-    update_chunks(state, True, p)
+    for k in range(max(n_given, 1)):
+        set_centroids(state, &state.newest, centroids + k * size, 1)
+        update_chunks(state, k == 0, p)
     if out_of_range(rows, max_abs_bits_read(state)):
         return max_abs_bits_read(state)
-    for k in range(1, seeding.K):
+    for k in range(max(n_given, 1), seeding.K):
         if is_stopped(p):
             break
         set_centroids(state, &state.newest, centroids + (k - 1) * size, 1)
@@ -447,31 +454,56 @@ cdef uint64_t plus_plus(Seeding *seeding, Stream *random, void *centroids_, Poll
         set_centroids(state, &state.candidates, state.candidate_values, seeding.trials)
         update_chunks(state, False, p)
         best = best_candidate(state)
+        state.drawn[k] = state.draws[best].row
         memcpy(centroids + k * size, state.candidate_values + best * size, size)
     return max_abs_bits_read(state)
 
 
 # ---- for init_centroids ----------------------------------------------------------------------
 
-def init(PreparedPoints points, int64_t K, int64_t trials, uint64_t seed, int n_threads):
-    """Return starting centroids in the computing dtype; trials 0: random examples."""
+cdef object original_rows(PreparedPoints points, const int64_t[::1] drawn):
+    """Return the first row of X, of those with a weight, that is equal to each row that was drawn."""
+    cdef const int32_t *inverse = points.unique.inverse
+    cdef const double *weights = points.rows.weights
+    cdef int64_t i
+    if not points.unique.deduplicated:
+        return np.array(drawn)
+    firsts = np.full(points.unique.rows.m, -1, np.int64)
+    cdef int64_t[::1] first = firsts
+    for i in range(points.rows.m - 1, -1, -1):
+        if weights == NULL or weights[i] > 0:
+            first[inverse[i]] = i
+    return firsts[np.asarray(drawn)]
+
+
+def init(PreparedPoints points, given, int64_t K, int64_t trials, uint64_t seed, int n_threads, bint want_rows):
+    """Return starting centroids in the computing dtype, and if `want_rows` the row of X that each is, or -1; trials 0:
+    random examples. `given`: the first centroids, (< K, n), which k-means++ completes."""
     cdef CallContext call = CallContext()
-    cdef const Rows *rows = points.seeding_points(trials, False, n_threads, call)
+    cdef const Rows *rows = points.seeding_points(trials, want_rows, n_threads, call)
     cdef Stream random = stream_of(seed, 0)
     cdef uint64_t max_abs_bits = 0
+    cdef int64_t n_given = len(given)
     cdef Seeding *seeding
     centroids = np.empty((K, rows.n), computing_dtype(rows))
+    centroids[:n_given] = given
+    drawn = np.empty(K, np.int64)
     cdef uint8_t[::1] centroid_bytes = centroids.reshape(-1).view(np.uint8)
+    cdef int64_t[::1] drawn_rows = drawn
     with nogil:
         seeding = seeding_open(rows, K, trials, n_threads)
         if seeding != NULL:
             if trials == 0:
                 max_abs_bits = random_examples(seeding, &random, &centroid_bytes[0], &call.poll)
             else:
-                max_abs_bits = plus_plus(seeding, &random, &centroid_bytes[0], &call.poll)
+                max_abs_bits = plus_plus(seeding, &random, n_given, &centroid_bytes[0], &call.poll)
+            memcpy(&drawn_rows[0], (<SeedingState *>seeding).drawn, K * sizeof(int64_t))
             seeding_close(seeding)
     if seeding == NULL:
         raise MemoryError
     call.check()
     check_range(rows, max_abs_bits)
-    return centroids
+    if want_rows and trials > 0:
+        drawn[n_given:] = original_rows(points, drawn_rows[n_given:])
+    drawn[:n_given] = -1
+    return centroids, drawn if want_rows else None

@@ -208,7 +208,8 @@ cdef void clear_part(const Sweep *w, PartialSum *part, const Step *s) noexcept n
     memset(part.sums.square, 0, sizeof(part.sums.square))
     memset(part.removed.square, 0, sizeof(part.removed.square))
     if not w.sums_only:
-        part.n_changed = part.max_abs_bits = part.n_distances = part.n_fallback_tiles = part.n_undecided = 0
+        part.n_changed = part.max_abs_bits = part.n_distances = part.n_pairs = 0
+        part.n_fallback_tiles = part.n_undecided = 0
     if not s.sum or (w.by_moves and part.clean):
         return
     memset(part.sums.offsets, 0, s.K * wide_stride(w.rows.n) * sizeof(double))

@@ -7,6 +7,7 @@ struct instruction_set {
     const char *name;
     const struct kernels *(*kernels)(int itemsize);
     int (*supported)(void);
+    const struct code_kernels *(*codes)(void); /* the best ones for this processor */
 };
 
 /* The last entry's name is NULL; the set before it runs on every processor of this architecture. */

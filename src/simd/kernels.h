@@ -25,6 +25,7 @@
 #define CKMEANS_KERNELS_H
 #include <stdint.h>
 
+#include "codes.h"
 #include "sparse.h"
 
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -205,6 +206,15 @@ struct kernels {
      * n / LANES + 2 LANES + 8 roundings (LANES: values of a vector, at most 16). */
     void (*pair_distances)(const void *rows, int64_t stride, int64_t n, const void *centroids, const int32_t *row,
                            const int32_t *k, int64_t count, void *squared);
+
+    /* ---- quantise_body.h ---- */
+
+    /* Quantises rows to 8 bits.
+     * IN rows, shift; code_max: the largest magnitude of a code; factor: the power of two by which float32 numbers about y are scaled, 1 for float32; margin: r
+     * for each unit of |y|. OUT to (count rows): codes of y, the row minus the shift; |y|^2 (not scaled) with a relative
+     * error of at most 80 roundings. Returns the bits of the largest |value| of the rows. */
+    uint64_t (*quantise)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift,
+                         double factor, double margin, int code_max, const struct code_rows *to);
 
     /* ---- wide_body.h ---- */
 

@@ -19,6 +19,7 @@ typedef char F(tile_fits)[(int)F(TILE) <= (int)MAX_TILE && LEAF % F(TILE) == 0 ?
 #include "sums_body.h"
 #include "seed_body.h"
 #include "screen_body.h"
+#include "quantise_body.h"
 #include "cells_body.h"
 #include "kdtree_body.h"
 #include "sparse_body.h"
@@ -44,6 +45,7 @@ static const struct kernels F(kernels) = {
     .project = F(project),
     .screen = F(screen),
     .pair_distances = F(pair_distances),
+    .quantise = F(quantise),
     .orthonormalise = orthonormalise,
     .init_candidates = F(init_candidates),
     .prune = F(prune),

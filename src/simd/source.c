@@ -27,6 +27,27 @@ static inline float half_value(uint16_t half)
     return value;
 }
 
+/* bfloat16 is the upper half of a float32. */
+static inline float bfloat16_value(uint16_t upper)
+{
+    const uint32_t bits = (uint32_t)upper << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+#define VALUE(x) bfloat16_value(x)
+#define TO float
+#define FROM uint16_t
+#define F bfloat16_to_float32
+#include "source_body.h"
+#undef TO
+#define TO double
+#define FROM uint16_t
+#define F bfloat16_to_float64
+#include "source_body.h"
+#undef TO
+#undef VALUE
 #define VALUE(x) half_value(x)
 #define TO float
 #define FROM uint16_t
@@ -74,6 +95,9 @@ static inline float half_value(uint16_t half)
 #define FROM float
 #define F float32_to_float32
 #include "source_body.h"
+#define FROM int8_t
+#define F int8_to_float32
+#include "source_body.h"
 #define FROM uint8_t
 #define F uint8_to_float32
 #include "source_body.h"
@@ -84,8 +108,10 @@ static inline float half_value(uint16_t half)
 static void read_float32(const struct source *s, int64_t row0, int64_t count, float *rows)
 {
     switch (s->dtype) {
+    case SOURCE_BFLOAT16: bfloat16_to_float32(s, row0, count, rows); break;
     case SOURCE_FLOAT16: float16_to_float32(s, row0, count, rows); break;
     case SOURCE_FLOAT32: float32_to_float32(s, row0, count, rows); break;
+    case SOURCE_INT8: int8_to_float32(s, row0, count, rows); break;
     case SOURCE_UINT8: uint8_to_float32(s, row0, count, rows); break;
     case SOURCE_UINT16: uint16_to_float32(s, row0, count, rows); break;
     }
@@ -94,6 +120,7 @@ static void read_float32(const struct source *s, int64_t row0, int64_t count, fl
 static void read_float64(const struct source *s, int64_t row0, int64_t count, double *rows)
 {
     switch (s->dtype) {
+    case SOURCE_BFLOAT16: bfloat16_to_float64(s, row0, count, rows); break;
     case SOURCE_FLOAT16: float16_to_float64(s, row0, count, rows); break;
     case SOURCE_FLOAT32: float32_to_float64(s, row0, count, rows); break;
     case SOURCE_FLOAT64: float64_to_float64(s, row0, count, rows); break;

@@ -1,0 +1,69 @@
+"""8-bit codes of points and centroids: see _codes.pyx."""
+from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
+
+from ckmeans._points cimport Rows
+from ckmeans._runtime cimport Poll, code_panel, code_rows, code_tile
+
+cdef struct Margins:
+    double score             # G of the proof: of a dense score
+    double product           # M: of a product; the square root of it is the margin of one vector
+
+# The points, about an origin. Numbers in float32 are in units of 1 / factor.
+cdef struct Codes:
+    const Rows *rows
+    void *origin             # (n,) in the computing dtype
+    double factor            # a power of two
+    Margins margins
+    int64_t words            # of a row: four codes each
+    code_rows points
+    uint64_t max_abs_bits    # bits of the largest magnitude of a coordinate of the points
+    int64_t bytes
+
+# Some centroids.
+cdef struct CodedCentroids:
+    code_rows rows
+    int32_t *sums            # (K,) of their codes
+    code_panel panel
+
+# Bounds on a score.
+cdef struct Bounds:
+    double lower
+    double upper
+
+
+# Whether products of so many features fit their integers.
+cdef bint can_code(const Rows *rows) noexcept nogil
+# Code all points; NULL: no memory, or interrupted.
+cdef Codes *codes_open(const Rows *rows, int n_threads, Poll *p) noexcept nogil
+cdef void codes_close(Codes *codes) noexcept nogil
+cdef int64_t codes_bytes(const Rows *rows) noexcept nogil
+cdef Margins margins_of(int64_t n, int itemsize) noexcept nogil
+
+cdef void rows_layout(code_rows *rows, int64_t count, int64_t words, char *memory, size_t *at) noexcept nogil
+cdef void code_panel_layout(code_panel *panel, int64_t K, int64_t words, char *memory, size_t *at) noexcept nogil
+cdef void coded_layout(CodedCentroids *c, int64_t K, int64_t words, char *memory, size_t *at) noexcept nogil
+
+# Code K centroids (rows in the computing dtype) and pack them; `offset`: |s - o| of the proof.
+cdef void code_centroids(CodedCentroids *c, const Codes *codes, const void *centroids, int64_t K, double offset,
+                         int n_threads) noexcept nogil
+# Pack some of the coded centroids, in rising order, into another panel.
+cdef void pack_selected(const CodedCentroids *c, const int32_t *k, int64_t count, code_panel *to) noexcept nogil
+# Fill up the floats of the last group.
+cdef void complete_panel(code_panel *panel) noexcept nogil
+
+# Load up to a tile of points, rows row[0] .. row[count - 1] of `points` from row `first` on. Without slack; the bounds
+# are left to the caller, but for places without a point.
+cdef void load_tile(code_tile *tile, const code_rows *points, int64_t words, int64_t first, const int32_t *row,
+                    int64_t count) noexcept nogil
+# The same but for their codes, which are there.
+cdef void load_stats(code_tile *tile, const code_rows *points, int64_t first, const int32_t *row,
+                     int64_t count) noexcept nogil
+
+# Bounds on the score of point i and centroid k by the product of their codes.
+cdef inline Bounds pair_bounds(const code_rows *points, int64_t i, const code_panel *panel, int64_t k,
+                               int32_t product) noexcept nogil:
+    cdef double score = panel.norms[k] + <double>points.stats[i].scale * panel.scales[k] * product
+    cdef double lost = (<double>points.stats[i].length * panel.errors[k]
+                        + <double>points.stats[i].error * panel.lengths[k]
+                        + <double>points.stats[i].residual * panel.residuals[k])
+    return Bounds(score - lost, score + lost + panel.gaps[k])

@@ -1,0 +1,183 @@
+"""Codes of the points' projections on leading directions: a cheaper bound, which leaves more pairs.
+
+All points are projected once on the leading directions q_1 .. q_d of a sample. With y = x - o, z its projection and R a
+bound on what the projection leaves out (the same for centroids), z_x . z_k + R_x R_k is at least y_x . y_k, by Cauchy
+and Schwarz, and with a minus at most. The products z_x . z_k are bounded by 8-bit codes of the projections, as those of
+all features are (_codes.pyx).
+
+Why that holds with rounding. u is the unit roundoff, g(i) = 1.1 i u bounds i roundings (i u <= 0.05), |.| are norms, Q
+has the rows q as stored, and QQ' = I + D with |D| <= defect.
+
+1. Projection. z differs from Qy by at most t |y|, t = g(68 + n / 64) sqrt(d (1 + defect)): the kernel's depth, and the
+   rounding of x - o. So |z| <= L |y|, L = 1 + defect + t.
+2. Residual. e = y - Q'z exactly. Then |e|^2 <= |y|^2 - |z|^2 + (2 L t + L^2 defect) |y|^2, and
+   y_x . y_k <= z_x . z_k + |e_x| |e_k| + N |y_x| |y_k| with N = 2 L t + 3 L^2 defect.
+
+Margins with |y_x| |y_k|, those of _codes.pyx (M) too, go into R, since |e_x| |e_k| + b |y_x| b |y_k| <= R_x R_k where
+R^2 = |e|^2 + b^2 |y|^2.
+"""
+from cython.parallel cimport prange, threadid
+from libc.math cimport sqrt
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memset
+
+from ckmeans._arena cimport take
+from ckmeans._codes cimport (
+    CodedCentroids, Codes, coded_layout, complete_panel, rows_layout,
+)
+from ckmeans._points cimport Rows, read_rows
+from ckmeans._runtime cimport (
+    CODE_MAX, CODE_TILE, Poll, allocate, code_rows, is_stopped, kernels_of_codes, panel, poll, release,
+    request_threads, threads_for,
+)
+from ckmeans._values cimport get, put
+
+cdef enum:
+    MAX_DIRECTIONS = 128     # limits the memory that projections take
+
+# The points on their leading directions. Only this file writes it.
+cdef struct Leading:
+    bint in_use
+    Directions directions    # as many as were found
+    int64_t d                # how many of them are in use
+    int64_t words
+    panel panel              # those, of n features
+    void *no_shift           # zeros
+    double residual          # factor of |y|^2 in R^2
+    code_rows points
+    CodedCentroids centroids
+    int64_t bytes
+    void *memory
+
+
+cdef size_t leading_layout(Leading *lead, const Rows *X, int64_t K, char *memory) noexcept nogil:
+    """Lay everything out; with memory NULL only count the bytes."""
+    cdef size_t item = X.kernels.itemsize, at = 0
+    lead.panel.c = take(memory, &at, lead.d * X.n * item)
+    lead.panel.norms = take(memory, &at, lead.d * item)
+    lead.panel.ids = take(memory, &at, lead.d * item)
+    lead.no_shift = take(memory, &at, max(X.n, lead.d) * item)
+    rows_layout(&lead.points, X.m, lead.words, memory, &at)
+    coded_layout(&lead.centroids, K, lead.words, memory, &at)
+    return at
+
+
+cdef void leading_release(Leading *lead) noexcept nogil:
+    """Release the projections, but not the directions."""
+    release(lead.memory)
+    lead.memory = NULL
+    lead.bytes = 0
+    lead.in_use = False
+
+
+cdef void leading_close(Leading *lead) noexcept nogil:
+    leading_release(lead)
+    directions_close(&lead.directions)
+
+
+cdef int leading_open(Leading *lead, const Codes *codes, int64_t K, int64_t d) noexcept nogil:
+    """Prepare for projections on the first d of the directions that were found; nonzero: no memory."""
+    cdef const Rows *X = codes.rows
+    cdef double unit = 1.1 * (2.0 ** -24 if X.kernels.itemsize == 4 else 2.0 ** -53)
+    cdef double defect = lead.directions.defect, t = unit * (68 + X.n / 64.0) * sqrt(d * (1 + defect))
+    cdef double L = 1 + defect + t
+    leading_release(lead)
+    lead.d, lead.words = d, (d + 3) // 4
+    lead.bytes = <int64_t>leading_layout(lead, X, K, NULL)
+    lead.memory = allocate(lead.bytes)
+    if lead.memory == NULL:
+        lead.bytes = 0
+        return 1
+    leading_layout(lead, X, K, <char *>lead.memory)
+    memset(lead.no_shift, 0, max(X.n, d) * X.kernels.itemsize)
+    lead.panel.K, lead.panel.n = d, X.n
+    X.kernels.pack_centroids(lead.directions.vectors, lead.no_shift, &lead.panel)
+    lead.residual = 2 * (2 * L * t + 3 * L * L * defect) + codes.margins.product + 512 * unit
+    return 0
+
+
+# ---- points ----------------------------------------------------------------------------------
+
+# Scratch memory for the projection of a tile.
+cdef struct ProjectionWorkspace:
+    void *rows               # (tile, n) rows that do not lie in place
+    void *packed             # (tile, n) packed
+    void *products           # (d, tile)
+    void *projected          # (tile, d)
+
+
+cdef void projection_layout(ProjectionWorkspace *work, const Rows *X, char *memory, size_t *at) noexcept nogil:
+    cdef size_t item = X.kernels.itemsize, tile = X.kernels.tile
+    work.rows = take(memory, at, (tile * X.n + 8) * item)
+    work.packed = take(memory, at, tile * X.n * item)
+    work.products = take(memory, at, tile * MAX_DIRECTIONS * item)
+    work.projected = take(memory, at, tile * MAX_DIRECTIONS * item)
+
+
+cdef void project(const Leading *lead, const Codes *codes, const void *rows, int64_t stride, int64_t count,
+                  int code_max, ProjectionWorkspace *work, const code_rows *to) noexcept nogil:
+    """Project at most a tile of rows, and code the projections: OUT codes, stats but r, |z|^2."""
+    cdef const Rows *X = codes.rows
+    cdef int64_t tile = X.kernels.tile, i, j
+    cdef int item = X.kernels.itemsize
+    X.kernels.pack(rows, stride, count, X.n, codes.origin, work.packed)
+    X.kernels.project(work.packed, 1, &lead.panel, lead.d, work.products)
+    for i in range(count):
+        for j in range(lead.d):
+            put(work.projected, i * lead.d + j, item, get(work.products, j * tile + i, item))
+    X.kernels.quantise(work.projected, lead.d, count, lead.d, lead.no_shift, codes.factor, 0, code_max, to)
+
+
+cdef inline double residual_of(const Leading *lead, const Codes *codes, double square, double projected) noexcept nogil:
+    """Return R^2, scaled, by |y|^2 and |z|^2."""
+    return (max(square - projected, 0) + lead.residual * square) * codes.factor * codes.factor
+
+
+cdef void project_points(Leading *lead, const Codes *codes, int64_t first, ProjectionWorkspace *work) noexcept nogil:
+    """Project and code the tile of points that starts with row `first`."""
+    cdef const Rows *X = codes.rows
+    cdef int64_t count = min(<int64_t>X.kernels.tile, X.m - first), stride, i
+    cdef const void *rows = read_rows(X, first, count, work.rows, &stride)
+    cdef code_rows to = lead.points
+    to.codes += first * to.stride
+    to.stats += first
+    to.squares += first
+    project(lead, codes, rows, stride, count, CODE_MAX, work, &to)
+    for i in range(count):
+        to.stats[i].residual = <float>(sqrt(residual_of(lead, codes, codes.points.squares[first + i], to.squares[i]))
+                                       * (1 + 2.0 ** -20))
+
+
+# ---- centroids -------------------------------------------------------------------------------
+
+cdef void project_centroids(Leading *lead, const Codes *codes, const void *centroids, const CodedCentroids *full,
+                            double offset, ProjectionWorkspace *work) noexcept nogil:
+    """Project, code and pack the centroids, of which `full` has the codes of all features."""
+    cdef const Rows *X = codes.rows
+    cdef CodedCentroids *c = &lead.centroids
+    cdef int64_t K = full.panel.K, n = X.n, tile = X.kernels.tile, first = 0, k, l
+    cdef double up = 1 + 2.0 ** -17, h = offset * codes.factor, norm, square
+    cdef code_rows to
+    while first < K:
+        to = c.rows
+        to.codes += first * to.stride
+        to.stats += first
+        to.squares += first
+        project(lead, codes, <const char *>centroids + first * n * X.kernels.itemsize, n, min(tile, K - first),
+                kernels_of_codes().centroid_max, work, &to)
+        first += tile
+    for k in range(K):
+        c.sums[k] = 0
+        for l in range(lead.d):
+            c.sums[k] += c.rows.codes[k * c.rows.stride + l]
+        norm = full.panel.lengths[k] / 2 + h
+        square = residual_of(lead, codes, full.rows.squares[k], c.rows.squares[k])
+        square += codes.margins.product * (norm + h) * (norm + h)
+        c.panel.scales[k] = -2 * c.rows.stats[k].scale
+        c.panel.norms[k], c.panel.gaps[k] = full.panel.norms[k], full.panel.gaps[k]
+        c.panel.lengths[k] = <float>(2 * sqrt(c.rows.squares[k]) * codes.factor * up)
+        c.panel.errors[k] = <float>(2 * c.rows.stats[k].error * up)
+        c.panel.residuals[k] = <float>(2 * sqrt(square) * up)
+    c.panel.K = K
+    complete_panel(&c.panel)
+    kernels_of_codes().pack_centroids(c.rows.codes, c.rows.stride, NULL, &c.panel)
