@@ -15,6 +15,8 @@ import pytest
 import ckmeans
 from ckmeans.cli import main
 
+pytest.importorskip("pandas")
+
 TABULAR = cases.DATA / "tabular"
 
 

@@ -264,7 +264,7 @@ def test_reading_costs_little():
             seconds(lambda: read_text(text, ReadOptions())),
             seconds(lambda: pd.read_csv(io.BytesIO(text), sep="\t", header=None)),
         )
-        for _ in range(9)
+        for _ in range(15)
     ]
     assert min(own for own, _ in pairs) < 1.5 * min(peer for _, peer in pairs)
 
@@ -346,6 +346,27 @@ def test_index_of_a_frame(capsys, tmp_path):
         assert len(clusters_in(out)) == 5
     frame.to_feather(tmp_path / "t.feather")
     assert figures(capsys, "cluster", tmp_path / "t.feather", "-k", 1)["rows"] == 6
+
+
+def test_dtypes_of_parquet(capsys, tmp_path):
+    pytest.importorskip("pyarrow")
+    from decimal import Decimal
+
+    frame = pd.DataFrame(
+        {
+            "boolean": [True, False, True],
+            "nullable": pd.array([1, None, 5], "Int64"),
+            "decimal": [Decimal("1.5"), Decimal("2.5"), Decimal("9.5")],
+            "category": pd.Categorical([3, 4, 8]),
+            "word": pd.Categorical(["a", "b", "a"]),
+            "date": pd.to_datetime(["2020-01-01", "2020-02-01", "2021-01-01"]),
+            "list": [[1, 2], [3], []],
+        }
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    found = figures(capsys, "cluster", tmp_path / "t.parquet", "-k", 1, "--missing", "mean")
+    assert found["columns"] == ["boolean", "nullable", "decimal", "category"]
+    assert found["centroids"] == [[pytest.approx(2 / 3), 3, 4.5, 5]]
 
 
 REFUSED = {

@@ -199,7 +199,11 @@ def _numbers(table: Table, j: int) -> Column:
 
 def _numbers_of_objects(table: Table, series: pd.Series[Any]) -> Column:
     values = series.astype(object).to_numpy()
-    parsed = parse_column(values, table.decimal, table.thousands, is_fixed=table.decimal_is_fixed)
+    try:
+        parsed = parse_column(values, table.decimal, table.thousands, is_fixed=table.decimal_is_fixed)
+    except TypeError:  # lists and the like, which cannot be hashed
+        none = np.zeros(len(values), bool)
+        return Column(np.full(len(values), np.nan), none, ~none, True, False, [])
     is_missing = np.isnan(parsed.values) & ~parsed.is_bad
     known = len(values) - int(is_missing.sum())
     is_text = 2 * (known - int(parsed.is_bad.sum())) < known

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -15,7 +14,8 @@ __all__ = ["BLANKS", "TABS", "Dialect", "Line", "guess_dialect", "is_comment", "
 
 BLANKS, TABS = r"\s+", r"\t+"  # separators that may be repeated, as pandas writes them
 _SEPARATORS = (",", "\t", ";", "|", TABS, BLANKS)  # the first of equally good ones is taken
-_MANY_FIELDS = 1000  # fields that tell which are numbers
+_LONGEST_FIELD = 2**31 - 1  # the largest limit that the csv module takes everywhere
+_MANY_FIELDS = 400  # fields that tell which are numbers
 _COMMENTS = ("#", "%", "//", "!")
 _FIELD = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')
 
@@ -46,7 +46,7 @@ class Line(NamedTuple):
 
 def split_lines(lines: Iterable[str], dialect: Dialect, first: int = 0) -> Iterator[Line]:
     """Split text into records; blank lines are none. The first line has the number `first`."""
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(_LONGEST_FIELD)
     if dialect.separator == BLANKS:
         for number, line in enumerate(lines, first):
             fields = [(a.replace('""', '"') if a else b) for a, b in _FIELD.findall(line)]
@@ -169,6 +169,9 @@ class _Score(NamedTuple):
 
 
 def _score(lines: Sequence[str], dialect: Dialect) -> _Score:
+    mark = {TABS: "\t\t", BLANKS: " "}.get(dialect.separator, dialect.separator)
+    if not any(mark in line for line in lines):
+        return _Score(0)
     try:
         rows = [line.fields for line in split_lines(lines, dialect)]
     except csv.Error:
@@ -206,6 +209,8 @@ def _decimal(rows: Sequence[Sequence[str]], separator: str) -> str:
     """Return the decimal sign: a comma where commas are no thousands separators."""
     signs: Counter[str] = Counter()
     has_ambiguous_commas = False
+    if not any("," in field for row in rows for field in row):
+        return "."
     for field in (field for row in rows for field in row if not is_missing(field)):
         digits = field.strip("$€£¥% \u00a0")
         if _THOUSANDS.fullmatch(digits):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,22 @@ def _bytes(source: _Source) -> bytes:
     return source.read_bytes() if isinstance(source, Path) else source.getvalue()
 
 
+class _WrongContent(ValueError):
+    """The file is read, but holds no table."""
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Raise a ValueError for whatever a library raises for damaged files: each has exceptions of its own."""
+    try:
+        yield
+    except (_WrongContent, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        found = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"not a readable {name} file ({found})") from None
+
+
 # ---- frames ------------------------------------------------------------------------------------------
 
 
@@ -133,13 +150,11 @@ def _from_arrow(source: _Source, name: str, reader: str) -> Table:
     import pandas as pd
 
     try:
-        from pyarrow import ArrowException
+        import pyarrow  # noqa: F401
     except ImportError:
         raise ImportError(f'{name} needs pyarrow: pip install "ckmeans-simd[cli]"') from None
-    try:
+    with _reading(name):
         frame = getattr(pd, reader)(source)
-    except (ArrowException, OSError) as error:
-        raise ValueError(f"not a readable {name} file ({str(error).splitlines()[0]})") from None
     return _from_frame(frame, name)
 
 
@@ -153,12 +168,9 @@ def _from_excel(source: _Source, options: ReadOptions) -> Table:
         import openpyxl  # noqa: F401
     except ImportError:
         raise ImportError('Excel files need openpyxl: pip install "ckmeans-simd[cli]"') from None
-    try:
-        with pd.ExcelFile(source, engine="openpyxl") as book:
-            sheet = _sheet(book.sheet_names, options.sheet)
-            grid = pd.read_excel(book, sheet_name=sheet, header=None, dtype=object)
-    except (KeyError, TypeError, AttributeError, EOFError) as error:  # what openpyxl raises for damaged files
-        raise ValueError(f"not a readable Excel file ({error})") from None
+    with _reading("Excel"), pd.ExcelFile(source, engine="openpyxl") as book:
+        sheet = _sheet(book.sheet_names, options.sheet)
+        grid = pd.read_excel(book, sheet_name=sheet, header=None, dtype=object)
     about = {"format": "Excel", "sheet": sheet, "sheets": len(book.sheet_names)}
     return _from_grid(grid, about, options)
 
@@ -170,7 +182,7 @@ def _sheet(names: list[Any], asked: str | None) -> str:
         return asked
     if asked.isdecimal() and 1 <= int(asked) <= len(names):
         return str(names[int(asked) - 1])
-    raise ValueError(f"there is no sheet {asked!r}: there are {', '.join(map(str, names))}")
+    raise _WrongContent(f"there is no sheet {asked!r}: there are {', '.join(map(str, names))}")
 
 
 def _from_grid(grid: pd.DataFrame, about: dict[str, Any], options: ReadOptions) -> Table:
@@ -204,18 +216,10 @@ def _from_grid(grid: pd.DataFrame, about: dict[str, Any], options: ReadOptions) 
 
 
 def _from_npy(source: _Source, options: ReadOptions) -> Table:
-    try:
+    with _reading(".npy"):
         if isinstance(source, Path):
             return _from_array(np.load(source, mmap_mode="r", allow_pickle=False), ".npy")
         return _from_array(np.load(source, allow_pickle=False), ".npy")
-    except (ValueError, EOFError) as error:
-        if isinstance(error, _WrongArray):
-            raise
-        raise ValueError(f"not a readable .npy file of numbers ({error})") from None
-
-
-class _WrongArray(ValueError):
-    """The file is read, but holds no points."""
 
 
 def _from_array(array: np.ndarray, name: str) -> Table:
@@ -226,7 +230,7 @@ def _from_array(array: np.ndarray, name: str) -> Table:
     try:
         X = _validate.points(array, "the array")
     except (TypeError, ValueError) as error:
-        raise _WrongArray(str(error)) from None
+        raise _WrongContent(str(error)) from None
     frame = pd.DataFrame(X, copy=False)
 
     def cell(record: int, column: int) -> Cell:
@@ -237,20 +241,15 @@ def _from_array(array: np.ndarray, name: str) -> Table:
 
 
 def _from_npz(source: _Source, options: ReadOptions) -> Table:
-    try:
-        with np.load(source, allow_pickle=False) as archive:
-            if {"format", "data", "shape"} <= set(archive.files):
-                raise _WrongArray(
-                    "a sparse matrix of SciPy: use ckmeans.kmeans(scipy.sparse.load_npz(...), K) in Python"
-                )
-            if "about" in archive.files and "centroids" in archive.files:
-                raise _WrongArray("a saved result of ckmeans, not a table")
-            name = _array_name(archive, options.sheet)
-            table = _from_array(archive[name], ".npz")
-    except (ValueError, EOFError, OSError, KeyError) as error:
-        if isinstance(error, _WrongArray):
-            raise
-        raise ValueError(f"not a readable .npz file of numbers ({error})") from None
+    with _reading(".npz"), np.load(source, allow_pickle=False) as archive:
+        if {"format", "data", "shape"} <= set(archive.files):
+            raise _WrongContent(
+                "a sparse matrix of SciPy: use ckmeans.kmeans(scipy.sparse.load_npz(...), K) in Python"
+            )
+        if "about" in archive.files and "centroids" in archive.files:
+            raise _WrongContent("a saved result of ckmeans, not a table")
+        name = _array_name(archive, options.sheet)
+        table = _from_array(archive[name], ".npz")
     return table._replace(about={"format": ".npz", "array": name, "arrays": len(archive.files)})
 
 
@@ -258,12 +257,14 @@ def _array_name(archive: Any, asked: str | None) -> str:
     """Return the name of the array that was asked for, or of the only one that can be points."""
     names: list[str] = archive.files
     if asked is not None and asked not in names:
-        raise _WrongArray(f"there is no array {asked!r}: there are {', '.join(names)}")
+        raise _WrongContent(f"there is no array {asked!r}: there are {', '.join(names)}")
     found = [asked] if asked is not None else names if len(names) == 1 else []
     if not found:
         found = [name for name in names if archive[name].ndim == 2 and archive[name].dtype.kind in "iufb"]
     if len(found) != 1:
-        raise _WrongArray(f"the file holds {len(names)} arrays ({', '.join(names)}): choose one with --sheet")
+        raise _WrongContent(
+            f"the file holds {len(names)} arrays ({', '.join(names)}): choose one with --sheet"
+        )
     return found[0]
 
 
