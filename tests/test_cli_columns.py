@@ -176,6 +176,13 @@ def test_large_and_mixed_columns(cluster):
     assert found["centroids"] == [[pytest.approx((sum(i * 37 % 101 for i in range(2999)) + 1000) / 3000)]]
 
 
+def test_mixed_codes_are_text(cluster):
+    """Many different words among numbers are no mistakes."""
+    tickets = [f"{1000 + 7 * i % 311}" if i % 3 else f"A/{i} {i}" for i in range(60)]
+    found = cluster("\n".join(["Ticket,x", *(f"{ticket},{i * 7 % 31}" for i, ticket in enumerate(tickets))]))
+    assert (found["columns"], found["left_out"]) == (["x"], ["Ticket"])
+
+
 # ---- missing values ---------------------------------------------------------------------------------
 
 

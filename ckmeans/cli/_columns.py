@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Chosen", "Column", "choose_columns", "column_index", "split_names"]
 
 _MIN_INDEX = 3  # records below which a column that counts up may be a coincidence
+_MANY_WORDS = 10  # different words that make text of a column with numbers
 _MAX_CODES = 10  # different values of a class code
 # Last words of a name that say that it identifies; those of _NUMBERS do after a thing: customer number.
 _IDENTIFIERS = """
@@ -206,7 +207,9 @@ def _numbers_of_objects(table: Table, series: pd.Series[Any]) -> Column:
         return Column(np.full(len(values), np.nan), none, ~none, True, False, [])
     is_missing = np.isnan(parsed.values) & ~parsed.is_bad
     known = len(values) - int(is_missing.sum())
-    is_text = 2 * (known - int(parsed.is_bad.sum())) < known
+    # A few words among numbers are mistakes; many different ones are not.
+    n_words = int(parsed.is_bad.sum())
+    is_text = 2 * n_words > known or (parsed.n_bad >= _MANY_WORDS and 10 * n_words > known)
     return Column(parsed.values, is_missing, parsed.is_bad, is_text, parsed.has_leading_zeros, parsed.signs)
 
 

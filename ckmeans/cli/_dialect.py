@@ -132,8 +132,10 @@ def _separator(lines: Sequence[str], quote: str) -> str:
     single = [separator for separator in _SEPARATORS if len(separator) == 1]
     best = max(single, key=lambda separator: scores[separator].quality)
     for repeated in (TABS, BLANKS):
-        # Blanks are in words, too. But where commas are decimal signs, they split numbers.
-        splits_numbers = best == "," and scores[best].numbers < scores[repeated].numbers
+        # Blanks are in words, too. But where commas are decimal signs, or else no number is found, they
+        # split numbers.
+        splits_numbers = scores[best].numbers < scores[repeated].numbers
+        splits_numbers = splits_numbers and (best == "," or scores[best].numbers == 0)
         if scores[repeated].fits > scores[best].fits - (1e-9 if splits_numbers else 0):
             best = repeated
     return best if scores[best].fits > 0 else ","

@@ -124,7 +124,9 @@ def _check_values(table: Table, chosen: Chosen, missing: str) -> None:
         found = cell.text if table.array is not None else _validate.shorten_repr(cell.text)
         if column.is_missing[record]:
             raise ValueError(f"a value is missing in {cell.place}, column {name!r} (found {found}){_HINT}")
-        raise ValueError(f"{cell.place}, column {name!r}: {found} is no finite number")
+        raise ValueError(
+            f"{cell.place}, column {name!r}: {found} is no finite number (--drop leaves columns out)"
+        )
 
 
 def _fill(columns: list[Column], missing: str) -> list[float] | None:

@@ -42,13 +42,14 @@ _LEADING_ZEROS = re.compile(r"[+-]?0\d+")
 class Parsed(NamedTuple):
     """A column of text as numbers.
 
-    Attributes: the values, NaN where one is missing or is no number; where one is no number; whether
-    whole numbers have leading zeros, as codes have; the decimal sign; thousands separators, currencies and
-    units that the numbers have.
+    Attributes: the values, NaN where one is missing or is no number; where one is no number; how many
+    different values are none; whether whole numbers have leading zeros, as codes have; the decimal sign; the
+    thousands separators, currencies and units that the numbers have.
     """
 
     values: np.ndarray
     is_bad: np.ndarray
+    n_bad: int
     has_leading_zeros: bool
     decimal: str
     signs: list[str]
@@ -82,7 +83,7 @@ def parse_column(values: np.ndarray, decimal: str, thousands: str | None, *, is_
     best = _parse_texts(texts, decimal, thousands)
     if not is_fixed and thousands is None and best.is_bad.any():
         other = _parse_texts(texts, "," if decimal == "." else ".", thousands)
-        best = min(best, other, key=lambda parsed: int(parsed.is_bad.sum()))
+        best = min(best, other, key=lambda parsed: parsed.n_bad)
     # The code of a missing value is -1.
     values, is_bad = np.append(best.values, np.nan)[codes], np.append(best.is_bad, False)[codes]
     return best._replace(values=values, is_bad=is_bad)
@@ -108,7 +109,7 @@ def _parse_texts(texts: list[str], decimal: str, thousands: str | None) -> Parse
     separators = {number.separator: None for number in found.values() if number.separator}
     units = {word: None for affix in sorted(affixes) for word in affix if word and len(affixes) == 1}
     leading_zeros = any(_LEADING_ZEROS.fullmatch(texts[i]) for i in found)
-    return Parsed(values, is_bad, leading_zeros, decimal, [*separators, *units])
+    return Parsed(values, is_bad, int(is_bad.sum()), leading_zeros, decimal, [*separators, *units])
 
 
 class _Number(NamedTuple):
