@@ -122,7 +122,10 @@ def _surprises(about: dict[str, Any]) -> bool:
     if about["format"] != "text":
         return about.get("sheets", 1) > 1 or about.get("arrays", 1) > 1 or bool(about["signs"])
     plain = (about["decimal"], about["encoding"], about["comment"]) == (".", "utf-8", None)
-    return not plain or bool(about["signs"]) or about["first_record"] > 2 or about["row_names"]
+    plain = (
+        plain and about["separator"] in (",", "\t") and about["header"] == [1] and about["first_record"] == 2
+    )
+    return not plain or bool(about["signs"]) or about["row_names"]
 
 
 # ---- tables of figures -------------------------------------------------------------------------------
