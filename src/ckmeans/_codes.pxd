@@ -4,6 +4,9 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport Poll, code_panel, code_rows, code_tile
 
+cdef enum:
+    MAX_CODES_BYTES = 256 << 20  # of codes that nobody asked for, or half of X if that is more
+
 cdef struct Margins:
     double score             # G of the proof: of a dense score
     double product           # M: of a product; the square root of it is the margin of one vector

@@ -24,7 +24,8 @@ from ckmeans._engine cimport (
 )
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport (
-    CODE_GROUP_MAX, CODE_TILE, Poll, allocate, code_panel, code_rows, code_tile, hit, kernels_of_codes, lowest_bit, panel, release,
+    CODE_GROUP_MAX, CODE_TILE, Poll, allocate, code_panel, code_rows, code_tile, hit, kernels_of_codes, lowest_bit,
+    panel, release,
 )
 from ckmeans._shift cimport find_shift
 from ckmeans._values cimport get, put

@@ -19,8 +19,8 @@ from libc.string cimport memcpy, memmove, memset
 
 from ckmeans._arena cimport take
 from ckmeans._codes cimport (
-    Codes, CodedCentroids, can_code, code_centroids, codes_close, codes_open, coded_layout, load_stats,
-    load_tile, loss,
+    MAX_CODES_BYTES, CodedCentroids, Codes, can_code, code_centroids, codes_bytes, codes_close, codes_open,
+    coded_layout, load_stats, load_tile, loss,
 )
 from ckmeans._points cimport PreparedPoints, Rows, check_range, out_of_range, read_row, read_rows
 from ckmeans._random cimport Stream, next_unit, stream_of
@@ -33,6 +33,7 @@ from ckmeans._values cimport get, put
 import numpy as np
 
 cdef int64_t BATCH_FEATURES = 16        # fewer are scored by floats as fast
+cdef int64_t BATCH_CLUSTERS = 32        # of fewer the codes are not worth their memory
 cdef double BATCH_WORK = 1 << 26        # multiply-adds of all candidates from which batches pay
 cdef int64_t LIST_BYTES = 16 << 20      # of the lists, at least,
 cdef int64_t LIST_SHARE = 4             # or this part of X
@@ -81,7 +82,8 @@ cdef struct Batch:
 
 
 cdef bint batches_pay(const Rows *rows, int64_t K, int64_t trials) noexcept nogil:
-    return (trials > 0 and can_code(rows) and rows.n >= BATCH_FEATURES
+    return (trials > 0 and can_code(rows) and rows.n >= BATCH_FEATURES and K >= BATCH_CLUSTERS
+            and codes_bytes(rows) <= max(<int64_t>(rows.stored * rows.value_bytes) // 2, MAX_CODES_BYTES)
             and <double>K * trials * rows.stored >= BATCH_WORK
             and trials * n_code_tiles(rows) <= list_capacity(rows))
 
@@ -403,8 +405,8 @@ cdef void choose_in_batches(Batch *b, Stream *random, int64_t k, char *centroids
         k += 1
 
 
-cdef int plus_plus_in_batches(Seeding *seeding, Stream *random, int64_t n_given, void *centroids, uint64_t *max_abs_bits,
-                              Poll *p) noexcept nogil:
+cdef int plus_plus_in_batches(Seeding *seeding, Stream *random, int64_t n_given, void *centroids,
+                              uint64_t *max_abs_bits, Poll *p) noexcept nogil:
     """Draw K centroids as plus_plus does; nonzero: no memory, or interrupted."""
     cdef SeedingState *state = <SeedingState *>seeding
     cdef const Rows *rows = seeding.rows
