@@ -58,6 +58,7 @@ cdef enum:
 cdef int64_t MAX_PAIRS = 1 << 16        # pairs of a tile that are listed: about 1 MiB
 cdef int64_t CARRY_ROWS = 4             # rows for each centroid from which carried sums take no more memory than X
 cdef float LARGE = 3e38               # a bound that no score reaches
+cdef int64_t SLACK_PAIRS = 6            # pairs of a point up to which those beyond its bound are worth their distances
 cdef double FEW_FALLBACKS = 0.01        # part of the tiles up to which packing all centroids would not pay
 
 
@@ -561,7 +562,7 @@ cdef void bound_pairs(const Screen *e, Workspace *work, const code_rows *points)
 cdef void allow_slack(const Screen *e, const Step *s, TileWorkspace *tile, const code_rows *points) noexcept nogil:
     """List pairs beyond the bounds, too, by twice what codes lose of a score: their distances give bounds to carry."""
     cdef int64_t p
-    if s.steps_left > 0:
+    if s.labels_epoch != 0 and s.steps_left > 0:
         for p in range(tile.count):
             tile.codes.slack[p] = <float>(2 * (points.stats[tile.row[p]].length * e.centroids.mean_error
                                                + points.stats[tile.row[p]].error * e.centroids.mean_length))
@@ -589,6 +590,9 @@ cdef bint screen_tile(const Screen *e, const Step *s, PartialSum *part, Workspac
     memcpy(tile.lowest, tile.codes.lowest_above, CODE_TILE * sizeof(float))
     if not list_hits(work, &c.panel, n_hits):
         return False
+    if work.pairs.count > SLACK_PAIRS * tile.count and s.labels_epoch != 0:
+        memset(tile.codes.slack, 0, sizeof(tile.codes.slack))
+        list_hits(work, &c.panel, n_hits)
     part.n_pairs += work.pairs.count
     if leading:
         bound_pairs(e, work, &points)

@@ -16,15 +16,42 @@ enum {
 };
 typedef char CODES(tile_fits)[(int)CODE_TILE % (int)CODES(SPAN) == 0 && (int)i32_GROUP <= (int)CODE_GROUP_MAX ? 1 : -1];
 
+enum { CODES(COLUMNS) = 64 }; /* words of a row that are transposed together, by way of a copy */
+
+/* The words of a copy of COLUMNS words of all points, `here` of which there are, into a tile. */
+static ALWAYS_INLINE void CODES(transpose)(const float *rows, int64_t here, float *tile)
+{
+    int64_t l = 0;
+#ifndef CODES_SCALAR
+    for (; l + 4 <= here; l += 4) {
+        for (int p = 0; p < CODE_TILE; p += f32_LANES) {
+            f32_vec r[4];
+            UNROLL
+            for (int j = 0; j < 4; ++j)
+                r[j] = f32_load_quads(rows + (p + j) * CODES(COLUMNS) + l, 4 * CODES(COLUMNS));
+            f32_transpose_quads(r);
+            UNROLL
+            for (int j = 0; j < 4; ++j) f32_store(tile + (l + j) * CODE_TILE + p, r[j]);
+        }
+    }
+#endif
+    for (; l < here; ++l) {
+        for (int p = 0; p < CODE_TILE; ++p)
+            memcpy(tile + l * CODE_TILE + p, rows + p * CODES(COLUMNS) + l, sizeof(float)); /* bits, not a number */
+    }
+}
+
 static void CODES(pack_points)(const int8_t *codes, int64_t stride, const int32_t *row, int64_t words, int32_t *tile)
 {
-    for (int p = 0; p < CODE_TILE; ++p) {
-        const int8_t *const from = codes + row[p] * stride;
-        for (int64_t l = 0; l < words; ++l) {
-            int32_t word;
-            memcpy(&word, from + 4 * l, 4);
-            tile[l * CODE_TILE + p] = word ^ (i32_OFFSET ? (int32_t)0x80808080u : 0);
+    int32_t copy[CODE_TILE * CODES(COLUMNS)];
+    for (int64_t l = 0; l < words; l += CODES(COLUMNS)) {
+        const int64_t here = words - l < CODES(COLUMNS) ? words - l : CODES(COLUMNS);
+        for (int p = 0; p < CODE_TILE; ++p) {
+            int32_t *const to = copy + p * CODES(COLUMNS);
+            memcpy(to, codes + row[p] * stride + 4 * l, (size_t)here * sizeof(int32_t));
+            for (int64_t i = 0; i < here; ++i) to[i] ^= i32_OFFSET ? (int32_t)0x80808080u : 0;
         }
+        CODES(transpose)((const float *)copy, here, (float *)(tile + l * CODE_TILE));
     }
 }
 
