@@ -517,7 +517,7 @@ cdef inline bint is_within(TileWorkspace *tile, int64_t p, double lower) noexcep
     return True
 
 
-cdef bint list_hits(Workspace *work, const code_panel *panel, int64_t n_hits) noexcept nogil:
+cdef bint list_hits(Workspace *work, const code_panel *panel, int64_t n_hits, PartialSum *part) noexcept nogil:
     """List the pairs of the hits that are within the final bounds; False: they are too many."""
     cdef TileWorkspace *tile = &work.tile
     cdef PairList *pairs = &work.pairs
@@ -531,6 +531,7 @@ cdef bint list_hits(Workspace *work, const code_panel *panel, int64_t n_hits) no
         while points:
             p = lowest_bit(points)
             points &= points - 1
+            part.n_pairs += 1
             pairs.point[pairs.count] = <int32_t>p
             pairs.row[pairs.count] = tile.row[p]
             pairs.k[pairs.count] = tile.hits[i].k
@@ -562,7 +563,7 @@ cdef void bound_pairs(const Screen *e, Workspace *work, const code_rows *points)
 cdef void allow_slack(const Screen *e, const Step *s, TileWorkspace *tile, const code_rows *points) noexcept nogil:
     """List pairs beyond the bounds, too, by twice what codes lose of a score: their distances give bounds to carry."""
     cdef int64_t p
-    if s.labels_epoch != 0 and s.steps_left > 0:
+    if s.labels_epoch != 0 and s.steps_left > 0 and not e.cost.no_slack:
         for p in range(tile.count):
             tile.codes.slack[p] = <float>(2 * (points.stats[tile.row[p]].length * e.centroids.mean_error
                                                + points.stats[tile.row[p]].error * e.centroids.mean_length))
@@ -588,12 +589,11 @@ cdef bint screen_tile(const Screen *e, const Step *s, PartialSum *part, Workspac
     allow_slack(e, s, tile, &points)
     n_hits = kernels_of_codes().screen(&tile.codes, &c.panel, tile.hits, tile.scores)
     memcpy(tile.lowest, tile.codes.lowest_above, CODE_TILE * sizeof(float))
-    if not list_hits(work, &c.panel, n_hits):
+    if not list_hits(work, &c.panel, n_hits, part):
         return False
     if work.pairs.count > SLACK_PAIRS * tile.count and s.labels_epoch != 0:
         memset(tile.codes.slack, 0, sizeof(tile.codes.slack))
-        list_hits(work, &c.panel, n_hits)
-    part.n_pairs += work.pairs.count
+        list_hits(work, &c.panel, n_hits, part)
     if leading:
         bound_pairs(e, work, &points)
     return True

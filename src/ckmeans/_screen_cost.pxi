@@ -18,6 +18,7 @@ cdef double POINT_COST = 8              # of a point that is screened, for each 
 cdef double POINT_OVERHEAD = 2500       # and of the point
 cdef double STABLE_COST = 2000          # of a point whose bounds show that its label stays
 cdef double CODED_PAIR_COST = 1500      # of bounding a pair by itself, which is found in a list
+cdef double LISTED_PAIR_COST = 300      # of taking a pair from the hits of a tile
 cdef double PAIR_COST = 2.33            # of a feature of a distance by itself,
 cdef double PAIR_OVERHEAD = 444         # and of the distance, which is added up across lanes
 cdef double CODING_COST = 25            # of a feature that is coded
@@ -27,6 +28,7 @@ cdef double DIRECTIONS_COST = 6         # of a feature of a row of the sample, f
 cdef double FEW_CHANGED = 0.05          # part of the labels that change in a step, from which down most bounds are kept
 cdef double OPEN_SHARE = 0.3            # part of the points that a later step screens against all centroids
 cdef double MAX_COST = 1.1              # dense steps that a step may take, as later ones take less
+cdef double MAX_SLACK_PAIRS = 3         # pairs of an open point up to which the next step looks at some more
 cdef int64_t TRIAL_STEPS = 3            # after which what is carried from step to step must pay,
 cdef double MAX_LOSS = 0.05             # or else the trial has cost this part of the fit
 cdef double LATER_STEPS = 10            # over which a projection of the points is to pay
@@ -43,6 +45,7 @@ cdef struct CostModel:
     bint leading_tried
     int64_t max_changed      # screen when at most so many labels changed in the step before
     int64_t steps            # that were screened since the first one
+    bint no_slack            # many pairs were within reach without any
     double fallback_share    # part of the tiles that the last step left to the dense kernel
 
 # What was counted in a step.
@@ -232,11 +235,11 @@ cdef double step_cost(const Screen *e, const Step *s, const StepCounts *counts) 
     cdef double m = X.m, fallback = counts.n_fallback_tiles * CODE_TILE
     cdef double active = e.hamerly.active.K if e.hamerly.valid else 0, open_ = counts.n_undecided / m
     cdef int64_t words = e.leading.words if e.leading.in_use else e.codes.words
-    cdef double coded_pairs = counts.n_pairs if e.leading.in_use else 0
+    cdef double coded_pairs = counts.n_pairs * (CODED_PAIR_COST if e.leading.in_use else LISTED_PAIR_COST)
     cdef double one_by_one = max(counts.n_distances - fallback * s.K, 0)
     return (open_ * screening_cost(X, words, s.K)
             + (1 - open_) * (STABLE_COST + active * (4 * words * kernels_of_codes().cost + BOUND_COST))
-            + (coded_pairs * CODED_PAIR_COST + pairs_cost(X, one_by_one) + fallback * dense_cost(X, s.K)) / m)
+            + (coded_pairs + pairs_cost(X, one_by_one) + fallback * dense_cost(X, s.K)) / m)
 
 
 cdef void review_step(Screen *e, const Step *s, const StepCounts *counts) noexcept nogil:
@@ -246,6 +249,7 @@ cdef void review_step(Screen *e, const Step *s, const StepCounts *counts) noexce
     if e.exact:
         return
     cost.fallback_share = counts.n_fallback_tiles / ((X.m + CODE_TILE - 1) // CODE_TILE)
+    cost.no_slack = counts.n_distances > MAX_SLACK_PAIRS * counts.n_undecided
     # What is carried from a first step shows only in the one after the next.
     cost.steps = 1 if s.labels_epoch == 0 else cost.steps + 1
     if cost.adaptive and cost.steps >= TRIAL_STEPS and step_cost(e, s, counts) > MAX_COST * dense_cost(X, s.K):
