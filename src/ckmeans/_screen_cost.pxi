@@ -14,7 +14,7 @@ from ckmeans._runtime cimport CODE_TILE, Poll, count_bits, is_stopped, kernels_o
 cdef double WIDE_COST = 2               # of a multiply-add in float64
 cdef double ROW_COST = 17               # of a feature of a row, for the dense kernel: reading, packing, sums
 cdef double BOUND_COST = 14             # of a bound, beside the products of its codes
-cdef double POINT_COST = 8              # of a point that is screened, for each of its features,
+cdef double POINT_COST = 18             # of a point that is screened, for each of its features,
 cdef double POINT_OVERHEAD = 2500       # and of the point
 cdef double STABLE_COST = 2000          # of a point whose bounds show that its label stays
 cdef double CODED_PAIR_COST = 1500      # of bounding a pair by itself, which is found in a list
@@ -28,6 +28,8 @@ cdef double DIRECTIONS_COST = 6         # of a feature of a row of the sample, f
 cdef double FEW_CHANGED = 0.05          # part of the labels that change in a step, from which down most bounds are kept
 cdef double OPEN_SHARE = 0.3            # part of the points that a later step screens against all centroids
 cdef double MAX_COST = 1.1              # dense steps that a step may take, as later ones take less
+cdef double TYPICAL_PAIRS = 3           # pairs of an open point that bounds leave
+cdef double MIN_GAIN = 0.1              # part of the dense steps that screening must be expected to save
 cdef double MAX_SLACK_PAIRS = 3         # pairs of an open point up to which the next step looks at some more
 cdef int64_t TRIAL_STEPS = 3            # after which what is carried from step to step must pay,
 cdef double MAX_LOSS = 0.05             # or else the trial has cost this part of the fit
@@ -95,14 +97,15 @@ cdef double expected_saving(const Screen *e, const Step *s) noexcept nogil:
     """Estimate what screening from this step on saves of a point's dense steps; negative: it is not worth trying."""
     cdef const Rows *X = e.sweep.rows
     cdef double dense = dense_cost(X, s.K), steps = min(<double>s.steps_left, LATER_STEPS)
-    cdef double screened = screening_cost(X, (X.n + 3) // 4, s.K) + pairs_cost(X, 1)
+    cdef double screened = screening_cost(X, (X.n + 3) // 4, s.K) + pairs_cost(X, TYPICAL_PAIRS)
     cdef double later = OPEN_SHARE * screened + (1 - OPEN_SHARE) * STABLE_COST
     cdef double coding = 0 if has_codes(e) else CODING_COST * X.n * value_cost(X)
+    cdef double hurdle = MIN_GAIN * dense * (steps + 1)
     if s.labels_epoch != 0 and s.n_changed <= FEW_CHANGED * X.m:
-        return dense - later + steps * (dense - later) - coding
+        return dense - later + steps * (dense - later) - coding - hurdle
     if coding + TRIAL_STEPS * (screened - dense) > MAX_LOSS * dense * (steps + 1):
         return -1
-    return dense - screened + steps * (dense - later) - coding
+    return dense - screened + steps * (dense - later) - coding - hurdle
 
 
 cdef bint wants_codes(const Screen *e, const Step *s) noexcept nogil:
