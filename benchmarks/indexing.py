@@ -65,7 +65,7 @@ def index() -> Iterator[Workload]:
     ]
     for iterations, group in ((5, "index"), (25, "index25")):
         peers = ("faiss", "ckmeans-avx2") + (BOTH_SUPER if group == "index" else ())
-        goals = (Goal(6.0, ("faiss",)),)
+        goals: tuple[Goal, ...] = (Goal(6.0, ("faiss",)),)
         if group == "index":
             goals = (Goal(4.0, ("faiss",)), Goal(1.8, BOTH_SUPER), Goal(2.8, ("faiss",), of="ckmeans-avx2"))
         for shape, data, stand_in, K in sources:
@@ -79,7 +79,7 @@ def index() -> Iterator[Workload]:
                 iterations=iterations,
                 goals=goals,
                 by_default=False,
-                time_limit=50.0 if group == "index" else 60.0,
+                time_limit=45.0 if group == "index" else 60.0,
                 J_distances=1 << 26,
                 stand_in=stand_in,
             )

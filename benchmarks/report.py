@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.measure import Line, Settings, Spread, verdict
+from benchmarks.measure import Line, Settings, verdict
+from benchmarks.ratios import Spread
 from benchmarks.workload import BASELINE, RATIO, SEEDING, TIMED, Workload
 from benchmarks.workloads import WORKLOADS
 

@@ -49,8 +49,17 @@ def read(path: Path, machine: Record) -> list[Record]:
     for fact in FACTS:
         if known[fact] != now[fact]:
             raise ValueError(f"was measured with other {fact}")
-    found = [json.loads(line) for line in rest if line.endswith("}")]  # the last one may be cut short
+    found = [each for each in map(_parsed, rest) if each]
     return list({key(each): each for each in found}.values())
+
+
+def _parsed(line: str) -> Record | None:
+    """Return the record of a line, None where an interruption cut it short."""
+    try:
+        found: Record = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return found
 
 
 def key(found: Record) -> tuple[int, int]:
@@ -62,8 +71,9 @@ def append(path: Path, machine: Record, found: Record) -> None:
     """Add a record to the file; the first line of a new file describes the machine."""
     if not path.exists():
         path.write_text(json.dumps({"machine": machine}, default=str) + "\n")
+    cut_short = not path.read_text().endswith("\n")
     with path.open("a") as file:
-        file.write(json.dumps(found) + "\n")
+        file.write(cut_short * "\n" + json.dumps(found) + "\n")
 
 
 def summary(records: Iterable[Record]) -> str:

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"benchmarks: {options.json} {error}", file=sys.stderr)
             return 2
     print(machine_text(described), flush=True)
-    settings = Settings(Path(), options.rounds, options.threads, options.scale)
+    settings = Settings(Path(), options.rounds, options.threads, 1.0)
     begin = time.perf_counter()
     with Crew() as crew:
         for number in range(options.first, options.first + options.count):
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
             if options.budget is not None and time.perf_counter() - begin > options.budget:
                 print(f"the budget ended before number {number}; --resume goes on", flush=True)
                 break
-            workload = shapes.draw(options.seed, number)
+            workload = shapes.draw(options.seed, number, options.scale)
             lines = run(workload, settings, crew)
             found = shape_results.record(options.seed, number, workload, lines)
             known[options.seed, number] = found

@@ -7,7 +7,8 @@ from typing import Any
 
 from benchmarks import grid
 from benchmarks.grid import Cell, Side
-from benchmarks.measure import GROWTH, Spread, fastest
+from benchmarks.measure import GROWTH, Line, fastest
+from benchmarks.ratios import Spread
 from benchmarks.report import Report, goals, interval, seconds_text
 
 GRID = """\
@@ -15,6 +16,12 @@ GRID = """\
 engine that "auto" took, then two ratios, medians of paired rounds: fastest peer / auto (scikit-learn,
 scikit-learn-intelex, faiss, OpenCV), and best engine asked for by name / auto. No mark: the lower end of the
 95 % interval is at least 1 (peers), 1/1.1 (engines). "?": the interval reaches below. **!**: all of it does.
+"""
+
+SIDE_BY_SIDE = """\
+Time of the contender / time of ckmeans: medians of paired rounds with their 95 % interval, or their range if
+there are too few rounds for one; and the contender's J compared with that of ckmeans. ckmeans-seeding is the
+start alone, ckmeans-avx2 the same fit without AVX-512.
 """
 
 
@@ -29,6 +36,9 @@ def markdown(machine: dict[str, Any], reports: Sequence[Report]) -> str:
         parts += [GRID, _grid(found), _summary(found)]
     if growing := [report for report in reports if report.workload.kind in GROWTH]:
         parts += [_growth(growing)]
+    for group in dict.fromkeys(r.workload.group for r in reports if r.workload.time_limit):
+        of_group = [r for r in reports if r.workload.group == group and r.workload.kind not in GROWTH]
+        parts += [SIDE_BY_SIDE, _side_by_side(of_group)]
     rest = [r for r in reports if r.workload.group != grid.GROUP and r.workload.kind not in GROWTH]
     if rest:
         parts += [_ratios(rest)]
@@ -77,6 +87,7 @@ def _growth(reports: Sequence[Report]) -> str:
     for kind, what, growth in (
         ("rows", "10 iterations, K = 64, seconds for m =", "time(30 m) / time(m)"),
         ("clusters", "a step of cells, 1M points, seconds for K =", "power of K"),
+        ("distances", "a step, seconds for each pair of point and centroid, K =", "most K / fewest K"),
     ):
         of_kind = [report for report in reports if report.workload.kind == kind and report.lines[0].curve]
         if not of_kind:
@@ -88,6 +99,30 @@ def _growth(reports: Sequence[Report]) -> str:
             lines.append([report.workload.name, *times, *_spread(line.ratio), _judged(report)])
         parts.append(_table(lines))
     return "\n".join(parts)
+
+
+def _side_by_side(reports: Sequence[Report]) -> str:
+    """Make a table with a row for each workload and a column for each contender."""
+    names = list(dict.fromkeys(line.name for report in reports for line in report.lines[1:]))
+    lines = [["workload", "ckmeans", *names]]
+    for report in reports:
+        own, *others = report.lines
+        cells = {line.name: _against(line, own) for line in others}
+        lines.append([report.workload.name, seconds_text(own), *(cells.get(name, "") for name in names)])
+    return _table(lines)
+
+
+def _against(line: Line, own: Line) -> str:
+    if line.ratio is None:
+        return line.trouble
+    text = f"{line.ratio.median:.3g}"
+    if line.stopped:
+        return f"more than {text}"
+    if line.ratio.low is not None:
+        text += f" ({interval(line.ratio)})"
+    elif line.ratio.least < line.ratio.most:
+        text += f" (range {line.ratio.least:.3g} to {line.ratio.most:.3g})"
+    return text + (f", J {line.J / own.J - 1:+.2%}" if line.J and own.J else "")
 
 
 def _ratios(reports: Iterable[Report]) -> str:
