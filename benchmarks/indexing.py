@@ -20,12 +20,11 @@ BOTH_SUPER = ("superkmeans", "faiss-super")
 
 def calls() -> Iterator[Workload]:
     """Yield the group of default calls, start to end, each with its limit of seconds."""
-    few = (*OWN, "faiss", *SCIKIT, "cv2")
-    many = (*OWN, "faiss", *SCIKIT)
+    many, few = (*OWN, "faiss", *SCIKIT), (*OWN, "faiss", *SCIKIT, "cv2")
     sources: list[tuple[str, Source, Source | None, int, tuple[str, ...], float]] = [
         ("fashion-60k-784", Tiled(60_000, FASHION), NonNegative(60_000, 784, 500), 256, many, 75),
         ("embeddings-50k-384", *_embeddings(50_000, 0.1), 500, many, 75),
-        ("embeddings-100k-384", *_embeddings(100_000, 0.1), 2000, many, 120),
+        ("embeddings-100k-384", *_embeddings(100_000, 0.1), 2000, (*OWN, "faiss", "sklearn"), 120),
         ("histograms-200k-128", NonNegative(200_000, 128, 1000), None, 2048, (*OWN, "faiss"), 60),
         ("spectrum-50k-768", Spectrum(50_000, 768, 500, 0.35), None, 1024, (*OWN, "faiss"), 60),
         ("birch1-100k-2", Table(BIRCH), Blobs(100_000, 2, 100, "float64"), 100, few, 15),
@@ -33,9 +32,7 @@ def calls() -> Iterator[Workload]:
         ("values-1M-1", Spectrum(1_000_000, 1, 50, 0.0), None, 16, ("flash1dkmeans", *few), 15),
     ]
     for shape, data, stand_in, K, peers, seconds in sources:
-        goals = [Goal(3.0 if peers is not few else 5.0, ("faiss",))]
-        if peers is many:
-            goals.append(Goal(8.0, ("sklearn",)))
+        few_features = "cv2" in peers
         yield Workload(
             name=f"calls-{shape}-{K}",
             group="calls",
@@ -43,10 +40,13 @@ def calls() -> Iterator[Workload]:
             data=data,
             K=K,
             peers=peers,
-            goals=tuple(goals) if "flash1dkmeans" not in peers else (),
+            goals=(Goal(5.0 if few_features else 3.0, ("faiss",)),)
+            + ((Goal(8.0, ("sklearn",)),) if "sklearn" in peers and not few_features else ()),
             J_goal=1.003,
             J_against="ckmeans-greedy",
             time_limit=seconds,
+            patience=60.0,
+            J_distances=1 << 27,
             stand_in=stand_in,
         )
 
@@ -64,9 +64,10 @@ def index() -> Iterator[Workload]:
         ("histograms-300k-128", NonNegative(300_000, 128, 1000), None, 2048),
     ]
     for iterations, group in ((5, "index"), (25, "index25")):
-        peers = ("faiss", "ckmeans-avx2") + (BOTH_SUPER if group == "index" else ())
+        peers: tuple[str, ...] = ("faiss",)
         goals: tuple[Goal, ...] = (Goal(6.0, ("faiss",)),)
         if group == "index":
+            peers += ("ckmeans-avx2", *BOTH_SUPER)
             goals = (Goal(4.0, ("faiss",)), Goal(1.8, BOTH_SUPER), Goal(2.8, ("faiss",), of="ckmeans-avx2"))
         for shape, data, stand_in, K in sources:
             yield Workload(
@@ -79,7 +80,8 @@ def index() -> Iterator[Workload]:
                 iterations=iterations,
                 goals=goals,
                 by_default=False,
-                time_limit=45.0 if group == "index" else 60.0,
+                time_limit=45.0,
+                patience=8.0 * iterations,
                 J_distances=1 << 26,
                 stand_in=stand_in,
             )

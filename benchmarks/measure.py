@@ -17,9 +17,7 @@ from benchmarks.rounds import interleave
 from benchmarks.worker import Measured, Task, build
 from benchmarks.workload import BASELINE, Goal, Workload
 
-# Workloads whose time is limited:
-PATIENCE = 0.5  # of the limit: a contender whose first call takes longer is stopped
-PATIENCE_TOGETHER = 5.0  # the same where stopping one ends the others, too
+PATIENCE = 0.5  # of a time limit: a contender whose first call takes longer is stopped
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def _patience(workload: Workload, name: str, limit: float | None) -> float:
     """Return the seconds that a contender's first call may take."""
     if limit is None or name.startswith(BASELINE):
         return ANSWER_TIMEOUT
-    return limit * (PATIENCE_TOGETHER if workload.together else PATIENCE)
+    return max(workload.patience or 0, limit * PATIENCE)
 
 
 def _reference_rows(workload: Workload, settings: Settings) -> Array | None:

@@ -12,6 +12,7 @@ from benchmarks.workload import Goal, Workload
 MOST_ROWS, MOST_FEATURES, MOST_CLUSTERS = 500_000, 900, 2000
 MOST_VALUES, MOST_PRODUCTS = 3e7, 1e10  # m n, and m n K iterations
 ITERATIONS = (5, 50)
+PATIENCE = 60.0  # seconds for one call: stopping it ends the process of all contenders
 SECONDS = 8.0  # for the rounds of one shape; a round more may begin
 
 LIMITS = (1.1, 1.25, 1.6)  # time of "auto" / time of the best engine
@@ -46,6 +47,7 @@ def draw(seed: int, number: int, scale: float = 1.0) -> Workload:
         economical=True,
         together=True,
         time_limit=SECONDS,
+        patience=PATIENCE,
         J_distances=0,
     )
 

@@ -10,6 +10,7 @@ from benchmarks.grid import Cell, Side
 from benchmarks.measure import GROWTH, Line, fastest
 from benchmarks.ratios import Spread
 from benchmarks.report import Report, goals, interval, seconds_text
+from benchmarks.workload import BASELINE
 
 GRID = """\
 20 iterations from the same rows in every cell; small m is 2,000, large m stands in the cell. A cell has the
@@ -36,9 +37,11 @@ def markdown(machine: dict[str, Any], reports: Sequence[Report]) -> str:
         parts += [GRID, _grid(found), _summary(found)]
     if growing := [report for report in reports if report.workload.kind in GROWTH]:
         parts += [_growth(growing)]
-    for group in dict.fromkeys(r.workload.group for r in reports if r.workload.time_limit):
-        of_group = [r for r in reports if r.workload.group == group and r.workload.kind not in GROWTH]
-        parts += [SIDE_BY_SIDE, _side_by_side(of_group)]
+    limited = [r for r in reports if r.workload.time_limit and r.workload.kind not in GROWTH]
+    if limited:
+        groups = dict.fromkeys(report.workload.group for report in limited)
+        tables = (_side_by_side([r for r in limited if r.workload.group == group]) for group in groups)
+        parts += [SIDE_BY_SIDE, *tables]
     rest = [r for r in reports if r.workload.group != grid.GROUP and r.workload.kind not in GROWTH]
     if rest:
         parts += [_ratios(rest)]
@@ -126,15 +129,21 @@ def _against(line: Line, own: Line) -> str:
 
 
 def _ratios(reports: Iterable[Report]) -> str:
-    """Make a table with a row for each goal: the contender that decides it, and the ratio."""
+    """Make a table with a row for each goal: the contender that decides it, and the ratio or the finding."""
     lines = [["workload", "ckmeans", "fastest of the rivals", "ratio", "95 %", "goal"]]
     for report in reports:
         for goal, sentence in zip(report.workload.goals, goals(report), strict=False):
             rival = fastest(goal, report.workload, report.lines)
             name = rival.name if rival else ""
+            name += f", of {goal.of}" if rival and goal.of != BASELINE else ""
             time = seconds_text(report.lines[0])
             ratio = _spread(rival.ratio if rival else None)
             lines.append([report.workload.name, time, name, *ratio, _short(sentence)])
+        for sentence in goals(report)[len(report.workload.goals) :]:
+            found = sentence.rpartition(": ")[2]
+            lines.append(
+                [report.workload.name, seconds_text(report.lines[0]), "", found, "", _short(sentence)]
+            )
     return _table(lines)
 
 
