@@ -6,7 +6,7 @@ distances, never by a clock or by the number of threads, so that results are rep
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ckmeans._codes cimport codes_bytes
+from ckmeans._codes cimport MAX_CODES_BYTES, codes_bytes
 from ckmeans._cost_model cimport min_square_work_of_cells, min_work_of_cells
 from ckmeans._engine cimport Engine, EngineEntry, EngineFactory, Problem, Step, entry_of
 from ckmeans._points cimport Rows
@@ -30,7 +30,6 @@ cdef int64_t SCREEN_CLUSTERS = 16       # fewer pairs than these take less time 
 cdef double SCREEN_PAIRS = 1e6          # pairs of a step: fewer take less time than finding directions
 cdef int64_t SCREEN_ROWS = 1024         # fewer rows tell nothing of directions; the engine looks for groups itself
 cdef int64_t LATE_ROWS = 4096           # rows from which a step takes longer than finding directions
-cdef int64_t MAX_BYTES = 256 << 20      # of projections, or half of X if that is more
 cdef double FEW_CHANGES = 0.05          # part of the labels that change, below which bounds of most points are kept
 cdef int64_t MIN_STEPS_LEFT = 3         # that pay for the projection
 
@@ -53,10 +52,9 @@ cdef bint tree_pays(const Problem *p) noexcept nogil:
 cdef bint screening_may_pay(const Problem *p, int64_t min_rows) noexcept nogil:
     """Sooner or later, and within the memory that "auto" may take."""
     cdef const Rows *rows = p.rows
-    cdef int64_t projected = codes_bytes(rows)
     return (rows.n >= LATE_FEATURES and rows.m >= min_rows and p.K >= SCREEN_CLUSTERS
             and <double>rows.m * p.K >= SCREEN_PAIRS
-            and projected <= max(<int64_t>(rows.stored * rows.value_bytes) // 2, MAX_BYTES))
+            and codes_bytes(rows) <= max(<int64_t>(rows.stored * rows.value_bytes) // 2, MAX_CODES_BYTES))
 
 
 cdef const EngineFactory *choose(const Problem *p) noexcept nogil:

@@ -29,12 +29,12 @@ from cython.parallel cimport prange, threadid
 from libc.float cimport DBL_MAX
 from libc.math cimport fabs, frexp, isfinite, ldexp, sqrt
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from ckmeans._arena cimport take
 from ckmeans._points cimport Rows, read_row, read_rows
 from ckmeans._runtime cimport (
-    CODE_FEATURES_MAX, CODE_GROUP_MAX, CODE_MAX, CODE_TILE, Poll, allocate, code_kernels, code_stats, is_stopped,
+    CODE_FEATURES_MAX, CODE_GROUP_MAX, CODE_MAX, CODE_TILE, Poll, allocate, code_stats, is_stopped,
     kernels_of_codes, poll, release, request_threads, threads_for,
 )
 from ckmeans._shift cimport median_of
@@ -252,7 +252,7 @@ cdef void code_centroids(CodedCentroids *c, const Codes *codes, const void *cent
 cdef void pack_selected(const CodedCentroids *c, const int32_t *k, int64_t count, code_panel *to) noexcept nogil:
     cdef const code_panel *all = &c.panel
     cdef int64_t i
-    to.K = count
+    to.K, to.words = count, all.words
     for i in range(count):
         to.scales[i], to.norms[i], to.gaps[i] = all.scales[k[i]], all.norms[k[i]], all.gaps[k[i]]
         to.lengths[i], to.errors[i], to.residuals[i] = all.lengths[k[i]], all.errors[k[i]], all.residuals[k[i]]

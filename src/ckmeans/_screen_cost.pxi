@@ -63,12 +63,16 @@ cdef void cost_open(CostModel *cost, const Rows *X, bint adaptive) noexcept nogi
     cost.max_changed = X.m
 
 
+cdef inline bint has_codes(const Screen *e) noexcept nogil:
+    return e.codes != NULL or e.shared_codes != NULL and e.shared_codes[0] != NULL
+
+
 cdef double expected_saving(const Screen *e, const Step *s) noexcept nogil:
     """Estimate what screening from this step on saves of a point's dense steps."""
     cdef int64_t n = e.sweep.rows.n
     cdef double dense = <double>s.K * n, screened = screening_cost(n, (n + 3) // 4, s.K, 1)
     cdef double later = min(<double>s.steps_left, LATER_STEPS) * (dense - OPEN_SHARE * screened)
-    cdef double coding = CODING_COST * n if e.codes == NULL else 0
+    cdef double coding = CODING_COST * n if not has_codes(e) else 0
     if s.labels_epoch != 0 and s.n_changed <= FEW_CHANGED * e.sweep.rows.m:
         return dense - OPEN_SHARE * screened + later - coding
     return (1 - MIN_GAIN) * dense - screened + later - coding if screened < (1 - MIN_GAIN) * dense else -1
@@ -88,10 +92,17 @@ cdef int make_codes(Screen *e, Poll *p) noexcept nogil:
     """Code the points and make room for their bounds; nonzero: no memory, or interrupted."""
     if hamerly_open(&e.hamerly, e.sweep.rows):
         return 1
-    e.codes = codes_open(e.sweep.rows, e.n_workspaces, p)
+    if e.shared_codes != NULL:
+        e.codes = e.shared_codes[0]
     if e.codes == NULL:
-        return 1
-    e.engine.bytes += e.codes.bytes + e.hamerly.bytes
+        e.codes = codes_open(e.sweep.rows, e.n_workspaces, p)
+        if e.codes == NULL:
+            return 1
+        if e.shared_codes != NULL:
+            e.shared_codes[0] = e.codes
+        else:
+            e.engine.bytes += e.codes.bytes
+    e.engine.bytes += e.hamerly.bytes
     e.engine.name = SCREEN.name
     return 0
 
@@ -115,7 +126,7 @@ cdef int64_t count_survivors(Screen *e, const Step *s, int64_t first) noexcept n
         estimate_labels(e, work)
         load_stats(&tile.codes, &e.leading.points, first, tile.row, tile.count)
     bound_by_labels(e, work, &points)
-    for i in range(kernels_of_codes().screen(&tile.codes, &e.leading.centroids.panel, tile.hits, tile.lowers)):
+    for i in range(kernels_of_codes().screen(&tile.codes, &e.leading.centroids.panel, tile.hits, tile.scores)):
         count += count_bits(tile.hits[i].points)
     return count
 

@@ -74,9 +74,9 @@ static ALWAYS_INLINE void CODES(multiply)(const int32_t *x, const int32_t *c, in
     }
 }
 
-/* The bounds of a group's scores for SPAN points from `at` on. OUT lower, points (one bit for each within its bound). */
+/* The bounds of a group's scores for SPAN points from `at` on. OUT scores, points (one bit for each within its bound). */
 static ALWAYS_INLINE void CODES(bound_group)(struct code_tile *tile, const struct code_panel *panel, int64_t k0, int at,
-                                             i32_vec sum[i32_GROUP][i32_VECS], float *lower, uint32_t *points)
+                                             i32_vec sum[i32_GROUP][i32_VECS], float *scores, uint32_t *points)
 {
     UNROLL
     for (int v = 0; v < i32_VECS; ++v) {
@@ -94,7 +94,7 @@ static ALWAYS_INLINE void CODES(bound_group)(struct code_tile *tile, const struc
             lost = f32_fma(error, f32_set1(panel->lengths[k]), lost);
             lost = f32_fma(residual, f32_set1(panel->residuals[k]), lost);
             const f32_vec low = f32_sub(score, lost), limit = f32_add(bound, slack);
-            f32_store(lower + g * CODE_TILE + p, low);
+            f32_store(scores + g * CODE_TILE + p, score);
             points[g] |= f32_not_greater(low, limit) << p;
             lowest = f32_min_if_greater(low, limit, lowest);
             bound = f32_min(f32_add(f32_add(score, lost), f32_set1(panel->gaps[k])), bound);
@@ -104,24 +104,24 @@ static ALWAYS_INLINE void CODES(bound_group)(struct code_tile *tile, const struc
     }
 }
 
-static int64_t CODES(screen)(struct code_tile *tile, const struct code_panel *panel, struct hit *hits, float *lowers)
+static int64_t CODES(screen)(struct code_tile *tile, const struct code_panel *panel, struct hit *hits, float *scores)
 {
     enum { G = i32_GROUP };
     int64_t count = 0;
     for (int p = 0; p < CODE_TILE; ++p) tile->lowest_above[p] = INFINITY;
     for (int64_t k0 = 0; k0 < panel->K; k0 += G) {
-        float lower[G * CODE_TILE];
+        float group[G * CODE_TILE];
         uint32_t points[G] = { 0 };
         for (int at = 0; at < CODE_TILE; at += CODES(SPAN)) {
             i32_vec sum[i32_GROUP][i32_VECS];
             CODES(multiply)(tile->words + at, panel->codes + k0 * panel->words, panel->words, panel->starts + k0, sum);
-            CODES(bound_group)(tile, panel, k0, at, sum, lower, points);
+            CODES(bound_group)(tile, panel, k0, at, sum, group, points);
         }
         for (int g = 0; g < G; ++g) {
             if (!points[g] || k0 + g >= panel->K) continue;
             hits[count].k = (int32_t)(k0 + g);
             hits[count].points = points[g];
-            memcpy(lowers + count++ * CODE_TILE, lower + g * CODE_TILE, CODE_TILE * sizeof(float));
+            memcpy(scores + count++ * CODE_TILE, group + g * CODE_TILE, CODE_TILE * sizeof(float));
         }
     }
     return count;
