@@ -22,7 +22,10 @@ EXTRA_SECONDS, MAX_EXTRA = 1.0, 3  # short calls get more rounds: within this ti
 LEAST_ROUNDS = 2
 MARGIN = 0.3  # of the ratio, divided by the rounds: so far off a bound, no further round is needed
 
-LONG = 1 / 4  # of the time limit: a contender whose first call takes longer makes no other
+# Where the time is limited, some contenders make one call, and long first calls count as a round:
+LONG = 1 / 4  # of the limit: the call takes longer
+CLEAR = 16  # times the call of ckmeans, and more than a twentieth of the limit: the ratio is clear enough
+LASTING = 0.5  # seconds: a first call of ckmeans that is not ruled by cold memory and new threads
 
 
 def interleave(workload: Workload, contenders: Sequence[Contender], rounds: int, limit: float | None) -> None:
@@ -31,8 +34,8 @@ def interleave(workload: Workload, contenders: Sequence[Contender], rounds: int,
     if workload.economical and first is not None and not workload.together:
         rounds = max(rounds, min(MAX_EXTRA * rounds, int(EXTRA_SECONDS / max(first.seconds, SHORTEST))))
     if limit and not workload.economical:
-        start = 2
-        begin -= _count_first_calls(contenders, limit)
+        begin -= sum(contender.first.seconds for contender in contenders if contender.first)
+        start = 2 if _count_first_calls(contenders, limit) else 1
     least = LEAST_ROUNDS if workload.together else 1
     for number in range(start, rounds + 1):
         if workload.economical:
@@ -50,14 +53,20 @@ def interleave(workload: Workload, contenders: Sequence[Contender], rounds: int,
             contender.run(number)
 
 
-def _count_first_calls(contenders: Sequence[Contender], limit: float) -> float:
-    """Make the first calls, of libraries that are loaded, the first round; return the seconds they took."""
+def _count_first_calls(contenders: Sequence[Contender], limit: float) -> bool:
+    """Leave out the slowest contenders; return whether the first calls, if long, are the first round."""
+    own = contenders[0].first
+    counted = own is not None and own.seconds >= LASTING
     for contender in contenders:
-        if contender.first is not None:
+        if contender.first is None:
+            continue
+        if counted:
             contender.rounds.append(contender.first)
-            if contender.name != BASELINE and contender.first.seconds > LONG * limit:
-                contender.left_out = contender.left_out or "long"
-    return sum(contender.first.seconds for contender in contenders if contender.first)
+        seconds = contender.first.seconds
+        clear = own is not None and seconds > max(CLEAR * own.seconds, limit / 20)
+        if contender is not contenders[0] and (seconds > LONG * limit or clear):
+            contender.left_out = contender.left_out or "long"
+    return counted
 
 
 def _round_seconds(contenders: Sequence[Contender]) -> float:

@@ -72,7 +72,7 @@ class Workload:
     sizes: tuple[int, ...] = ()  # numbers of rows or clusters that one call runs
     economical: bool = False  # reuse workers, drop contenders that can no longer decide a goal
     together: bool = False  # economical, with all contenders in one process, until the goals are decided
-    time_limit: float | None = None  # seconds for all calls, the first ones included, which count as a round
+    time_limit: float | None = None  # seconds for all calls, the first ones included
     patience: float | None = None  # seconds that a peer's first call may take; half the limit by default
     J_distances: int | None = None  # J of so many distances on evenly spaced rows; of all rows if None
     stand_in: Source | None = None  # generated data of the same kind, where the files are missing
