@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, measure, plot, report, table
+from benchmarks import machine, measure, plot, report, shape_run, table
 from benchmarks.contender import Crew
 from benchmarks.data import missing_files
 from benchmarks.peers import PEERS
-from benchmarks.workloads import WORKLOADS, Workload, select
+from benchmarks.workload import Workload
+from benchmarks.workloads import WORKLOADS, select
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
     """Run the chosen workloads and report."""
+    if sys.argv[1:2] == ["random"]:
+        _prefer_what_is_installed()
+        return shape_run.main(sys.argv[2:])
     options = _parser().parse_args()
     try:
         chosen = select(options.names)
@@ -29,8 +33,8 @@ def main() -> int:
         _list(chosen if options.names else WORKLOADS)
         return 0
     _prefer_what_is_installed()
-    _limit_threads(options.threads)
-    settings = measure.Settings(options.data, options.rounds, options.threads, options.scale)
+    shape_run.limit_threads(options.threads)
+    settings = measure.Settings(options.data, options.rounds, options.threads, options.scale, options.limit)
     out = sys.stderr if options.json == "-" else sys.stdout
     described = machine.describe(options.threads)
     try:
@@ -44,8 +48,11 @@ def main() -> int:
             if options.resume and workload.name in reports:
                 continue
             if missing := missing_files(workload.data, options.data):
-                print(f"\n{workload.name}\n  skipped: the data folder has no {missing[0]}", file=out)
-                continue
+                print(f"\n{workload.name}\n  the data folder has no {missing[0]}", file=out)
+                if workload.stand_in is None:
+                    print("  skipped", file=out)
+                    continue
+                workload = replace(workload, data=workload.stand_in)
             lines = measure.run(workload, options.peers or workload.peers, settings, crew)
             definition = report.definition(workload, settings, len(lines[0].seconds))
             done = report.Report(workload, lines, definition)
@@ -66,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Run named workloads side by side with the installed peers.",
+        epilog="python -m benchmarks random --help: random shapes from a seed",
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="workloads, groups of them, or beginnings of names"
@@ -99,6 +107,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of the real data sets",
     )
+    parser.add_argument(
+        "--limit",
+        type=float,
+        metavar="SECONDS",
+        help="for each workload whose time is limited (groups calls, index, index25), instead of its own",
+    )
     parser.add_argument("--scale", type=float, default=1.0, help=argparse.SUPPRESS)
     return parser
 
@@ -126,12 +140,6 @@ def _prefer_what_is_installed() -> None:
     """Keep the sources beside this folder from shadowing the installed package."""
     if sys.path and Path(sys.path[0]).resolve() == ROOT:
         sys.path.append(sys.path.pop(0))
-
-
-def _limit_threads(threads: int) -> None:
-    """Limit the threads of the worker processes, which read these variables when they start."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)
 
 
 def _earlier(

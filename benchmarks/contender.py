@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import time
 
 from benchmarks import memory
 from benchmarks.data import Mapped
+from benchmarks.job import Outcome
 from benchmarks.worker import Measured, Task, serve
 
 ANSWER_TIMEOUT = 1800  # seconds: a contender that takes longer for one answer is killed
+STOPPED = "stopped"  # why a contender is left out whose first call took too long
 MEMORY_INTERVAL = 0.002  # seconds between two samples of a worker's memory
 
 
@@ -61,8 +64,9 @@ class Crew:
 class Contender:
     """A contender running one workload; ``trouble`` is the error that stopped it, if any."""
 
-    def __init__(self, task: Task, worker: Worker) -> None:
+    def __init__(self, task: Task, worker: Worker, patience: float = ANSWER_TIMEOUT) -> None:
         self.task = task
+        self.patience = patience  # seconds that the first call may take
         self.name = task.contender
         self.trouble = ""
         self.left_out = ""  # the reason, if it is dropped from further rounds
@@ -102,9 +106,15 @@ class Contender:
         before = self._answer()
         if self.trouble:
             return
-        process, peak = self._worker.process, 0
+        process, peak, begin = self._worker.process, 0, time.perf_counter()
         while not self._pipe.poll(MEMORY_INTERVAL) and process.is_alive():
             peak = max(peak, memory.resident("RssAnon", process.pid or 0) or 0)
+            if time.perf_counter() - begin > self.patience:
+                process.kill()
+                process.join()
+                note = f"stopped after {self.patience:g} s: the time and the ratio are lower bounds"
+                self.first, self.left_out = Measured(self.patience, Outcome(note=note)), STOPPED
+                return
         answer = self._answer()
         if isinstance(answer, Measured):
             self.first = answer

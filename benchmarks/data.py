@@ -71,6 +71,76 @@ class Blobs:
 
 
 @dataclass(frozen=True)
+class Spectrum:
+    """A mixture of Gaussians whose standard deviation in feature l, from 1, is ``l ** -exponent``.
+
+    The centres have that standard deviation, the rows around them 0.7 of it.
+    """
+
+    m: int
+    n: int
+    components: int
+    exponent: float
+    dtype: str = "float32"
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def load(self, folder: Path, scale: float) -> Array:
+        rng = np.random.default_rng(SEED)
+        deviations = np.arange(1, self.n + 1) ** -self.exponent
+        draw = np.float64 if self.dtype == "float64" else np.float32
+        centres = rng.standard_normal((self.components, self.n), dtype=draw)
+        X = np.empty((_scaled(self.m, scale), self.n), draw)
+        for start in range(0, len(X), CHUNK):
+            part = X[start : start + CHUNK]
+            rng.standard_normal(out=part, dtype=draw)
+            part *= 0.7
+            part += centres[rng.integers(0, self.components, len(part))]
+            part *= deviations.astype(draw)
+        return X
+
+
+@dataclass(frozen=True)
+class NonNegative:
+    """A mixture of clipped Gaussians around non-negative centres, as histograms of gradients (SIFT) are."""
+
+    m: int
+    n: int
+    components: int
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def load(self, folder: Path, scale: float) -> Array:
+        rng = np.random.default_rng(SEED)
+        centres = np.abs(rng.standard_normal((self.components, self.n), dtype=np.float32))
+        X = np.empty((_scaled(self.m, scale), self.n), np.float32)
+        for start in range(0, len(X), CHUNK):
+            part = X[start : start + CHUNK]
+            rng.standard_normal(out=part, dtype=np.float32)
+            part *= np.float32(0.7)
+            part += centres[rng.integers(0, self.components, len(part))]
+            np.maximum(part, 0, out=part)
+        return X
+
+
+@dataclass(frozen=True)
+class HeavyTails:
+    """Independent values of Student's t distribution: the fewer degrees of freedom, the heavier the tails."""
+
+    m: int
+    n: int
+    freedom: float
+    dtype: str = "float32"
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def load(self, folder: Path, scale: float) -> Array:
+        rng = np.random.default_rng(SEED)
+        X = np.empty((_scaled(self.m, scale), self.n), self.dtype)
+        for start in range(0, len(X), CHUNK):
+            part = X[start : start + CHUNK]
+            part[:] = rng.standard_t(self.freedom, part.shape)
+        return X
+
+
+@dataclass(frozen=True)
 class Mapped:
     """Another source, saved to a temporary file and opened as a read-only ``numpy.memmap``."""
 
@@ -146,10 +216,11 @@ class Patches:
 
 @dataclass(frozen=True)
 class Tiled:
-    """Stored rows repeated to ``m`` rows, plus noise of 0.1 standard deviations per feature."""
+    """Stored rows repeated to ``m`` rows, plus noise in standard deviations of each feature."""
 
     m: int
     file: str
+    noise: float = 0.1
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -160,7 +231,7 @@ class Tiled:
         rows = (stored["X"] if self.file.endswith(".npz") else stored).astype(np.float32)
         rng = np.random.default_rng(SEED)
         X: Array = rows[np.arange(_scaled(self.m, scale)) % len(rows)]
-        spread = 0.1 * rows.std(axis=0)
+        spread = self.noise * rows.std(axis=0)
         for start in range(0, len(X), CHUNK):
             part = X[start : start + CHUNK]
             part += spread * rng.standard_normal(part.shape, dtype=np.float32)

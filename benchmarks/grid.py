@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.data import Blobs, Uniform
-from benchmarks.measure import Spread, fastest
+from benchmarks.measure import fastest
+from benchmarks.ratios import Spread
 from benchmarks.report import Report
 
 GROUP = "grid"

@@ -81,3 +81,4 @@ class Peer:
 
     package: str
     adapters: dict[str, Adapter]
+    alone: bool = False  # needs a process of its own: it changes X, or how its library is loaded

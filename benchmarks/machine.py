@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.peers import PEERS
 
-FLAGS = ("avx2", "fma", "avx512f", "asimd")
+FLAGS = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "asimd", "asimddp")
 
 
 def describe(threads: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import grid
 from benchmarks.grid import Cell, Side
-from benchmarks.measure import GROWTH, Line
+from benchmarks.measure import Line
 from benchmarks.report import Report
 
 PANELS = {"rows": ("m", 1.0), "clusters": ("K", 0.8)}  # the x axis, and a power to compare with
@@ -22,7 +22,7 @@ def save(reports: Sequence[Report], path: Path) -> None:
     figure = Figure(layout="constrained")
     if found := grid.cells(reports):
         _heat_maps(figure, found)
-    elif growing := [r for r in reports if r.workload.kind in GROWTH and r.lines[0].curve]:
+    elif growing := [r for r in reports if r.workload.kind in PANELS and r.lines[0].curve]:
         _curves(figure, growing)
     else:
         _bars(figure, reports)

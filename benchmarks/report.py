@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.measure import Line, Settings, Spread, verdict
-from benchmarks.peers import BASELINE
-from benchmarks.workloads import RATIO, TIMED, WORKLOADS, Workload
+from benchmarks.measure import Line, Settings, verdict
+from benchmarks.ratios import Spread
+from benchmarks.workload import BASELINE, RATIO, SEEDING, TIMED, Workload
+from benchmarks.workloads import WORKLOADS
 
 HEADINGS = ("contender", "time", "ratio", "95 % interval", "range", "J", "iter", "memory", "notes")
 EMPTY_CELL = "-"
@@ -57,9 +58,9 @@ def definition(workload: Workload, settings: Settings, rounds: int) -> str:
         facts.insert(2, f"{workload.starts} starts")
     if settings.scale != 1:
         facts.append(f"SCALED by {settings.scale:g}")
-    calls = "one call each" if workload.measures_memory_only else f"{rounds} rounds"
+    calls = "one call each" if workload.measures_memory_only else f"{rounds} round{'s' * (rounds != 1)}"
     facts += [calls, f"ratio: {RATIO.get(workload.kind, 'contender / ckmeans')}"]
-    if workload.economical:
+    if workload.J_distances:
         facts += ["J of some rows"]
     return f"{TIMED[workload.kind]}\n  {', '.join(fact for fact in facts if fact)}"
 
@@ -71,26 +72,47 @@ def goals(report: Report) -> list[str]:
     found = []
     for goal in workload.goals:
         against = "" if BASELINE in goal.against else f" against the fastest of {', '.join(goal.against)}"
+        against += "" if goal.of == BASELINE else f" for {goal.of}"
         outcome = verdict(goal, workload, report.lines)
         found.append(f"goal: {side} {goal.bound:.3g}{against}: {outcome}")
     if workload.J_goal is not None:
-        found.append(f"goal: mean J at most {workload.J_goal} times that of the peer: {_worse(report)}")
+        peer = workload.J_against or "the peer"
+        found.append(f"goal: mean J at most {workload.J_goal} times that of {peer}: {_worse(report)}")
+    if any(line.name == SEEDING for line in report.lines):
+        found.append(
+            f"goal: the start at most half of the call or a tenth of faiss' whole call: {_seeding(report)}"
+        )
     if workload.memory_goal is not None:
         used = report.lines[0].memory
         outcome = "not measured"
         if used is not None:
             outcome = "met" if used <= workload.memory_goal * GIB else "MISSED"
-        found.append(f"goal: at most {workload.memory_goal} GiB on top of the array: {outcome}")
+        found.append(f"goal: at most {workload.memory_goal:.3g} GiB on top of the array: {outcome}")
     return found
 
 
 def _worse(report: Report) -> str:
-    ours, *theirs = (line.J for line in report.lines)
-    if not (ours and theirs and theirs[0]):
+    ours, *peers = report.lines
+    against = report.workload.J_against
+    theirs = next((line.J for line in peers if against in ("", line.name)), None)
+    if not (ours.J and theirs):
         return "not measured"
     assert report.workload.J_goal is not None
-    word = "met" if ours <= report.workload.J_goal * theirs[0] else "MISSED"
-    return f"{word}: {ours / theirs[0]:.4f}"
+    word = "met" if report.workload.J_goal * theirs >= ours.J else "MISSED"
+    return f"{word}: {ours.J / theirs:.4f}"
+
+
+def _seeding(report: Report) -> str:
+    """Judge the time of the start alone by the medians."""
+    lines = {line.name: line for line in report.lines}
+    start, peer = lines[SEEDING], lines.get("faiss")
+    if start.ratio is None:
+        return "not measured"
+    share, word = start.ratio.median, f"{start.ratio.median:.1%} of the call"
+    if peer and peer.seconds:
+        tenths = statistics.median(start.seconds) / statistics.median(peer.seconds)
+        share, word = min(share, 5 * tenths), f"{word}, {tenths:.1%} of faiss'"
+    return f"{'met' if share <= 0.5 else 'MISSED'}: {word}"
 
 
 def as_json(machine: dict[str, Any], reports: Iterable[Report], settings: Settings) -> str:

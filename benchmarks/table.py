@@ -7,14 +7,22 @@ from typing import Any
 
 from benchmarks import grid
 from benchmarks.grid import Cell, Side
-from benchmarks.measure import GROWTH, Spread, fastest
+from benchmarks.measure import GROWTH, Line, fastest
+from benchmarks.ratios import Spread
 from benchmarks.report import Report, goals, interval, seconds_text
+from benchmarks.workload import BASELINE
 
 GRID = """\
 20 iterations from the same rows in every cell; small m is 2,000, large m stands in the cell. A cell has the
 engine that "auto" took, then two ratios, medians of paired rounds: fastest peer / auto (scikit-learn,
 scikit-learn-intelex, faiss, OpenCV), and best engine asked for by name / auto. No mark: the lower end of the
 95 % interval is at least 1 (peers), 1/1.1 (engines). "?": the interval reaches below. **!**: all of it does.
+"""
+
+SIDE_BY_SIDE = """\
+Time of the contender / time of ckmeans: medians of paired rounds with their 95 % interval, or their range if
+there are too few rounds for one; and the contender's J compared with that of ckmeans. ckmeans-seeding is the
+start alone, ckmeans-avx2 the same fit without AVX-512.
 """
 
 
@@ -29,6 +37,11 @@ def markdown(machine: dict[str, Any], reports: Sequence[Report]) -> str:
         parts += [GRID, _grid(found), _summary(found)]
     if growing := [report for report in reports if report.workload.kind in GROWTH]:
         parts += [_growth(growing)]
+    limited = [r for r in reports if r.workload.time_limit and r.workload.kind not in GROWTH]
+    if limited:
+        groups = dict.fromkeys(report.workload.group for report in limited)
+        tables = (_side_by_side([r for r in limited if r.workload.group == group]) for group in groups)
+        parts += [SIDE_BY_SIDE, *tables]
     rest = [r for r in reports if r.workload.group != grid.GROUP and r.workload.kind not in GROWTH]
     if rest:
         parts += [_ratios(rest)]
@@ -77,6 +90,7 @@ def _growth(reports: Sequence[Report]) -> str:
     for kind, what, growth in (
         ("rows", "10 iterations, K = 64, seconds for m =", "time(30 m) / time(m)"),
         ("clusters", "a step of cells, 1M points, seconds for K =", "power of K"),
+        ("distances", "a step, seconds for each pair of point and centroid, K =", "most K / fewest K"),
     ):
         of_kind = [report for report in reports if report.workload.kind == kind and report.lines[0].curve]
         if not of_kind:
@@ -90,16 +104,46 @@ def _growth(reports: Sequence[Report]) -> str:
     return "\n".join(parts)
 
 
+def _side_by_side(reports: Sequence[Report]) -> str:
+    """Make a table with a row for each workload and a column for each contender."""
+    names = list(dict.fromkeys(line.name for report in reports for line in report.lines[1:]))
+    lines = [["workload", "ckmeans", *names]]
+    for report in reports:
+        own, *others = report.lines
+        cells = {line.name: _against(line, own) for line in others}
+        lines.append([report.workload.name, seconds_text(own), *(cells.get(name, "") for name in names)])
+    return _table(lines)
+
+
+def _against(line: Line, own: Line) -> str:
+    if line.ratio is None:
+        return line.trouble
+    text = f"{line.ratio.median:.3g}"
+    if line.stopped:
+        return f"more than {text}"
+    if line.ratio.low is not None:
+        text += f" ({interval(line.ratio)})"
+    elif line.ratio.least < line.ratio.most:
+        text += f" (range {line.ratio.least:.3g} to {line.ratio.most:.3g})"
+    return text + (f", J {line.J / own.J - 1:+.2%}" if line.J and own.J else "")
+
+
 def _ratios(reports: Iterable[Report]) -> str:
-    """Make a table with a row for each goal: the contender that decides it, and the ratio."""
+    """Make a table with a row for each goal: the contender that decides it, and the ratio or the finding."""
     lines = [["workload", "ckmeans", "fastest of the rivals", "ratio", "95 %", "goal"]]
     for report in reports:
         for goal, sentence in zip(report.workload.goals, goals(report), strict=False):
             rival = fastest(goal, report.workload, report.lines)
             name = rival.name if rival else ""
+            name += f", of {goal.of}" if rival and goal.of != BASELINE else ""
             time = seconds_text(report.lines[0])
             ratio = _spread(rival.ratio if rival else None)
             lines.append([report.workload.name, time, name, *ratio, _short(sentence)])
+        for sentence in goals(report)[len(report.workload.goals) :]:
+            found = sentence.rpartition(": ")[2]
+            lines.append(
+                [report.workload.name, seconds_text(report.lines[0]), "", found, "", _short(sentence)]
+            )
     return _table(lines)
 
 

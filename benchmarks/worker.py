@@ -3,7 +3,7 @@
 Each library has its own process, so that a crash affects only itself and no two OpenMP or BLAS runtimes are
 loaded together; where memory is measured, each contender has its own. The engines of ckmeans are compared
 within one process, on the same array, because the placement of memory and threads makes even two processes
-that run the same code differ.
+that run the same code differ; for random shapes the other libraries join them there.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ import numpy as np
 from benchmarks import memory, peers
 from benchmarks.data import Array, distinct_rows
 from benchmarks.job import Adapter, Job, Outcome, Run
-from benchmarks.workloads import Workload
+from benchmarks.workload import Workload
 
 SHORTEST = 0.05  # seconds: shorter calls are repeated within a round
+WARM_CLUSTERS = 256  # at most, where the time is limited
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,14 @@ def serve(pipe: Connection) -> None:
     """
     os.dup2(2, 1)  # keeps output of the libraries out of the report
     at_work: dict[str, Generator[None, int, None]] = {}
-    warm = False
+    warm: set[str] = set()
     while (message := pipe.recv()) is not None:
         name, order = message
         if isinstance(order, Task):
-            at_work[name] = _work(pipe, order, warm)
+            library = name.split("-")[0]
+            at_work[name] = _work(pipe, order, library in warm)
             next(at_work[name], None)
-            warm = True
+            warm.add(library)
         elif order is None:
             at_work.pop(name).close()
             gc.collect()
@@ -120,25 +122,27 @@ def open_task(task: Task, warm: bool) -> tuple[Run, int]:
         workload.sizes,
     )
     if not warm:
-        _warm_up(adapter, job)
+        _warm_up(adapter, job, WARM_CLUSTERS if workload.time_limit and not workload.sizes else None)
     run = adapter(job)
     gc.collect()
     return run, job.prepared_bytes
 
 
-def _warm_up(adapter: Adapter, job: Job) -> None:
+def _warm_up(adapter: Adapter, job: Job, clusters: int | None) -> None:
     """Load the libraries and start their threads; the first call raises and reports any error again."""
     with warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
-        adapter(_sample(job))(0)
+        adapter(_sample(job, clusters))(0)
     with contextlib.suppress(ModuleNotFoundError):
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(limits=job.threads)
+    gc.collect()
+    gc.freeze()  # the modules of the libraries: a collection then takes no time
 
 
-def _sample(job: Job) -> Job:
-    """Return the same task on a few rows: those of the first start and some more."""
-    first = job.starts[0]
+def _sample(job: Job, clusters: int | None) -> Job:
+    """Return the same task on a few rows: those of the first start, or some of them, and some more."""
+    first = job.starts[0][:clusters]
     rows = np.concatenate([first, np.arange(min(job.X.shape[0], 3 * len(first)))])
     starts = [np.arange(len(first))] * len(job.starts)
     X = job.X[rows]

@@ -1,37 +1,13 @@
-"""Definitions of the workloads: the task, the data, the peers and the goals."""
+"""The workloads by name and group."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from benchmarks import indexing
 from benchmarks.data import Blobs, Mapped, Patches, Photo, Source, Table, Text, Tiled, Uniform
-
-STABLE = 300  # iteration limit of fits that run until no label changes
-
-TIMED = {
-    "fit": "one fit from given rows as start",
-    "refits": "several fits, each from its own given rows; the best one counts",
-    "random": "random restarts, each until nothing changes; the best one counts",
-    "step": "one full step (assignment and update) of ckmeans, as the time of 6 iterations less"
-    " that of 1, divided by 5; against numpy.matmul(X, C.T, out=...) alone",
-    "assign": "the label of one row; against ((C - x) ** 2).sum(1).argmin()",
-    "seed": "k-means++ seeding with greedy local trials, another seed each round",
-    "rows": "ckmeans on the first m rows, for several m, from the same start",
-    "clusters": "one step of cells for several K, as the time of 22 iterations less that of 2, divided by 20",
-    "calls": "a call of kmeans with its default options for each K, on what prepare(X) made (counted"
-    " too); against the same calls on X",
-    "elbow": "elbow(X, ks) with 5 starts for each K; against a call of kmeans for each K",
-    "import": "importing ckmeans on top of numpy in a fresh interpreter; against importing numpy",
-}
-
-RATIO = {  # what is reported, if not the time of the contender divided by that of ckmeans
-    "step": "ckmeans / yardstick",
-    "assign": "ckmeans / yardstick",
-    "import": "ckmeans / yardstick",
-    "rows": "time of the most rows / time of the fewest",
-    "clusters": "the power of K that the time of a step grows with, by least squares",
-}
+from benchmarks.indexing import BIRCH, FASHION, MINILM
+from benchmarks.workload import Goal, Workload
 
 EVERYONE = ("sklearn", "sklearnex", "faiss", "cv2", "superkmeans", "scipy")
 LLOYD = ("sklearn", "sklearnex", "faiss")
@@ -45,64 +21,7 @@ PHOTOS = (
     "photos/nasa_89127_13mp.jpg",
 )
 LARGE_PHOTO = "photos/ashim_dsilva_6mp.jpg"
-MINILM = "embeddings/debian_minilm_384_f16.npy"
 TFIDF = "text/debian_word_tfidf.npz"
-BIRCH = "sipu/birch1.npz"
-FASHION = "images_highdim/fashion_sample4000.npz"
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A bound on the ratio to the fastest of some contenders.
-
-    The ratio peer / ckmeans must be at least the bound; for the kinds listed in `RATIO` the ratio must
-    be at most the bound.
-    """
-
-    bound: float
-    against: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A named workload."""
-
-    name: str
-    group: str
-    kind: str
-    data: Source
-    K: int
-    peers: tuple[str, ...]
-    iterations: int = STABLE
-    starts: int = 1
-    algorithm: str = "auto"
-    goals: tuple[Goal, ...] = ()
-    memory_goal: float | None = None  # GiB on top of the array
-    J_goal: float | None = None  # J / J of the first peer, at most
-    sizes: tuple[int, ...] = ()  # numbers of rows or clusters that one call runs
-    economical: bool = False  # reuse workers, drop contenders that can no longer decide a goal
-    measures_memory_only: bool = False
-    by_default: bool = True
-
-    @property
-    def has_yardstick(self) -> bool:
-        """Return whether ratios are ckmeans / yardstick instead of peer / ckmeans."""
-        return self.kind in ("step", "assign", "import")
-
-    @property
-    def at_most(self) -> bool:
-        """Return whether goals are upper bounds."""
-        return self.kind in RATIO
-
-    @property
-    def sizes_are_clusters(self) -> bool:
-        """Return whether `sizes` are numbers of clusters."""
-        return bool(self.sizes) and self.kind != "rows"
-
-    @property
-    def asks_iterations(self) -> bool:
-        """Return whether every contender has to make the same number of iterations."""
-        return self.kind in ("fit", "refits") and self.iterations < STABLE
 
 
 def select(names: list[str]) -> list[Workload]:
@@ -373,7 +292,7 @@ def _whole_job() -> Iterator[Workload]:
             kind="fit",
             data=Text(100_000, TFIDF),
             K=K,
-            peers=("sklearn",),
+            peers=("sklearn", "sparsekmeans", "sparsekmeans-elkan"),
             iterations=10,
             goals=(Goal(2.0, ("sklearn",)),),
         )
@@ -409,6 +328,7 @@ def _grid() -> Iterator[Workload]:
                     goals=(Goal(1 / 1.1, engines), Goal(1.0, rivals)),
                     by_default=False,
                     economical=True,
+                    J_distances=1 << 24,
                 )
 
 
@@ -429,4 +349,6 @@ WORKLOADS: list[Workload] = [
     *_scaling(),
     *_whole_job(),
     *_grid(),
+    *indexing.calls(),
+    *indexing.index(),
 ]

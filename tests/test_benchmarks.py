@@ -18,9 +18,12 @@ if not (ROOT / "benchmarks").exists():
     pytest.skip("needs the source tree", allow_module_level=True)
 sys.path.append(str(ROOT))
 
-from benchmarks import grid, measure, report, table  # noqa: E402
+from benchmarks import grid, measure, report, rounds, shape_results, shapes, table  # noqa: E402
+from benchmarks.contender import Crew  # noqa: E402
+from benchmarks.data import HeavyTails, NonNegative, Spectrum, Tiled  # noqa: E402
 from benchmarks.job import Outcome  # noqa: E402
-from benchmarks.measure import Line, Settings, spread  # noqa: E402
+from benchmarks.measure import Line, Settings  # noqa: E402
+from benchmarks.ratios import spread  # noqa: E402
 from benchmarks.worker import Measured  # noqa: E402
 from benchmarks.workloads import WORKLOADS, Goal, select  # noqa: E402
 
@@ -111,14 +114,14 @@ def test_slow_contenders_are_left_out(cell):
         fake("faiss", *[1.4] * 7),
         fake("cv2", 6.0),
     ]
-    measure._leave_out(cell, contenders)
+    rounds.leave_out(cell, contenders)
     said = {contender.name: contender.left_out for contender in contenders if contender.left_out}
     assert said == {"ckmeans-cells": "far behind", "sklearn": "settled", "cv2": "far behind"}
 
 
 def test_short_calls_leave_out_no_contender(cell):
     contenders = [fake("ckmeans", 1e-4), fake("ckmeans-dense", 1e-4), fake("ckmeans-cells", 1e-2)]
-    measure._leave_out(cell, contenders)
+    rounds.leave_out(cell, contenders)
     assert not any(contender.left_out for contender in contenders)
 
 
@@ -149,6 +152,210 @@ def test_reports_round_trip_through_json(cell):
     assert again.lines[1] == lines[1]
     with pytest.raises(ValueError, match="other threads"):
         report.from_json(stored, MACHINE | {"threads": 1}, SETTINGS)
+
+
+# ---- default calls, index building -------------------------------------------------------------------
+
+
+def seconds(name, *times, **others):
+    ratio = others.pop("ratio", None)
+    return Line(name, seconds=list(times), ratio=spread(ratio) if ratio else None, **others)
+
+
+def test_new_groups_are_bounded_in_time():
+    for group, minutes in (("calls", 8), ("index", 10), ("index25", 10)):
+        chosen = select([group])
+        assert chosen
+        assert {workload.group for workload in chosen} == {group}
+        limits = [workload.time_limit or 0 for workload in chosen]
+        assert sum(limits) <= 60 * minutes
+    assert not any(workload.by_default for workload in select(["index", "index25"]))
+
+
+def test_real_data_have_stand_ins():
+    for workload in select(["calls", "index", "index25"]):
+        if workload.data.needs:
+            assert workload.stand_in is not None
+            assert not workload.stand_in.needs
+
+
+def test_goal_of_another_contender():
+    workload = select(["index-spectrum"])[0]
+    goal = next(goal for goal in workload.goals if goal.of == "ckmeans-avx2")
+    lines = [
+        seconds("ckmeans", *[1.0] * 6),
+        seconds("faiss", *[6.0] * 6, ratio=[6.0] * 6),
+        seconds("ckmeans-avx2", *[2.0] * 6, ratio=[2.0] * 6),
+    ]
+    assert measure.verdict(goal, workload, lines) == "met: 3 against faiss (of ckmeans-avx2)"
+    assert measure.verdict(workload.goals[0], workload, lines) == "met: 6 against faiss"
+
+
+def test_stopped_contender_gives_lower_bound(tmp_path):
+    workload = select(["index-spectrum"])[0]
+    lines = [seconds("ckmeans", 10.0), seconds("faiss", 22.0, ratio=[2.2], stopped=True)]
+    said = measure.verdict(workload.goals[0], workload, lines)
+    assert said == "not decided: at least 2.2 against faiss, which was stopped"
+    text = table.markdown(MACHINE, [report.Report(workload, lines, "")])
+    assert "| 10 s | more than 2.2 |" in text
+
+
+def test_seeding_is_judged_by_either_bound():
+    workload = select(["calls-birch1"])[0]
+    for start, faiss, word in ((0.4, 1.0, "met"), (0.9, 10.0, "met"), (0.9, 1.0, "MISSED")):
+        lines = [
+            seconds("ckmeans", 1.0),
+            seconds("ckmeans-seeding", start, ratio=[start]),
+            seconds("faiss", faiss, ratio=[faiss]),
+        ]
+        said = report.goals(report.Report(workload, lines, ""))[-1]
+        assert said.split(": ")[2] == word
+
+
+def test_long_first_call_is_only_call():
+    contenders = [fake("ckmeans", 5.0), fake("faiss", 30.0), fake("sklearn", 10.0)]
+    assert rounds._count_first_calls(contenders, limit=60.0)
+    assert [contender.left_out for contender in contenders] == ["", "long", ""]
+    assert [len(contender.rounds) for contender in contenders] == [1, 1, 1]
+    contenders = [fake("ckmeans", 0.05), fake("faiss", 0.2), fake("sklearn", 4.0)]
+    assert not rounds._count_first_calls(contenders, limit=60.0)  # too short to be a round
+    assert [contender.left_out for contender in contenders] == ["", "", "long"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        Spectrum(1000, 20, 30, 0.5),
+        Spectrum(1000, 20, 30, 0.5, "float64"),
+        NonNegative(1000, 20, 30),
+        HeavyTails(1000, 20, 2.0, "float64"),
+    ],
+)
+def test_generated_data_repeat(source):
+    X = source.load(Path(), 1.0)
+    assert X.shape == (1000, 20)
+    assert X.dtype == getattr(source, "dtype", "float32")
+    assert (source.load(Path(), 1.0) == X).all()
+    assert X.min() >= 0 or not isinstance(source, NonNegative)
+    if isinstance(source, Spectrum):
+        deviations = X.std(axis=0)
+        assert deviations[0] > 2 * deviations[-1]
+
+
+def test_tiled_rows_have_asked_noise(tmp_path):
+    np = pytest.importorskip("numpy")
+    stored = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float16)
+    np.save(tmp_path / "rows.npy", stored)
+    X = Tiled(5000, "rows.npy", 0.3).load(tmp_path, 1.0)
+    noise = (X - stored.astype(np.float32)[np.arange(5000) % 50]).std(axis=0)
+    assert noise == pytest.approx(0.3 * stored.astype(np.float32).std(axis=0), rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["calls-birch1", "calls-values", "index-spectrum", "index-200k"])
+def test_tiny_runs_of_new_groups(name):
+    pytest.importorskip("ckmeans")
+    workload = select([name])[0]
+    workload = dataclasses.replace(workload, data=NonNegative(2000, 40, 40), K=64, time_limit=5.0)
+    if workload.sizes:
+        workload = dataclasses.replace(workload, sizes=(16, 64))
+    if name == "calls-values":
+        workload = dataclasses.replace(workload, data=Spectrum(2000, 1, 40, 0.0), K=16)
+    settings = Settings(Path(), 2, 1, 1.0)
+    with Crew() as crew:
+        lines = measure.run(workload, workload.peers, settings, crew)
+    assert lines[0].trouble == ""
+    for each in lines:  # what is installed must work
+        assert not each.trouble or each.trouble.startswith("not installed") or "avx2" in each.trouble
+        if not each.trouble and not workload.sizes:
+            assert len(each.seconds) in (1, 2)
+            assert each.J is not None
+    done = report.Report(workload, lines, "")
+    assert workload.name in report.text(done)
+    assert workload.name in table.markdown(MACHINE, [done])
+
+
+# ---- random shapes -----------------------------------------------------------------------------------
+
+
+def test_random_shapes_keep_their_bounds():
+    drawn = [shapes.draw(5, number) for number in range(300)]
+    assert drawn[7] == shapes.draw(5, 7) != shapes.draw(6, 7)
+    for workload in drawn:
+        data, K = workload.data, workload.K
+        assert 1 <= data.n <= 900
+        assert 2 <= K <= 2000
+        assert 4 * K <= data.m <= 500_000
+        assert data.m * data.n <= 3e7
+        assert data.m * data.n * K * workload.iterations <= 1e10
+        assert 5 <= workload.iterations <= 50
+        assert ("ckmeans-cells" in workload.peers) == (data.n <= 8)
+        assert ("ckmeans-screen" in workload.peers) == (data.n >= 8)
+        assert ("faiss" in workload.peers) == (data.dtype == "float32")
+    assert len({type(workload.data) for workload in drawn}) == 4
+    assert {workload.data.n for workload in drawn} >= {1, 2, 3, 8}
+
+
+def random_record(number, over, gain):
+    workload = shapes.draw(5, number)
+    lines = [
+        seconds("ckmeans", 1.0, engine="dense"),
+        seconds("ckmeans-dense", 1 / over, ratio=[1 / over] * 2),
+        seconds("sklearn", gain, ratio=[gain] * 2),
+    ]
+    return shape_results.record(5, number, workload, lines)
+
+
+def test_random_summary_counts_limits():
+    records = [
+        random_record(number, over, gain)
+        for number, (over, gain) in enumerate([(1.0, 3.0), (1.05, 2.0), (1.2, 1.5), (1.5, 0.9), (2.0, 4.0)])
+    ]
+    text = shape_results.summary(records)
+    assert "at most 1.1 times as long as the best engine: 40.0% of 5" in text
+    assert "at most 1.25 times as long as the best engine: 60.0% of 5" in text
+    assert "at most 1.6 times as long as the best engine: 80.0% of 5" in text
+    assert "not slower than the fastest peer: 80.0% of 5" in text
+    assert text.index("| 5, 4 |") < text.index("| 5, 3 |") < text.index("| 5, 0 |")  # the worst first
+    assert text.count("| 5, 3 |") == 2  # slower than a peer, too
+
+
+def test_random_verdicts_end_the_rounds():
+    workload = shapes.draw(5, 1)
+
+    def decided(*ratios):
+        pairs = [fake("ckmeans", *[1.0] * (len(ratios) + 1)), fake("ckmeans-dense", 1.0, *ratios)]
+        return rounds._decided(workload, pairs)
+
+    assert decided(1.3, 1.3)  # "auto" is clearly the best
+    assert not decided(0.95, 0.95)  # too near 1 / 1.1
+    assert not decided(0.7, 0.9)
+    assert decided(*[0.99] * 5)
+
+
+def test_random_shapes_resume(tmp_path):
+    pytest.importorskip("ckmeans")
+    file = tmp_path / "shapes.jsonl"
+    command = [sys.executable, "-m", "benchmarks", "random", "--seed", "3", "--scale", "1e-4"]
+    command += ["--rounds", "2", "--json", str(file), "--resume", "--table", str(tmp_path / "shapes.md")]
+
+    def run(*more):
+        threads = more if "--threads" in more else (*more, "--threads", "1")
+        return subprocess.run([*command, *threads], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    done = run("--count", "2")
+    assert done.returncode == 0, done.stderr
+    first = file.read_text()
+    assert len(first.splitlines()) == 3
+    file.write_text(first + '{"seed": 3, "num')  # as an interruption leaves it
+    done = run("--count", "3", "--budget", "0")
+    assert done.returncode == 0, done.stderr
+    assert "the budget ended before number 2" in done.stdout
+    done = run("--count", "3")
+    assert done.returncode == 0, done.stderr
+    machine = json.loads(file.read_text().splitlines()[0])["machine"]
+    assert [each["number"] for each in shape_results.read(file, machine)] == [0, 1, 2]
+    assert "3 shapes, 0 of them failed" in (tmp_path / "shapes.md").read_text()
+    assert run("--count", "3", "--threads", "2").returncode == 2  # another number of threads
 
 
 # ---- tools/compare_builds.py -------------------------------------------------------------------------

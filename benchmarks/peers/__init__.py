@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from benchmarks.job import Adapter, Job, Outcome, Peer, Run
-from benchmarks.peers import ckmeans, faiss, numpy, opencv, scipy, sklearn, sklearnex, superkmeans
-
-BASELINE = "ckmeans"
+from benchmarks.peers import (
+    ckmeans,
+    faiss,
+    flash1dkmeans,
+    numpy,
+    opencv,
+    scipy,
+    sklearn,
+    sklearnex,
+    sparsekmeans,
+    superkmeans,
+)
+from benchmarks.workload import BASELINE, SEEDING
 
 PEERS: dict[str, Peer] = {
     BASELINE: ckmeans.peer(),
@@ -13,11 +23,18 @@ PEERS: dict[str, Peer] = {
     "ckmeans-dense": ckmeans.peer("dense"),
     "ckmeans-cells": ckmeans.peer("cells"),
     "ckmeans-screen": ckmeans.peer("screen"),
+    "ckmeans-avx2": ckmeans.on("avx2"),
+    "ckmeans-greedy": ckmeans.greedy(),
+    SEEDING: ckmeans.seeding(),
     "sklearn": sklearn.PEER,
     "sklearnex": sklearnex.PEER,
     "faiss": faiss.PEER,
+    "faiss-super": faiss.SUPER,
     "cv2": opencv.PEER,
     "superkmeans": superkmeans.PEER,
+    "sparsekmeans": sparsekmeans.LLOYD,
+    "sparsekmeans-elkan": sparsekmeans.ELKAN,
+    "flash1dkmeans": flash1dkmeans.PEER,
     "scipy": scipy.PEER,
     "numpy": numpy.PEER,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
@@ -31,6 +32,8 @@ def peer(engine: str | None = None) -> Peer:
             "rows": _rows,
             "clusters": _clusters,
             "calls": partial(_calls, True),
+            "default": partial(_default, {}),
+            "distances": _distances,
             "elbow": _elbow,
         }
     return Peer("ckmeans-simd", adapters)
@@ -39,6 +42,21 @@ def peer(engine: str | None = None) -> Peer:
 def plain() -> Peer:
     """Return the contender that calls `kmeans` on the array for each K, without `prepare`."""
     return Peer("ckmeans-simd", {"calls": partial(_calls, False), "elbow": _separate})
+
+
+def greedy() -> Peer:
+    """Return the contender that asks for greedy k-means++, in case the default start is another one."""
+    return Peer("ckmeans-simd", {"default": partial(_default, {"init": "k-means++"})})
+
+
+def seeding() -> Peer:
+    """Return the contender that makes the default start alone."""
+    return Peer("ckmeans-simd", {"default": _default_start})
+
+
+def on(instruction_set: str) -> Peer:
+    """Return the contender that uses one instruction set; it needs a process of its own."""
+    return Peer("ckmeans-simd", {"fit": partial(_fit_on, instruction_set)}, alone=True)
 
 
 def _options(engine: str | None, job: Job) -> dict[str, Any]:
@@ -64,6 +82,35 @@ def _fit(engine: str | None, job: Job) -> Run:
     def run(number: int) -> Outcome:
         result = ckmeans.kmeans(job.X, job.K, init=start, max_iter=job.iterations, **options)
         return _outcome(result)
+
+    return run
+
+
+def _fit_on(instruction_set: str, job: Job) -> Run:
+    os.environ["CKMEANS_SIMD"] = instruction_set  # read by the import
+    import ckmeans
+
+    used = ckmeans.show_config()["simd"]
+    if used != instruction_set:
+        raise ValueError(f"this process has already chosen {used}")
+    return _fit(None, job)
+
+
+def _default(options: dict[str, Any], job: Job) -> Run:
+    """Call `kmeans` as a user types it."""
+    import ckmeans
+
+    def run(number: int) -> Outcome:
+        return _outcome(ckmeans.kmeans(job.X, job.K, seed=number, n_threads=job.threads, **options))
+
+    return run
+
+
+def _default_start(job: Job) -> Run:
+    import ckmeans
+
+    def run(number: int) -> Outcome:
+        return Outcome(ckmeans.init_centroids(job.X, job.K, seed=number, n_threads=job.threads))
 
     return run
 
@@ -178,6 +225,29 @@ def _clusters(job: Job) -> Run:
 
     def run(number: int) -> Outcome:
         return Outcome(curve=tuple((K, step(K)) for K in job.sizes), note="ran cells")
+
+    return run
+
+
+def _distances(job: Job) -> Run:
+    """Time a pair of point and centroid in one step for several K, from a long and a short fit."""
+    import ckmeans
+
+    options, start = _options(None, job), job.start(0)
+
+    def fit(K: int, iterations: int) -> tuple[float, int]:
+        begin = perf_counter()
+        result = ckmeans.kmeans(job.X, K, init=start[:K], max_iter=iterations, **options)
+        return perf_counter() - begin, result.n_iter
+
+    def pair(K: int) -> float:
+        (short, few), (long, many) = fit(K, SHORT), fit(K, LONG)
+        if many == few:
+            raise ValueError("stable after one update: no step to be timed")
+        return (long - short) / (many - few) / (len(job.X) * K)
+
+    def run(number: int) -> Outcome:
+        return Outcome(curve=tuple((K, pair(K)) for K in job.sizes))
 
     return run
 

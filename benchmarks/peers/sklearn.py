@@ -29,10 +29,26 @@ def lloyd(estimator: Callable[..., Any], X: Array, job: Job, note: str = "") -> 
     return run
 
 
+def default(estimator: Callable[..., Any], X: Array, job: Job, note: str = "") -> Run:
+    """Fit an estimator with its default parameters."""
+
+    def run(number: int) -> Outcome:
+        model = estimator(job.K, random_state=number).fit(X)
+        return Outcome(model.cluster_centers_, model.n_iter_, model.inertia_, note=note)
+
+    return run
+
+
 def _fit(job: Job) -> Run:
     from sklearn.cluster import KMeans
 
     return lloyd(KMeans, job.floats(), job)
+
+
+def _default(job: Job) -> Run:
+    from sklearn.cluster import KMeans
+
+    return default(KMeans, job.floats(), job)
 
 
 def _random(job: Job) -> Run:
@@ -59,4 +75,4 @@ def _seed(job: Job) -> Run:
     return run
 
 
-PEER = Peer("scikit-learn", {"fit": _fit, "random": _random, "seed": _seed})
+PEER = Peer("scikit-learn", {"fit": _fit, "random": _random, "seed": _seed, "default": _default})

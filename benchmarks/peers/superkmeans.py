@@ -10,32 +10,33 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import exact
 from benchmarks.data import Array
 from benchmarks.job import Job, Outcome, Peer, Run
+from benchmarks.peers.moved import start_at
 
 
 def _fit(job: Job) -> Run:
     from superkmeans import SuperKMeans
 
-    if len(job.starts) > 1:
-        raise ValueError("takes no start centroids, and rows can be moved for one start only")
-    X, start = job.float32(), job.start(0).astype(np.float32)
+    X = job.float32()
     options = {
         "hierarchical": False,
         "sampling_fraction": 1.0,
+        "max_points_per_cluster": len(X),
         "early_termination": False,
         "tol": 0.0,
         "n_threads": job.threads,
     }
-    _move(X, job.starts[0], _drawn_rows(SuperKMeans, len(X), job.K))
-    first = SuperKMeans(job.K, X.shape[1], iters=1, **options).train(X)
-    met = _agree(first, exact.lloyd_step(X, start), float(X.std()))
-    where = "rows moved: it starts as asked (checked)" if met else "starts from its OWN rows"
+
+    def train(iterations: int) -> tuple[Any, Array]:
+        model = SuperKMeans(job.K, X.shape[1], iters=iterations, **options)
+        return model, model.train(X)
+
+    places = _drawn_rows(SuperKMeans, len(X), job.K)
+    where = start_at(X, job, places, lambda X: train(1)[1])
 
     def run(number: int) -> Outcome:
-        model = SuperKMeans(job.K, X.shape[1], iters=job.iterations, **options)
-        centroids = model.train(X)
+        model, centroids = train(job.iterations)
         note = f"{where}; may prune approximately; no labels: one assignment fewer"
         return Outcome(centroids, len(model.iteration_stats), note=note)
 
@@ -51,17 +52,4 @@ def _drawn_rows(model: Any, m: int, K: int) -> Array:
     return rows
 
 
-def _move(X: Array, rows: Array, places: Array) -> None:
-    """Permute X in place so that the new X[places] equals the old X[rows]."""
-    targets = np.concatenate([places, np.setdiff1d(rows, places)])
-    sources = np.concatenate([rows, np.setdiff1d(places, rows)])
-    X[targets] = X[sources]
-
-
-def _agree(one: Array, other: Array, spread: float) -> bool:
-    """Return whether two sets of centroids are equal up to rounding and a few near-ties."""
-    near = np.isclose(one, other, rtol=1e-3, atol=1e-3 * spread).all(axis=1)
-    return bool(near.mean() > 0.9)
-
-
-PEER = Peer("superkmeans", {"fit": _fit})
+PEER = Peer("superkmeans", {"fit": _fit}, alone=True)
