@@ -182,7 +182,7 @@ cdef int dense_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     if s.assign:
         d.panel.K = s.K
         d.always_packed = d.always_packed and s.labels_epoch != 0
-        find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, d.shift)
+        find_shift(rows.kernels.itemsize, s.K, rows.n, s.centroids, d.shift)
         rows.kernels.pack_centroids(s.centroids, d.shift, &d.panel)
         if d.row_panel != NULL:
             rows.kernels.assign_rows_pack(s.centroids, d.shift, s.K, rows.n, d.row_panel)

@@ -20,7 +20,7 @@ cdef struct Step:
     # IN
     int64_t K
     const void *centroids    # (K, n) in the computing dtype
-    double *wide             # the same in float64, rows of wide_stride(n)
+    double *wide             # the same in float64, rows of wide_stride(n), where the engine wants them
     const void *previous     # the centroids that `labels` were found for, in the same order; NULL: not known
     bint assign              # find the labels; else they are given
     bint sum                 # fill the sums
@@ -68,6 +68,7 @@ cdef struct EngineFactory:
     bint distances           # a step gives squared distances, and measures labels that are given
     bint fewer_centroids     # a step may have fewer centroids than the engine was opened for
     bint row_sums            # a step with full_sums adds up row by row
+    bint wide                # a step takes the centroids in float64, too
     IndexBuilder build_index  # NULL: it needs no index
     # The engine that makes the steps instead, chosen by the shapes; NULL: this one.
     const EngineFactory *(*choose)(const Problem *problem) noexcept nogil
@@ -145,8 +146,8 @@ cdef struct CarriedSums:
     bint wanted
     int64_t epoch            # number of the step whose labels the sums belong to; 0: there are no sums
     int64_t n_moved          # rows that changed their label in the last step
-    double *anchors          # (K, n), rows of wide_stride(n)
-    double *offsets
+    void *anchors            # (K, n) in float32
+    double *offsets          # (K, n), rows of wide_stride(n)
     int64_t *counts
     double square
     double cancellation      # twice what was taken out of `square`
@@ -161,9 +162,11 @@ cdef struct Sweep:
     int64_t chunk            # rows of a chunk
     int64_t block            # rows that a scorer gets at most: a multiple of a tile
     int64_t n_parts
+    bint owned               # each cluster's rows are added up by one part, without partial sums
     PartialSum *parts
     void **scratch           # a block of rows for each thread
-    int32_t **old_labels     # and their labels before the step
+    int32_t **old_labels     # and their labels before the step,
+    int32_t *labels_before   # or those of all rows where clusters are owned
     void *memory
     CarriedSums carried
     bint by_moves            # this pass adds up moved rows alone

@@ -6,7 +6,7 @@ from libc.string cimport memset
 from ckmeans._arena cimport take
 from ckmeans._points cimport Points, PreparedPoints, Rows, bits_of, check_range, read_row
 from ckmeans._runtime cimport CallContext, Poll, allocate, release, wide_stride
-from ckmeans._values cimport put
+from ckmeans._values cimport get, put, widen
 
 import numpy as np
 
@@ -95,50 +95,59 @@ cdef enum:
 ASSIGN, SUM, MEASURE = _ASSIGN, _SUM, _MEASURE
 
 
-cdef uint64_t read_centroids(const Rows *centroids, int itemsize, double *wide, void *rounded) noexcept nogil:
-    """Centroids rounded to the computing dtype, and the same in float64; the bits of their largest magnitude."""
-    cdef int64_t n = centroids.n, stride = wide_stride(n), k, l
+cdef uint64_t read_centroids(const Rows *centroids, int itemsize, double *row, void *rounded) noexcept nogil:
+    """Round the centroids to the computing dtype; return the bits of their largest magnitude. `row`: for one."""
+    cdef int64_t n = centroids.n, k, l
     cdef double value, max_abs = 0
     for k in range(centroids.m):
-        read_row(centroids, k, wide + k * stride)
+        read_row(centroids, k, row)
         for l in range(n):
-            value = wide[k * stride + l]
-            put(rounded, k * n + l, itemsize, value)
-            value = <float>value if itemsize == 4 else value
-            wide[k * stride + l] = value
+            put(rounded, k * n + l, itemsize, row[l])
+            value = get(rounded, k * n + l, itemsize)
             # Also true for a NaN, which then stays.
             if not fabs(value) <= max_abs:
                 max_abs = fabs(value)
-        for l in range(n, stride):
-            wide[k * stride + l] = 0
     return bits_of(max_abs, itemsize)
 
 
-cdef size_t step_layout(Step *s, int64_t n, int itemsize, int64_t n_labels, char *memory) noexcept nogil:
-    """Lay out the centroids, and labels of the engine's own; with memory NULL only count the bytes."""
+# What a step needs beside its engine.
+cdef struct StepMemory:
+    double *row              # (n,) one of the centroids
+    double *wide             # all of them
+    void *centroids
+    int32_t *labels          # the engine's own
+
+
+cdef size_t step_layout(StepMemory *to, const Engine *engine, int64_t K, const Rows *rows, bint wide,
+                        char *memory) noexcept nogil:
+    """Lay everything out; with memory NULL only count the bytes."""
     cdef size_t at = 0
-    cdef void *labels
-    s.wide = <double *>take(memory, &at, s.K * wide_stride(n) * sizeof(double))
-    s.centroids = take(memory, &at, s.K * n * itemsize)
-    labels = take(memory, &at, n_labels * sizeof(int32_t))
-    if n_labels > 0:
-        s.labels = <int32_t *>labels
+    to.row = <double *>take(memory, &at, rows.n * sizeof(double))
+    to.wide = <double *>take(memory, &at, K * wide_stride(rows.n) * sizeof(double) if wide else 0)
+    to.centroids = take(memory, &at, K * rows.n * rows.kernels.itemsize)
+    to.labels = <int32_t *>take(memory, &at, engine.n_labels * sizeof(int32_t) if engine.store_labels != NULL else 0)
     return at
 
 
-cdef int make_step(Engine *engine, const Rows *rows, const Rows *centroids, Step *s, Poll *p) noexcept nogil:
-    """One step of an open engine, with labels of the rows; nonzero: no memory."""
+cdef int make_step(Engine *engine, const Rows *rows, const Rows *centroids, bint wide, Step *s,
+                   Poll *p) noexcept nogil:
+    """One step of an open engine, with labels of the rows; `wide`: it takes them in float64. Nonzero: no memory."""
     cdef int itemsize = rows.kernels.itemsize
     cdef bint own_labels = engine.store_labels != NULL
     cdef int32_t *labels = s.labels
-    cdef int64_t n_labels = engine.n_labels if own_labels else 0
     cdef uint64_t max_abs_bits
-    cdef char *memory = <char *>allocate(step_layout(s, rows.n, itemsize, n_labels, NULL))
+    cdef StepMemory own
+    cdef char *memory = <char *>allocate(step_layout(&own, engine, s.K, rows, wide, NULL))
     if memory == NULL:
         return 1
-    step_layout(s, rows.n, itemsize, n_labels, memory)
-    memset(s.labels, 0, n_labels * sizeof(int32_t))
-    max_abs_bits = read_centroids(centroids, itemsize, s.wide, <void *>s.centroids)
+    step_layout(&own, engine, s.K, rows, wide, memory)
+    if own_labels:
+        s.labels = own.labels
+        memset(s.labels, 0, engine.n_labels * sizeof(int32_t))
+    s.centroids, s.wide = own.centroids, own.wide
+    max_abs_bits = read_centroids(centroids, itemsize, own.row, own.centroids)
+    if wide:
+        widen(own.centroids, s.K, rows.n, itemsize, own.wide, wide_stride(rows.n))
     if max_abs_bits <= rows.max_safe_bits:
         if not engine.step(engine, s, p) and own_labels:
             engine.store_labels(engine, s.labels, labels)
@@ -157,7 +166,7 @@ cdef int step_once(const EngineFactory *factory, const Problem *problem, const R
     cdef int failed
     if engine == NULL:
         return 1
-    failed = make_step(engine, problem.rows, centroids, s, p)
+    failed = make_step(engine, problem.rows, centroids, factory.wide, s, p)
     engine.close(engine)
     return failed
 

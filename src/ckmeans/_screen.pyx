@@ -55,7 +55,7 @@ cdef enum:
     SUBSET = 32              # centroids that are packed together for exact scoring: a few groups of the kernel
 
 cdef int64_t MAX_PAIRS = 1 << 16        # pairs of a tile that are listed: about 1 MiB
-cdef int64_t CARRY_ROWS = 4             # rows for each centroid from which carried sums take no more memory than X
+cdef int64_t CARRY_ROWS = 16            # rows for each centroid from which carried sums take little memory beside X
 cdef float LARGE = 3e38               # a bound that no score reaches
 cdef double FEW_FALLBACKS = 0.01        # part of the tiles up to which packing all centroids would not pay
 
@@ -101,7 +101,7 @@ cdef struct StepCentroids:
     CodedCentroids coded
     float mean_length        # of the factors of the losses
     float mean_error
-    panel full               # all features for the dense kernel,
+    panel full               # all features for the dense kernel, in memory of its own,
     bint full_packed         # where they are packed in this step
 
 cdef struct Screen:
@@ -180,7 +180,6 @@ cdef size_t screen_layout(Screen *e, char *memory) noexcept nogil:
     e.centroids.shift = take(memory, &at, X.n * item)
     e.centroids.errors = <ScoreError *>take(memory, &at, e.K * sizeof(ScoreError))
     coded_layout(&e.centroids.coded, e.K, (X.n + 3) // 4, memory, &at)
-    float_panel_layout(&e.centroids.full, e.K, X.n, item, memory, &at)
     hamerly_layout(&e.hamerly, X, e.K, memory, &at)
     e.all_k = <int32_t *>take(memory, &at, e.K * sizeof(int32_t))
     e.workspaces = <Workspace *>take(memory, &at, e.n_workspaces * sizeof(Workspace))
@@ -242,6 +241,7 @@ cdef void screen_close(Engine *engine) noexcept nogil:
     leading_close(&e.leading)
     hamerly_close(&e.hamerly)
     codes_close(e.codes)
+    release(e.centroids.full.c)
     release(e)
 
 
@@ -648,11 +648,23 @@ cdef void score_block(void *engine, const Step *s, PartialSum *part, int thread,
         done += work.tile.count
 
 
-cdef void pack_full(StepCentroids *c, const Rows *X, const Step *s) noexcept nogil:
-    """Pack all features of the centroids for the dense kernel."""
-    c.full.K = s.K
-    X.kernels.pack_centroids(s.centroids, c.shift, &c.full)
-    c.full_packed = True
+cdef int pack_full(Screen *e, const Step *s) noexcept nogil:
+    """Pack all features of the centroids for the dense kernel; nonzero: no memory."""
+    cdef panel *full = &e.centroids.full
+    cdef const Rows *X = e.sweep.rows
+    cdef size_t item = X.kernels.itemsize, size = 0
+    if full.c == NULL:
+        float_panel_layout(full, e.K, X.n, item, NULL, &size)
+        full.c = allocate(size)
+        if full.c == NULL:
+            return 1
+        e.engine.bytes += size
+        size = 0
+        float_panel_layout(full, e.K, X.n, item, <char *>full.c, &size)
+    full.K = s.K
+    X.kernels.pack_centroids(s.centroids, e.centroids.shift, full)
+    e.centroids.full_packed = True
+    return 0
 
 
 cdef void code_step(Screen *e, const Step *s) noexcept nogil:
@@ -680,7 +692,7 @@ cdef void code_step(Screen *e, const Step *s) noexcept nogil:
 cdef int start_step(Screen *e, const Step *s, Poll *p) noexcept nogil:
     """Choose how to make the step, and pack its centroids; nonzero: no memory, or interrupted."""
     cdef StepCentroids *c = &e.centroids
-    find_shift(e.sweep.rows.kernels.itemsize, s.K, e.sweep.rows.n, s.wide, c.shift)
+    find_shift(e.sweep.rows.kernels.itemsize, s.K, e.sweep.rows.n, s.centroids, c.shift)
     c.full_packed = False
     e.exact = not wants_codes(e, s)
     if not e.exact:
@@ -689,8 +701,8 @@ cdef int start_step(Screen *e, const Step *s, Poll *p) noexcept nogil:
         code_step(e, s)
         if plan_step(e, s, p):
             return 1
-    if e.exact or e.cost.fallback_share > FEW_FALLBACKS:
-        pack_full(c, e.sweep.rows, s)
+    if (e.exact or e.cost.fallback_share > FEW_FALLBACKS) and pack_full(e, s):
+        return 1
     if not e.exact:
         if e.leading.in_use:
             project_centroids(&e.leading, e.codes, s.centroids, &c.coded, c.offset, &e.workspaces[0].projection)

@@ -136,18 +136,17 @@ cdef double survivors(Screen *e, const Step *s, int64_t d, Poll *p) noexcept nog
 
 cdef int choose_directions(Screen *e, const Step *s, double steps, Poll *p) noexcept nogil:
     """Use as many leading directions as make a step cheapest, if any; nonzero: no memory."""
-    cdef int64_t n = e.sweep.rows.n, best_d = 0, d = 16, i
+    cdef int64_t n = e.sweep.rows.n, best_d = 0, d = 96, i
     cdef double best = screening_cost(n, e.codes.words, s.K, 0), left, cost
-    for i in range(N_CHOICES):
-        if d > e.leading.directions.d:
-            break
-        left = survivors(e, s, d, p)
-        if left < 0 or is_stopped(p):
-            return 1
-        cost = screening_cost(n, e.leading.words, s.K, left) + n * (d + POINT_COST) / steps
-        if cost < best:
-            best, best_d = cost, d
-        d = 2 * d if d < 64 else 96
+    for i in range(N_CHOICES):  # the most first: the others take no more memory
+        if d <= e.leading.directions.d:
+            left = survivors(e, s, d, p)
+            if left < 0 or is_stopped(p):
+                return 1
+            cost = screening_cost(n, e.leading.words, s.K, left) + n * (d + POINT_COST) / steps
+            if cost < best:
+                best, best_d = cost, d
+        d = 64 if d == 96 else d // 2
     leading_release(&e.leading)
     if best_d == 0:
         return 0
