@@ -9,6 +9,7 @@ import reference
 from cases import blobs
 
 import ckmeans
+from ckmeans import _engine, _engines, _points
 
 M, N, K = 6000, 64, 2500  # partial sums would take ten times as much memory as X
 TOLERANCE = {np.dtype(np.float32): 1.2e-7, np.dtype(np.float64): 1e-11}
@@ -94,3 +95,37 @@ def test_squared_distances_equal_reference(dtype):
     expected = ((X.astype(float) - (X[:K] + X.dtype.type(0.25)).astype(float)[labels]) ** 2).sum(axis=1)
     np.testing.assert_allclose(squared, expected, rtol=1e-12)
     assert ckmeans.distortion(X, X[:K] + 0.25) == pytest.approx(expected.mean(), rel=1e-12)
+
+
+def dense_labels(X, centroids):
+    """Return the labels that the engine "dense" finds."""
+    labels = np.empty(len(X), np.int32)
+    points, places = _points.PreparedPoints(X, X.dtype.itemsize), _points.Points(centroids, 8)
+    _engine.step(points, _engines.ENGINES["dense"], places, labels, None, _engine.ASSIGN, 2)
+    return labels
+
+
+@pytest.fixture(params=[1 << 26, M * N // 3], ids=["together", "in parts"])
+def parts(request):
+    before = _engine.set_part_values(request.param)
+    yield
+    _engine.set_part_values(before)
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["array", "prepared"])
+def test_assignment_equals_dense(prepared, parts, dtype):
+    X = points(dtype)
+    centroids = X[:K] + dtype.type(0.5)
+    given = ckmeans.prepare(X) if prepared else X
+    labels, squared = ckmeans.assign(given, centroids, return_squared_distance=True)
+    np.testing.assert_array_equal(labels, dense_labels(X, centroids))
+    np.testing.assert_array_equal(labels, ckmeans.assign(np.asfortranarray(X), centroids, n_threads=1))
+    expected = ((X.astype(float) - centroids.astype(float)[labels]) ** 2).sum(axis=1)
+    np.testing.assert_allclose(squared, expected, rtol=1e-12)
+
+
+def test_assignment_keeps_messages(parts, dtype):
+    X = points(dtype)
+    X[-1, 3] = np.nan
+    with pytest.raises(ValueError, match="row 5999, column 3"):
+        ckmeans.assign(X, X[:K])

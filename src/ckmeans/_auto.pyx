@@ -66,7 +66,7 @@ cdef const EngineFactory *choose(const Problem *p) noexcept nogil:
         return DENSE
     if tree_pays(p):
         return CELLS
-    if p.n_fits > 0 and p.rows.n >= SCREEN_FEATURES and screening_may_pay(p, SCREEN_ROWS):
+    if p.rows.n >= SCREEN_FEATURES and screening_may_pay(p, SCREEN_ROWS) and (p.n_fits > 0 or SCREEN.pays_once(p)):
         return SCREEN
     return &AUTO if p.n_fits > 0 and not p.same_sums and screening_may_pay(p, LATE_ROWS) else DENSE
 

@@ -69,7 +69,9 @@ cdef struct EngineFactory:
     bint fewer_centroids     # a step may have fewer centroids than the engine was opened for
     bint row_sums            # a step with full_sums adds up row by row
     bint wide                # a step takes the centroids in float64, too
+    bint keeps_rows          # it keeps something of each row: a single assignment takes the rows in parts
     IndexBuilder build_index  # NULL: it needs no index
+    bint (*pays_once)(const Problem *problem) noexcept nogil  # whether a single assignment is faster than dense's
     # The engine that makes the steps instead, chosen by the shapes; NULL: this one.
     const EngineFactory *(*choose)(const Problem *problem) noexcept nogil
     Engine *(*open)(const Problem *problem, int64_t K) noexcept nogil  # NULL: no memory

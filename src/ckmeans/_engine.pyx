@@ -4,8 +4,8 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from ckmeans._arena cimport take
-from ckmeans._points cimport Points, PreparedPoints, Rows, bits_of, check_range, read_row
-from ckmeans._runtime cimport CallContext, Poll, allocate, release, wide_stride
+from ckmeans._points cimport Points, PreparedPoints, Rows, bits_of, check_range, read_row, some_rows
+from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, release, wide_stride
 from ckmeans._values cimport get, put, widen
 
 import numpy as np
@@ -86,6 +86,8 @@ cdef const EngineFactory *chosen_factory(const EngineFactory *factory, const Pro
 
 # ---- one step --------------------------------------------------------------------------------
 
+cdef int64_t PART_VALUES = 1 << 26     # of X that are assigned together, where an engine keeps something of each row
+
 # What `step` is to find.
 cdef enum:
     _ASSIGN = 1
@@ -132,6 +134,7 @@ cdef size_t step_layout(StepMemory *to, const Engine *engine, int64_t K, const R
 cdef int make_step(Engine *engine, const Rows *rows, const Rows *centroids, bint wide, Step *s,
                    Poll *p) noexcept nogil:
     """One step of an open engine, with labels of the rows; `wide`: it takes them in float64. Nonzero: no memory."""
+    cdef int failed = 0
     cdef int itemsize = rows.kernels.itemsize
     cdef bint own_labels = engine.store_labels != NULL
     cdef int32_t *labels = s.labels
@@ -149,14 +152,15 @@ cdef int make_step(Engine *engine, const Rows *rows, const Rows *centroids, bint
     if wide:
         widen(own.centroids, s.K, rows.n, itemsize, own.wide, wide_stride(rows.n))
     if max_abs_bits <= rows.max_safe_bits:
-        if not engine.step(engine, s, p) and own_labels:
+        failed = engine.step(engine, s, p)
+        if not failed and own_labels:
             engine.store_labels(engine, s.labels, labels)
     else:
         # How small the values are is for the points alone to say: a fit, too, looks only at these for that.
         s.max_abs_bits = max_abs_bits
     s.labels = labels
     release(memory)
-    return 0
+    return failed and not is_stopped(p)
 
 
 cdef int step_once(const EngineFactory *factory, const Problem *problem, const Rows *centroids, Step *s,
@@ -171,12 +175,44 @@ cdef int step_once(const EngineFactory *factory, const Problem *problem, const R
     return failed
 
 
+def set_part_values(int64_t values):
+    """Change this limit for calls from now on; returns what it was. Labels do not change."""
+    global PART_VALUES
+    before = PART_VALUES
+    PART_VALUES = values
+    return before
+
+
+cdef int assign_parts(const EngineFactory *factory, const Problem *problem, const Rows *centroids, Step *s,
+                      Poll *p) noexcept nogil:
+    """Find the labels alone, so many rows at a time that what the engine keeps of them is small. Nonzero: no memory."""
+    cdef Problem part = problem[0]
+    cdef Rows rows
+    cdef Step step = s[0]
+    cdef int64_t m = problem.rows.m, n_parts = (m * problem.rows.n + PART_VALUES - 1) // PART_VALUES, first, i
+    part.rows = &rows
+    for i in range(n_parts):
+        first = i * m // n_parts
+        rows = some_rows(problem.rows, first, (i + 1) * m // n_parts - first)
+        step.labels = s.labels + first
+        memset(step.labels, 0, rows.m * sizeof(int32_t))
+        if step_once(factory, &part, centroids, &step, p):
+            return 1
+        s.max_abs_bits = max(s.max_abs_bits, step.max_abs_bits)
+        if is_stopped(p):
+            break
+    return 0
+
+
 cdef int run_step(const EngineFactory *factory, Problem *problem, PreparedPoints points, const Rows *centroids,
                   Step *s, CallContext call) except -1:
     cdef bint failed
     problem.index = points.index(factory.build_index, problem.n_threads, call)
     with nogil:
-        failed = step_once(factory, problem, centroids, s, &call.poll)
+        if s.assign and factory.keeps_rows:
+            failed = assign_parts(factory, problem, centroids, s, &call.poll)
+        else:
+            failed = step_once(factory, problem, centroids, s, &call.poll)
     if failed:
         raise MemoryError
     call.check()
@@ -190,7 +226,8 @@ def step(PreparedPoints points, EngineEntry engine, Points centroids, int32_t[::
     `centroids`: opened to be read in float64; they are rounded to the computing dtype first.
     `outputs`: the sum of ASSIGN (fill `labels`, which are given else), SUM (the last three of the result; else
     they mean nothing) and MEASURE (the first). `squared` (or None) is filled. Where the engine gives no
-    distances, it finds the labels, and the first of the table that adds rows up makes the rest.
+    distances, or takes the rows in parts, it finds the labels, and the first of the table that adds rows up makes
+    the rest.
     """
     cdef Problem problem
     cdef Step s
@@ -206,7 +243,7 @@ def step(PreparedPoints points, EngineEntry engine, Points centroids, int32_t[::
     if s.assign:
         factory = chosen_factory(engine.factory, &problem)
     cdef bint measure = outputs & (_SUM | _MEASURE) != 0
-    cdef bint labels_first = s.assign and not factory.distances
+    cdef bint in_parts = s.assign and factory.keeps_rows, labels_first = s.assign and not factory.distances
     cdef double[:, ::1] offsets
     cdef double[::1] weights
     cdef int64_t[::1] counts
@@ -215,8 +252,8 @@ def step(PreparedPoints points, EngineEntry engine, Points centroids, int32_t[::
         offsets, weights, counts = np.empty((K, wide_stride(n))), np.empty(K), np.empty(K, np.int64)
         s.sums.offsets, s.sums.weights, s.sums.counts = &offsets[0, 0], &weights[0], &counts[0]
         sums = np.asarray(offsets)[:, :n], np.asarray(weights), np.asarray(counts)
-    if labels_first:
-        s.sum = True
+    if labels_first or in_parts:
+        s.sum = labels_first
         run_step(factory, &problem, points, &centroids.rows, &s, call)
         factory, s.assign, s.labels_epoch, s.epoch = row_sums_factory(&points.rows), False, 1, 2
     s.sum, s.measure = outputs & _SUM != 0, outputs & _MEASURE != 0

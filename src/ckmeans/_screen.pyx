@@ -749,7 +749,8 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
 cdef EngineFactory SCREEN
 memset(&SCREEN, 0, sizeof(SCREEN))
 SCREEN.name = b"screen"
-SCREEN.distances = SCREEN.fewer_centroids = SCREEN.row_sums = True
+SCREEN.distances = SCREEN.fewer_centroids = SCREEN.row_sums = SCREEN.keeps_rows = True
+SCREEN.pays_once = pays_once
 SCREEN.open = screen_open
 ENGINE = entry_of(&SCREEN)
 

@@ -5,7 +5,7 @@ Costs are in multiply-adds of the dense kernel, for one point. They decide how s
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from ckmeans._engine cimport Step
+from ckmeans._engine cimport Problem, Step
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport CODE_TILE, Poll, count_bits, is_stopped, kernels_of_codes, poll
 
@@ -72,6 +72,13 @@ cdef double expected_saving(const Screen *e, const Step *s) noexcept nogil:
     if s.labels_epoch != 0 and s.n_changed <= FEW_CHANGED * e.sweep.rows.m:
         return dense - OPEN_SHARE * screened + later - coding
     return (1 - MIN_GAIN) * dense - screened + later - coding if screened < (1 - MIN_GAIN) * dense else -1
+
+
+cdef bint pays_once(const Problem *problem) noexcept nogil:
+    """Tell whether a single assignment, which codes the points, is to be screened."""
+    cdef int64_t n = problem.rows.n
+    cdef double screened = screening_cost(n, (n + 3) // 4, problem.K, 1) + CODING_COST * n
+    return can_code(problem.rows) and screened < (1 - MIN_GAIN) * problem.K * n
 
 
 cdef bint wants_codes(const Screen *e, const Step *s) noexcept nogil:
