@@ -100,7 +100,8 @@ def test_squared_distances_equal_reference(dtype):
 def dense_labels(X, centroids):
     """Return the labels that the engine "dense" finds."""
     labels = np.empty(len(X), np.int32)
-    points, places = _points.PreparedPoints(X, X.dtype.itemsize), _points.Points(centroids, 8)
+    points = _points.PreparedPoints(X, X.dtype.itemsize)
+    places = _engine.Centroids(_points.Points(centroids, 8), X.dtype.itemsize, False)
     _engine.step(points, _engines.ENGINES["dense"], places, labels, None, _engine.ASSIGN, 2)
     return labels
 

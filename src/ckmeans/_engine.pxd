@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from ckmeans._points cimport Index, IndexBuilder, Rows
-from ckmeans._runtime cimport Poll, sums
+from ckmeans._runtime cimport Poll, panel, sums
 from ckmeans._team cimport Team
 
 
@@ -16,11 +16,17 @@ cdef struct ClusterSums:
     double square            # weighted sum of all squared distances
     bint incremental         # not every row was added up: right to rounding only
 
+# Centroids that are packed for many calls.
+cdef struct PackedCentroids:
+    panel panel
+    void *shift              # that they were packed with
+
 cdef struct Step:
     # IN
     int64_t K
     const void *centroids    # (K, n) in the computing dtype
     double *wide             # the same in float64, rows of wide_stride(n), where the engine wants them
+    const PackedCentroids *packed  # the same for the dense kernel; NULL: not packed yet
     const void *previous     # the centroids that `labels` were found for, in the same order; NULL: not known
     bint assign              # find the labels; else they are given
     bint sum                 # fill the sums
@@ -75,6 +81,19 @@ cdef struct EngineFactory:
     # The engine that makes the steps instead, chosen by the shapes; NULL: this one.
     const EngineFactory *(*choose)(const Problem *problem) noexcept nogil
     Engine *(*open)(const Problem *problem, int64_t K) noexcept nogil  # NULL: no memory
+
+
+# Centroids in the computing dtype, for single steps.
+cdef class Centroids:
+    cdef int64_t K
+    cdef uint64_t max_abs_bits  # bits of their largest magnitude
+    cdef void *memory
+    cdef void *values        # (K, n)
+    cdef PackedCentroids packed
+    cdef bint is_packed
+    cdef readonly int64_t bytes
+
+    cdef size_t layout(self, int64_t n, int itemsize, double **row)
 
 
 cdef class EngineEntry:
