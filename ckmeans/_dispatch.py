@@ -13,7 +13,7 @@ from ckmeans._config import default_threads
 from ckmeans._engine import EngineEntry
 from ckmeans._engines import ENGINES
 from ckmeans._fit_options import FitOptions
-from ckmeans._inputs import Inputs
+from ckmeans._inputs import Inputs, PersistentInputs
 from ckmeans._points import OutOfRange, Points, PreparedPoints
 from ckmeans._progress import ProgressBar
 from ckmeans._result import Result
@@ -65,7 +65,7 @@ def check_centroids(prepared: PreparedPoints, centroids: np.ndarray) -> None:
 
 def step(
     points: Inputs,
-    centroids: np.ndarray,
+    centroids: np.ndarray | PersistentInputs,
     labels: np.ndarray,
     n_threads: int,
     *,
@@ -85,13 +85,17 @@ def step(
     weight_sums : ndarray of shape (K,), float64
     counts : ndarray of shape (K,), int64
     """
-    centroid_points = Points(centroids, 8)
+    array = np.asarray(centroids.rows if isinstance(centroids, PersistentInputs) else centroids)
     outputs = assign * _engine.ASSIGN + sums * _engine.SUM + measure * _engine.MEASURE
 
     def work(prepared: PreparedPoints) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-        return _engine.step(prepared, ENGINES["auto"], centroid_points, labels, squared, outputs, n_threads)
+        if isinstance(centroids, PersistentInputs):
+            places = centroids.packed_centroids(prepared.itemsize)
+        else:
+            places = _engine.Centroids(Points(array, 8), prepared.itemsize, False)
+        return _engine.step(prepared, ENGINES["auto"], places, labels, squared, outputs, n_threads)
 
-    return with_dtype_fallback(points, work, centroids=centroids)
+    return with_dtype_fallback(points, work, centroids=array)
 
 
 def all_distances(points: Inputs, centroids: np.ndarray, n_threads: object = None) -> np.ndarray:

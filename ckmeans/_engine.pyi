@@ -23,11 +23,18 @@ class EngineEntry:
     def accepts(self, kind: str) -> bool: ...
     def renamed(self, name: str) -> Self: ...
 
+@disjoint_base
+class Centroids:
+    def __new__(cls, points: Points, itemsize: int, packed: bool) -> Self: ...
+    @property
+    def bytes(self) -> int: ...
+
 def register(entry: EngineEntry) -> None: ...
+def set_part_values(values: int) -> int: ...
 def step(
     points: PreparedPoints,
     engine: EngineEntry,
-    centroids: Points,
+    centroids: Centroids,
     labels: np.ndarray,
     squared: np.ndarray | None,
     outputs: int,

@@ -14,6 +14,7 @@ import numpy as np
 from ckmeans import _arrays, _points, _validate
 from ckmeans._chunks import Chunks
 from ckmeans._csr import CSR
+from ckmeans._engine import Centroids
 from ckmeans._places import Names
 from ckmeans._points import PreparedPoints
 
@@ -130,7 +131,7 @@ class Inputs:
 class PersistentInputs(Inputs):
     """Inputs whose preprocessing is kept for later calls, from any thread."""
 
-    __slots__ = ("_lock", "_prepared")
+    __slots__ = ("_centroids", "_lock", "_prepared")
 
     persistent = True
 
@@ -138,6 +139,7 @@ class PersistentInputs(Inputs):
         super().__init__(points.rows, points.weights, points.names, points.original)
         self.whole = points.whole
         self._prepared: dict[int, PreparedPoints] = {}
+        self._centroids: dict[int, Centroids] = {}
         self._lock = threading.Lock()
 
     def with_weights(self, sample_weight: object) -> NoReturn:
@@ -153,10 +155,23 @@ class PersistentInputs(Inputs):
                 self._prepared[itemsize] = prepared
             return self._prepared[itemsize]
 
+    def packed_centroids(self, itemsize: int) -> Centroids:
+        """Return the points as centroids for compiled code, packed in this or an earlier call."""
+        with self._lock:
+            if itemsize not in self._centroids:
+                self._centroids[itemsize] = Centroids(_points.Points(self.rows, 8), itemsize, True)
+            return self._centroids[itemsize]
+
     @property
     def all_prepared(self) -> list[PreparedPoints]:
         """What was prepared so far, for each computing dtype that was used."""
         return list(self._prepared.values())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of what is kept."""
+        packed = sum(centroids.bytes for centroids in self._centroids.values())
+        return packed + sum(prepared.bytes for prepared in self._prepared.values())
 
 
 class Prepared:
@@ -193,7 +208,7 @@ class Prepared:
     @property
     def nbytes(self) -> int:
         """Bytes held so far beside X and its weights."""
-        return sum(prepared.bytes for prepared in self._inputs.all_prepared)
+        return self._inputs.bytes
 
     def __repr__(self) -> str:
         m, n = self.shape
@@ -212,6 +227,8 @@ class Prepared:
 
 # What the public functions accept as X; SciPy's sparse arrays, too, which have no type without SciPy.
 PointsLike: TypeAlias = "ArrayLike | Prepared | Inputs"
+# And as centroids of `assign` and `distortion`.
+CentroidsLike: TypeAlias = "ArrayLike | Prepared"
 
 
 def read(
@@ -238,6 +255,19 @@ def read(
         # An array of bfloat16 is of no use to the caller's functions.
         points = Inputs(rows, None, names, X if rows.dtype == _points.BFLOAT16 else None)
     return points if sample_weight is None else points.with_weights(sample_weight)
+
+
+def read_with_centroids(
+    X: PointsLike, centroids: CentroidsLike, sample_weight: object = None
+) -> tuple[Inputs, np.ndarray | PersistentInputs]:
+    """Return checked points, and centroids of as many features: an array, or what `prepare` made of one."""
+    places = centroids._inputs if isinstance(centroids, Prepared) else None
+    array = _validate.real_array("centroids", centroids) if places is None else places.rows
+    if not isinstance(array, np.ndarray) or (places is not None and places.weights is not None):
+        raise ValueError(f"centroids must be dense and without weights, found {centroids!r}")
+    points = read(X, sample_weight, array.shape[-1] if array.ndim else None)
+    _validate.centroids(array, points.shape[1])
+    return points, array if places is None else places
 
 
 def read_persistent(X: PointsLike, sample_weight: object = None) -> PersistentInputs:

@@ -38,7 +38,7 @@ class Result:
     stats : dict
         Over all restarts: "distances_computed" (including those to nodes of the tree),
         "distances_avoided" (how many more the dense engine would have computed), and "bytes" of memory
-        that the engine used. If restarts share several threads, the first two depend on which thread
+        that the fit used. If restarts share several threads, the first two depend on which thread
         ran which restart.
     """
 

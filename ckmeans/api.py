@@ -9,7 +9,7 @@ import numpy as np
 
 from ckmeans import _dispatch, _inputs, _lloyd, _starts, _validate
 from ckmeans._fit_options import FitOptions
-from ckmeans._inputs import PersistentInputs, PointsLike, Prepared
+from ckmeans._inputs import CentroidsLike, PersistentInputs, PointsLike, Prepared
 from ckmeans._points import PreparedPoints
 from ckmeans._result import Result
 from ckmeans._starts import Init
@@ -185,7 +185,8 @@ def prepare(X: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Prepared
     -----
     For m points (m distinct ones after deduplication) of n features of s bytes each, the tree takes
     about (n s + 4) m + m (24 + 3 n s + 8 (n + 2)) / 28 bytes, and 8 m more with weights; deduplication
-    takes 4 bytes per row and 16 + 4 n per distinct point.
+    takes 4 bytes per row and 16 + 4 n per distinct point. Where the result is passed as ``centroids`` of
+    `assign` or `distortion`, it keeps them rounded and packed, in about 2 n s bytes each.
 
     Examples
     --------
@@ -255,7 +256,7 @@ def kmeans_chunks(
 @overload
 def assign(
     X: PointsLike,
-    centroids: ArrayLike,
+    centroids: CentroidsLike,
     *,
     return_squared_distance: Literal[False] = False,
     out: np.ndarray | None = None,
@@ -266,7 +267,7 @@ def assign(
 @overload
 def assign(
     X: PointsLike,
-    centroids: ArrayLike,
+    centroids: CentroidsLike,
     *,
     return_squared_distance: Literal[True],
     out: np.ndarray | None = None,
@@ -276,7 +277,7 @@ def assign(
 
 def assign(
     X: PointsLike,
-    centroids: ArrayLike,
+    centroids: CentroidsLike,
     *,
     return_squared_distance: bool = False,
     out: np.ndarray | None = None,
@@ -288,8 +289,9 @@ def assign(
     ----------
     X : array_like of shape (m, n)
         Points, as for `kmeans`.
-    centroids : array_like of shape (K, n)
-        Rounded to the dtype of the computation first.
+    centroids : array_like of shape (K, n), or what `prepare` returned of one
+        Rounded to the dtype of the computation first. Prepared ones are packed once for many calls, which
+        pays where the points of a call are few.
     return_squared_distance : bool
         Return the squared distances, too.
     out : ndarray of shape (m,), int32, optional
@@ -308,14 +310,12 @@ def assign(
     ValueError, TypeError
         If an argument is invalid.
     """
-    centroids = _validate.real_array("centroids", centroids)
-    points = _inputs.read(X, n_expected=centroids.shape[-1] if centroids.ndim else None)
-    m, n = points.shape
-    _validate.centroids(centroids, n)
+    points, places = _inputs.read_with_centroids(X, centroids)
+    m = len(points)
     labels = np.empty(m, np.int32) if out is None else _validate.labels_out(out, m)
     squared = np.empty(m) if return_squared_distance else None
-    threads = _dispatch.thread_count(n_threads, points.size * len(centroids))
-    _dispatch.step(points, centroids, labels, threads, squared=squared, assign=True)
+    threads = _dispatch.thread_count(n_threads, points.size * len(places))
+    _dispatch.step(points, places, labels, threads, squared=squared, assign=True)
     return labels if squared is None else (labels, squared)
 
 
@@ -367,7 +367,7 @@ def update(
 
 def distortion(
     X: PointsLike,
-    centroids: ArrayLike,
+    centroids: CentroidsLike,
     labels: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
@@ -379,7 +379,7 @@ def distortion(
     ----------
     X : array_like of shape (m, n)
         Points, as for `kmeans`.
-    centroids : array_like of shape (K, n)
+    centroids : array_like of shape (K, n), or what `prepare` returned of one
         Rounded to the dtype of the computation first.
     labels : array_like of shape (m,), integers in 0 .. K - 1, optional
         Each point's centroid; by default the closest one.
@@ -398,14 +398,12 @@ def distortion(
     ValueError, TypeError
         If an argument is invalid.
     """
-    centroids = _validate.real_array("centroids", centroids)
-    points = _inputs.read(X, sample_weight, centroids.shape[-1] if centroids.ndim else None)
-    _validate.centroids(centroids, points.shape[1])
-    m, K = len(points), len(centroids)
+    points, places = _inputs.read_with_centroids(X, centroids, sample_weight)
+    m, K = len(points), len(places)
     assign_labels = labels is None
     labels = np.empty(m, np.int32) if labels is None else _validate.labels(labels, m, K)
     threads = _dispatch.thread_count(n_threads, points.size * K if assign_labels else points.size)
-    squared_sum, *_ = _dispatch.step(points, centroids, labels, threads, assign=assign_labels, measure=True)
+    squared_sum, *_ = _dispatch.step(points, places, labels, threads, assign=assign_labels, measure=True)
     return squared_sum / points.total_weight
 
 

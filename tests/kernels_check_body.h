@@ -4,7 +4,7 @@ struct F(data) {
     const struct kernels *k;
     int64_t m, n, K, stride, tiles; /* tiles: how many */
     REAL *rows, *centroids, *shift, *packed;
-    double *wide, *weights;
+    double *weights;
     int32_t *labels;
 };
 
@@ -15,14 +15,12 @@ static struct F(data) F(make)(const struct kernels *k, int64_t m, int64_t n, int
     d.centroids = allocate(K * n * (int64_t)sizeof(REAL));
     d.shift = allocate(n * (int64_t)sizeof(REAL));
     d.packed = allocate(d.tiles * k->tile * n * (int64_t)sizeof(REAL));
-    d.wide = allocate(K * wide_stride(n) * 8);
     d.weights = allocate(m * 8);
     d.labels = allocate(m * 4);
     for (int64_t i = 0; i < m * d.stride; ++i) d.rows[i] = (REAL)random_value();
     for (int64_t l = 0; l < n; ++l) d.shift[l] = (REAL)random_value();
-    memset(d.wide, 0, (size_t)(K * wide_stride(n) * 8));
     for (int64_t i = 0; i < K * n; ++i)
-        d.wide[i / n * wide_stride(n) + i % n] = d.centroids[i] = (REAL)random_value();
+        d.centroids[i] = (REAL)random_value();
     for (int64_t r = 0; r < m; ++r) d.weights[r] = fabs(random_value());
     for (int64_t r = 0; r < m; ++r) d.labels[r] = (int32_t)((r * 7) % K);
     return d;
@@ -30,7 +28,7 @@ static struct F(data) F(make)(const struct kernels *k, int64_t m, int64_t n, int
 
 static void F(release)(struct F(data) *d)
 {
-    void *all[] = { d->rows, d->centroids, d->shift, d->packed, d->wide, d->weights, d->labels };
+    void *all[] = { d->rows, d->centroids, d->shift, d->packed, d->weights, d->labels };
     for (size_t i = 0; i < sizeof all / sizeof *all; ++i) free(all[i]);
 }
 
@@ -115,11 +113,11 @@ static void F(check_sums)(struct F(data) *d, const double *weights)
     double *expected = allocate(K * n * 8), square = 0, found = 0;
     memset(sums.offsets, 0, (size_t)(K * wide * 8)), memset(expected, 0, (size_t)(K * n * 8));
     memset(sums.weights, 0, (size_t)(K * 8)), memset(sums.counts, 0, (size_t)(K * 8));
-    d->k->accumulate(d->rows, d->stride, d->m, n, d->labels, weights, d->wide, &sums);
+    d->k->accumulate(d->rows, d->stride, d->m, n, d->labels, weights, d->centroids, &sums);
     int64_t counted = 0;
     for (int64_t r = 0; r < d->m; ++r) {
         for (int64_t l = 0; l < n; ++l) {
-            const double offset = d->rows[r * d->stride + l] - d->wide[d->labels[r] * wide + l];
+            const double offset = (double)d->rows[r * d->stride + l] - d->centroids[d->labels[r] * n + l];
             expected[d->labels[r] * n + l] += (weights ? weights[r] : 1) * offset;
             square += (weights ? weights[r] : 1) * offset * offset;
         }
@@ -135,12 +133,12 @@ static void F(check_sums)(struct F(data) *d, const double *weights)
 static void F(check_distances)(struct F(data) *d)
 {
     double *squared = allocate(d->m * 8);
-    d->k->distances(d->rows, d->stride, d->m, d->n, d->labels, d->wide, squared);
+    d->k->distances(d->rows, d->stride, d->m, d->n, d->labels, d->centroids, squared);
     int good = 1;
     for (int64_t r = 0; r < d->m; ++r) {
         double expected = 0;
         for (int64_t l = 0; l < d->n; ++l)
-            expected += square_of(d->rows[r * d->stride + l] - d->wide[d->labels[r] * wide_stride(d->n) + l]);
+            expected += square_of((double)d->rows[r * d->stride + l] - d->centroids[d->labels[r] * d->n + l]);
         good &= close_to(squared[r], expected);
     }
     expect(good, d->k, "distances", d->m, d->n, d->K);

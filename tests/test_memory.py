@@ -3,6 +3,7 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import cases
 import numpy as np
 import pytest
 
@@ -44,6 +45,37 @@ def test_cache_is_bounded_after_large_call():
     held = result.centroids.nbytes + result.labels.nbytes
     assert result.stats["bytes"] > 100 << 20
     assert anonymous() - before - held < 140 << 20  # 128 MiB, plus memory of threads and numpy
+
+
+MANY_CLUSTERS = """
+    import sys
+    import numpy as np
+    import ckmeans
+
+    def peak():
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
+    m, n, K = 50_000, 128, 8192
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((m, n), np.float32) * np.arange(1, n + 1, dtype=np.float32) ** -0.35
+    start = {start}
+    options = {{"n_init": 1, "tol": 0, "seed": 0, "n_threads": 2, "algorithm": "{algorithm}"}}
+    ckmeans.kmeans(X[:1000], 10, init="random", **options)
+    ckmeans.release_memory()
+    before = peak()
+    ckmeans.kmeans(X, K, init=start, max_iter=5, **options)
+    print(peak() - before, 0.6 * X.nbytes + 24 * K * n)
+"""
+
+
+@LINUX
+@pytest.mark.parametrize("algorithm", ["auto", "dense", "screen"])
+@pytest.mark.parametrize("start", ["X[rng.choice(m, K, replace=False)]", "'random'"], ids=["given", "random"])
+def test_many_clusters_take_little_memory(start, algorithm):
+    """A process of its own, as the peak never falls."""
+    grown, limit = cases.run_python(MANY_CLUSTERS.format(start=start, algorithm=algorithm)).split()
+    assert float(grown) <= float(limit)
 
 
 def test_concurrent_calls_share_no_memory():

@@ -316,6 +316,34 @@ def test_no_array_no_pickle_no_copy():
     for call in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="cannot be pickled or copied"):
             call(prepared)
-    for call in (np.asarray, lambda p: ckmeans.KMeans(2).fit(p), lambda p: ckmeans.assign([[1, 2]], p)):
+    for call in (np.asarray, lambda p: ckmeans.KMeans(2).fit(p), lambda p: ckmeans.update([[1, 2]], p, 1)):
         with pytest.raises(TypeError, match="prepared are not an array"):
             call(prepared)
+
+
+@pytest.mark.parametrize("n", [3, 64])
+@pytest.mark.parametrize("m", [1, 40, 3000])
+def test_prepared_centroids(m, n, dtype):
+    X, places = cases.make("blobs", m, n, dtype), cases.make("uniform", 1500, n, dtype)
+    prepared = ckmeans.prepare(places)
+    for given in (X, X.astype(np.float64), np.rint(X).astype(np.int32), ckmeans.prepare(X), X * 1e18):
+        for _ in range(2):
+            labels = ckmeans.assign(given, prepared)
+            np.testing.assert_array_equal(labels, ckmeans.assign(given, places))
+            assert ckmeans.distortion(given, prepared) == ckmeans.distortion(given, places)
+    assert prepared.nbytes > 2 * places.nbytes
+    np.testing.assert_array_equal(
+        ckmeans.kmeans(prepared, 9, seed=0).labels, ckmeans.kmeans(places, 9, seed=0).labels
+    )
+
+
+def test_unfit_prepared_centroids():
+    sparse = pytest.importorskip("scipy.sparse")
+    X = cases.make("blobs", 50, 64, np.float32)
+    for wrong in (ckmeans.prepare(X, sample_weight=np.ones(50)), ckmeans.prepare(sparse.csr_array(X))):
+        with pytest.raises(ValueError, match="centroids must be dense and without weights, found <ckmeans"):
+            ckmeans.assign(X, wrong)
+    with pytest.raises(ValueError, match="centroids must have 7 features, as X has"):
+        ckmeans.assign(X[:, :7], ckmeans.prepare(X))
+    with pytest.raises(ValueError, match="centroids must be finite"):
+        ckmeans.assign(X, ckmeans.prepare(np.where(np.arange(64) == 5, np.nan, X)))

@@ -261,3 +261,17 @@ def test_real_sets(name, K):
     else:
         X = np.load(cases.DATA / "embeddings" / "debian_minilm_384_f16.npy").astype(np.float32)
     check_fit(X, sample(X, K))
+
+
+@pytest.mark.parametrize("m", [2, 20, 31, 40])
+def test_few_points_beyond_float32(m):
+    """Bounds on scores may leave float32 where distances do not; the last tile has places without a point."""
+    for seed in range(40):
+        rng = np.random.default_rng([seed, m])
+        X = (rng.standard_normal((m, 33)) * 1e18).astype(np.float32)
+        X[seed % m] *= 5
+        options = {"init": "random", "seed": seed, "max_iter": 5}
+        dense, screen = (
+            ckmeans.kmeans(X, (m + 1) // 2, algorithm=name, **options) for name in ("dense", "screen")
+        )
+        np.testing.assert_array_equal(screen.labels, dense.labels)

@@ -50,7 +50,9 @@ cdef const EngineFactory *choose(const Problem *p) noexcept nogil:
         return DENSE
     if tree_pays(p):
         return CELLS if p.same_sums else &AUTO
-    return SCREEN if p.n_fits > 0 and screening_may_pay(p) else DENSE
+    if screening_may_pay(p) and (p.n_fits > 0 or SCREEN.pays_once(p)):
+        return SCREEN
+    return DENSE
 
 
 # ---- the hand-over from cells to dense ---------------------------------------------------------

@@ -362,7 +362,7 @@ cdef int cells_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     cdef Cells *c = <Cells *>engine
     cdef int64_t i
     cdef int threads = begin_step(&c.team)
-    find_shift(c.tree.itemsize, s.K, c.tree.n, s.wide, c.shift)
+    find_shift(c.tree.itemsize, s.K, c.tree.n, s.centroids, c.shift)
     for i in range(threads):
         init_candidates(c, s, &c.workspaces[i])
     if threads == 1:
@@ -383,6 +383,7 @@ cdef EngineFactory CELLS
 memset(&CELLS, 0, sizeof(CELLS))
 CELLS.name = b"cells"
 CELLS.max_features, CELLS.max_points = MAX_TREE_FEATURES, 1 << 30  # slots, more than points, are 32-bit integers
+CELLS.wide = True
 CELLS.build_index = build_tree
 CELLS.open = cells_open
 ENGINE = entry_of(&CELLS)

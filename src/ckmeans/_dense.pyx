@@ -12,8 +12,8 @@ from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
 from ckmeans._engine cimport (
-    Block, Engine, EngineFactory, PartialSum, Problem, Step, Sweep, entry_of, sweep_bytes, sweep_close, sweep_open,
-    sweep_step, update_labels,
+    Block, Engine, EngineFactory, PackedCentroids, PartialSum, Problem, Step, Sweep, entry_of, sweep_bytes, sweep_close,
+    sweep_open, sweep_step, update_labels,
 )
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport Poll, allocate, panel, release
@@ -33,8 +33,9 @@ cdef struct Workspace:
 cdef struct Dense:
     Engine engine
     Sweep sweep
-    panel panel
+    panel panel              # memory for the centroids,
     void *shift
+    PackedCentroids packed   # and what is used: this, or as they were given
     void *row_panel          # the centroids, to score rows where they lie; NULL: all rows are packed
     bint always_packed       # too many rows were undecided: all are packed from here on
     Workspace *workspaces
@@ -128,9 +129,9 @@ cdef void dense_close(Engine *engine) noexcept nogil:
 cdef void score_tiles(Dense *d, PartialSum *part, Workspace *work, const Block *block, void *ids) noexcept nogil:
     cdef const Rows *X = d.sweep.rows
     cdef int64_t tiles = (block.count + X.kernels.tile - 1) // X.kernels.tile
-    cdef uint64_t max_abs_bits = X.kernels.pack(block.rows, block.stride, block.count, X.n, d.shift, work.tiles)
+    cdef uint64_t max_abs_bits = X.kernels.pack(block.rows, block.stride, block.count, X.n, d.packed.shift, work.tiles)
     part.max_abs_bits = max(part.max_abs_bits, max_abs_bits)
-    X.kernels.assign(work.tiles, tiles, &d.panel, work.scores, ids, work.partial)
+    X.kernels.assign(work.tiles, tiles, &d.packed.panel, work.scores, ids, work.partial)
 
 
 cdef void score_undecided(Dense *d, PartialSum *part, Workspace *work, const Block *block,
@@ -182,10 +183,14 @@ cdef int dense_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     if s.assign:
         d.panel.K = s.K
         d.always_packed = d.always_packed and s.labels_epoch != 0
-        find_shift(rows.kernels.itemsize, s.K, rows.n, s.wide, d.shift)
-        rows.kernels.pack_centroids(s.centroids, d.shift, &d.panel)
+        if s.packed == NULL:
+            find_shift(rows.kernels.itemsize, s.K, rows.n, s.centroids, d.shift)
+            rows.kernels.pack_centroids(s.centroids, d.shift, &d.panel)
+            d.packed = PackedCentroids(d.panel, d.shift)
+        else:
+            d.packed = s.packed[0]
         if d.row_panel != NULL:
-            rows.kernels.assign_rows_pack(s.centroids, d.shift, s.K, rows.n, d.row_panel)
+            rows.kernels.assign_rows_pack(s.centroids, d.packed.shift, s.K, rows.n, d.row_panel)
     interrupted = sweep_step(&d.sweep, engine, score_block, s, p)
     d.always_packed = d.always_packed or mostly_undecided(d)
     return interrupted

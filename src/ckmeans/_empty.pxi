@@ -37,6 +37,7 @@ cdef void drop_empty(Fit *f) noexcept nogil:
             f.run.labels[i] = max(f.empty.new_label[f.run.labels[i]], 0)
     f.epoch += 1
     f.step.labels_epoch = f.epoch
+    f.step.previous = NULL
 
 
 # ---- points for empty clusters ---------------------------------------------------------------
@@ -47,9 +48,9 @@ cdef double distance_to_assigned(const Fit *f, int64_t row, void *values, Poll *
     cdef int64_t k = f.empty.row_labels[row]
     if f.rows.source.indptr != NULL:
         return f.rows.kernels.sparse.squared_distance(
-            &f.rows.source, row, f.wide + k * wide_stride(f.rows.n), f.empty.norms[k])
+            &f.rows.source, row, f.step.wide + k * wide_stride(f.rows.n), f.empty.norms[k])
     fetch_row(f.rows, row, values, p)
-    f.rows.kernels.distances(values, f.rows.n, 1, f.rows.n, f.empty.row_labels + row, f.wide, &squared)
+    f.rows.kernels.distances(values, f.rows.n, 1, f.rows.n, f.empty.row_labels + row, f.previous, &squared)
     return squared
 
 
@@ -111,14 +112,16 @@ cdef int64_t find_farthest(Fit *f, int64_t wanted, void *values, Poll *p) noexce
 cdef void remove_from_sums(Fit *f, int64_t row, const char *values) noexcept nogil:
     """Take a row out of the mean of its cluster, unless only rounding would be left of it."""
     cdef int64_t n = f.rows.n, k = f.empty.row_labels[row], start = k * wide_stride(n), l
+    cdef int item = f.rows.kernels.itemsize
     cdef double *total = &f.step.sums.weights[k]
     cdef double weight = 1 if f.rows.weights == NULL else f.rows.weights[row], value
     if total[0] - weight <= ROUNDING_WEIGHT * total[0]:
         return
     total[0] -= weight
     for l in range(n):
-        value = get(values, l, f.rows.kernels.itemsize)
-        f.step.sums.offsets[start + l] -= weight * (value if f.step.sums.uncentred else value - f.wide[start + l])
+        value = get(values, l, item)
+        f.step.sums.offsets[start + l] -= weight * (
+            value if f.step.sums.uncentred else value - get(f.previous, k * n + l, item))
 
 
 cdef int64_t find_candidates(Fit *f, void *values, Poll *p) noexcept nogil:
@@ -127,7 +130,7 @@ cdef int64_t find_candidates(Fit *f, void *values, Poll *p) noexcept nogil:
     store_row_labels(f.engine, f.run.labels, f.rows.m, f.empty.row_labels)
     for k in range(f.run.K):
         if f.rows.source.indptr != NULL:
-            squared_norms(f.wide + k * stride, stride, f.rows.n, 1, f.empty.norms + k)
+            squared_norms(f.step.wide + k * stride, stride, f.rows.n, 1, f.empty.norms + k)
         n_empty += f.step.sums.weights[k] == 0
     return find_farthest(f, n_empty, values, p) if f.options.empty == FARTHEST else 0
 

@@ -4,7 +4,7 @@ from libc.string cimport memcpy
 
 from ckmeans._codes cimport Codes
 from ckmeans._points cimport Index, IndexBuilder, Rows
-from ckmeans._runtime cimport Poll, sums
+from ckmeans._runtime cimport Poll, panel, sums
 from ckmeans._team cimport Team
 
 
@@ -17,11 +17,17 @@ cdef struct ClusterSums:
     double square            # weighted sum of all squared distances
     bint incremental         # not every row was added up: right to rounding only
 
+# Centroids that are packed for many calls.
+cdef struct PackedCentroids:
+    panel panel
+    void *shift              # that they were packed with
+
 cdef struct Step:
     # IN
     int64_t K
     const void *centroids    # (K, n) in the computing dtype
-    double *wide             # the same in float64, rows of wide_stride(n)
+    double *wide             # the same in float64, rows of wide_stride(n), where the engine wants them
+    const PackedCentroids *packed  # the same for the dense kernel; NULL: not packed yet
     const void *previous     # the centroids that `labels` were found for, in the same order; NULL: not known
     bint assign              # find the labels; else they are given
     bint sum                 # fill the sums
@@ -70,10 +76,26 @@ cdef struct EngineFactory:
     bint distances           # a step gives squared distances, and measures labels that are given
     bint fewer_centroids     # a step may have fewer centroids than the engine was opened for
     bint row_sums            # a step with full_sums adds up row by row
+    bint wide                # a step takes the centroids in float64, too
+    bint keeps_rows          # it keeps something of each row: a single assignment takes the rows in parts
     IndexBuilder build_index  # NULL: it needs no index
+    bint (*pays_once)(const Problem *problem) noexcept nogil  # whether a single assignment is faster than dense's
     # The engine that makes the steps instead, chosen by the shapes; NULL: this one.
     const EngineFactory *(*choose)(const Problem *problem) noexcept nogil
     Engine *(*open)(const Problem *problem, int64_t K) noexcept nogil  # NULL: no memory
+
+
+# Centroids in the computing dtype, for single steps.
+cdef class Centroids:
+    cdef int64_t K
+    cdef uint64_t max_abs_bits  # bits of their largest magnitude
+    cdef void *memory
+    cdef void *values        # (K, n)
+    cdef PackedCentroids packed
+    cdef bint is_packed
+    cdef readonly int64_t bytes
+
+    cdef size_t layout(self, int64_t n, int itemsize, double **row)
 
 
 cdef class EngineEntry:
@@ -147,8 +169,8 @@ cdef struct CarriedSums:
     bint wanted
     int64_t epoch            # number of the step whose labels the sums belong to; 0: there are no sums
     int64_t n_moved          # rows that changed their label in the last step
-    double *anchors          # (K, n), rows of wide_stride(n)
-    double *offsets
+    void *anchors            # (K, n) in float32
+    double *offsets          # (K, n), rows of wide_stride(n)
     int64_t *counts
     double square
     double cancellation      # twice what was taken out of `square`
@@ -163,9 +185,11 @@ cdef struct Sweep:
     int64_t chunk            # rows of a chunk
     int64_t block            # rows that a scorer gets at most: a multiple of a tile
     int64_t n_parts
+    bint owned               # each cluster's rows are added up by one part, without partial sums
     PartialSum *parts
     void **scratch           # a block of rows for each thread
-    int32_t **old_labels     # and their labels before the step
+    int32_t **old_labels     # and their labels before the step,
+    int32_t *labels_before   # or those of all rows where clusters are owned
     void *memory
     CarriedSums carried
     bint by_moves            # this pass adds up moved rows alone

@@ -4,9 +4,10 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from ckmeans._arena cimport take
-from ckmeans._points cimport Points, PreparedPoints, Rows, bits_of, check_range, read_row
-from ckmeans._runtime cimport CallContext, Poll, allocate, release, wide_stride
-from ckmeans._values cimport put
+from ckmeans._points cimport Points, PreparedPoints, Rows, bits_of, check_range, read_row, some_rows
+from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, kernels_for, release, wide_stride
+from ckmeans._shift cimport find_shift
+from ckmeans._values cimport get, put, widen
 
 import numpy as np
 
@@ -86,6 +87,8 @@ cdef const EngineFactory *chosen_factory(const EngineFactory *factory, const Pro
 
 # ---- one step --------------------------------------------------------------------------------
 
+cdef int64_t PART_VALUES = 1 << 26     # of X that are assigned together, where an engine keeps something of each row
+
 # What `step` is to find.
 cdef enum:
     _ASSIGN = 1
@@ -95,109 +98,177 @@ cdef enum:
 ASSIGN, SUM, MEASURE = _ASSIGN, _SUM, _MEASURE
 
 
-cdef uint64_t read_centroids(const Rows *centroids, int itemsize, double *wide, void *rounded) noexcept nogil:
-    """Centroids rounded to the computing dtype, and the same in float64; the bits of their largest magnitude."""
-    cdef int64_t n = centroids.n, stride = wide_stride(n), k, l
+cdef uint64_t read_centroids(const Rows *centroids, int itemsize, double *row, void *rounded) noexcept nogil:
+    """Round the centroids to the computing dtype; return the bits of their largest magnitude. `row`: for one."""
+    cdef int64_t n = centroids.n, k, l
     cdef double value, max_abs = 0
     for k in range(centroids.m):
-        read_row(centroids, k, wide + k * stride)
+        read_row(centroids, k, row)
         for l in range(n):
-            value = wide[k * stride + l]
-            put(rounded, k * n + l, itemsize, value)
-            value = <float>value if itemsize == 4 else value
-            wide[k * stride + l] = value
-            # Also true for a NaN, which then stays.
-            if not fabs(value) <= max_abs:
+            put(rounded, k * n + l, itemsize, row[l])
+            value = get(rounded, k * n + l, itemsize)
+            if fabs(value) > max_abs or value != value:  # a NaN then stays
                 max_abs = fabs(value)
-        for l in range(n, stride):
-            wide[k * stride + l] = 0
     return bits_of(max_abs, itemsize)
 
 
-cdef size_t step_layout(Step *s, int64_t n, int itemsize, int64_t n_labels, char *memory) noexcept nogil:
-    """Lay out the centroids, and labels of the engine's own; with memory NULL only count the bytes."""
+cdef class Centroids:
+    """Centroids rounded to a computing dtype, and packed where they serve many calls."""
+
+    def __cinit__(self, Points points, int itemsize, bint packed):
+        cdef const Rows *rows = &points.rows
+        cdef double *row
+        self.K, self.is_packed = rows.m, packed
+        self.bytes = <int64_t>self.layout(rows.n, itemsize, &row)
+        self.memory = allocate(self.bytes)
+        if self.memory == NULL:
+            raise MemoryError
+        self.layout(rows.n, itemsize, &row)
+        with nogil:
+            self.max_abs_bits = read_centroids(rows, itemsize, row, self.values)
+            if packed:
+                find_shift(itemsize, self.K, rows.n, self.values, self.packed.shift)
+                kernels_for(itemsize).pack_centroids(self.values, self.packed.shift, &self.packed.panel)
+
+    def __dealloc__(self):
+        release(self.memory)
+
+    cdef size_t layout(self, int64_t n, int itemsize, double **row):
+        """Lay everything out; while there is no memory only count the bytes."""
+        cdef size_t at = 0
+        cdef char *memory = <char *>self.memory
+        row[0] = <double *>take(memory, &at, n * sizeof(double))
+        self.values = take(memory, &at, self.K * n * itemsize)
+        if self.is_packed:
+            self.packed.panel.K, self.packed.panel.n = self.K, n
+            self.packed.panel.c = take(memory, &at, self.K * n * itemsize)
+            self.packed.panel.norms = take(memory, &at, self.K * itemsize)
+            self.packed.panel.ids = take(memory, &at, self.K * itemsize)
+            self.packed.shift = take(memory, &at, n * itemsize)
+        return at
+
+
+# What a step needs beside its engine.
+cdef struct StepMemory:
+    double *wide             # the centroids
+    int32_t *labels          # the engine's own
+
+
+cdef size_t step_layout(StepMemory *to, const Engine *engine, int64_t K, const Rows *rows, bint wide,
+                        char *memory) noexcept nogil:
+    """Lay everything out; with memory NULL only count the bytes."""
     cdef size_t at = 0
-    cdef void *labels
-    s.wide = <double *>take(memory, &at, s.K * wide_stride(n) * sizeof(double))
-    s.centroids = take(memory, &at, s.K * n * itemsize)
-    labels = take(memory, &at, n_labels * sizeof(int32_t))
-    if n_labels > 0:
-        s.labels = <int32_t *>labels
+    to.wide = <double *>take(memory, &at, K * wide_stride(rows.n) * sizeof(double) if wide else 0)
+    to.labels = <int32_t *>take(memory, &at, engine.n_labels * sizeof(int32_t) if engine.store_labels != NULL else 0)
     return at
 
 
-cdef int make_step(Engine *engine, const Rows *rows, const Rows *centroids, Step *s, Poll *p) noexcept nogil:
-    """One step of an open engine, with labels of the rows; nonzero: no memory."""
-    cdef int itemsize = rows.kernels.itemsize
-    cdef bint own_labels = engine.store_labels != NULL
+cdef int make_step(Engine *engine, const Rows *rows, bint wide, Step *s, Poll *p) noexcept nogil:
+    """One step of an open engine, with labels of the rows; `wide`: it takes float64 centroids. Nonzero: no memory."""
     cdef int32_t *labels = s.labels
-    cdef int64_t n_labels = engine.n_labels if own_labels else 0
-    cdef uint64_t max_abs_bits
-    cdef char *memory = <char *>allocate(step_layout(s, rows.n, itemsize, n_labels, NULL))
+    cdef StepMemory own
+    cdef int failed
+    cdef char *memory = <char *>allocate(step_layout(&own, engine, s.K, rows, wide, NULL))
     if memory == NULL:
         return 1
-    step_layout(s, rows.n, itemsize, n_labels, memory)
-    memset(s.labels, 0, n_labels * sizeof(int32_t))
-    max_abs_bits = read_centroids(centroids, itemsize, s.wide, <void *>s.centroids)
-    if max_abs_bits <= rows.max_safe_bits:
-        if not engine.step(engine, s, p) and own_labels:
-            engine.store_labels(engine, s.labels, labels)
-    else:
-        # How small the values are is for the points alone to say: a fit, too, looks only at these for that.
-        s.max_abs_bits = max_abs_bits
+    step_layout(&own, engine, s.K, rows, wide, memory)
+    if wide:
+        widen(s.centroids, s.K, rows.n, rows.kernels.itemsize, own.wide, wide_stride(rows.n))
+    s.wide = own.wide
+    if engine.store_labels != NULL:
+        s.labels = own.labels
+        memset(s.labels, 0, engine.n_labels * sizeof(int32_t))
+    failed = engine.step(engine, s, p)
+    if not failed and engine.store_labels != NULL:
+        engine.store_labels(engine, s.labels, labels)
     s.labels = labels
     release(memory)
-    return 0
+    return failed and not is_stopped(p)
 
 
-cdef int step_once(const EngineFactory *factory, const Problem *problem, const Rows *centroids, Step *s,
-                   Poll *p) noexcept nogil:
+cdef int step_once(const EngineFactory *factory, const Problem *problem, Step *s, Poll *p) noexcept nogil:
     """Open an engine, make one step and close it; nonzero: no memory."""
     cdef Engine *engine = factory.open(problem, problem.K)
     cdef int failed
     if engine == NULL:
         return 1
-    failed = make_step(engine, problem.rows, centroids, s, p)
+    failed = make_step(engine, problem.rows, factory.wide, s, p)
     engine.close(engine)
     return failed
 
 
-cdef int run_step(const EngineFactory *factory, Problem *problem, PreparedPoints points, const Rows *centroids,
-                  Step *s, CallContext call) except -1:
+def set_part_values(int64_t values):
+    """Change this limit for calls from now on; returns what it was. Labels do not change."""
+    global PART_VALUES
+    before = PART_VALUES
+    PART_VALUES = values
+    return before
+
+
+cdef int assign_parts(const EngineFactory *factory, const Problem *problem, Step *s, Poll *p) noexcept nogil:
+    """Find the labels alone, so many rows at a time that what the engine keeps of them is small. Nonzero: no memory."""
+    cdef Problem part = problem[0]
+    cdef Rows rows
+    cdef Step step = s[0]
+    cdef int64_t m = problem.rows.m, n_parts = (m * problem.rows.n + PART_VALUES - 1) // PART_VALUES, first, i
+    part.rows = &rows
+    for i in range(n_parts):
+        first = i * m // n_parts
+        rows = some_rows(problem.rows, first, (i + 1) * m // n_parts - first)
+        step.labels = s.labels + first
+        memset(step.labels, 0, rows.m * sizeof(int32_t))
+        if step_once(factory, &part, &step, p):
+            return 1
+        s.max_abs_bits = max(s.max_abs_bits, step.max_abs_bits)
+        if is_stopped(p):
+            break
+    return 0
+
+
+cdef int run_step(const EngineFactory *factory, Problem *problem, PreparedPoints points, Step *s,
+                  CallContext call) except -1:
     cdef bint failed
     problem.index = points.index(factory.build_index, problem.n_threads, call)
     with nogil:
-        failed = step_once(factory, problem, centroids, s, &call.poll)
+        if s.assign and factory.keeps_rows:
+            failed = assign_parts(factory, problem, s, &call.poll)
+        else:
+            failed = step_once(factory, problem, s, &call.poll)
     if failed:
         raise MemoryError
     call.check()
     return 0
 
 
-def step(PreparedPoints points, EngineEntry engine, Points centroids, int32_t[::1] labels, double[::1] squared,
+def step(PreparedPoints points, EngineEntry engine, Centroids centroids, int32_t[::1] labels, double[::1] squared,
          int outputs, int n_threads):
     """Make one step: (sum of squared distances, offsets, weights, counts).
 
-    `centroids`: opened to be read in float64; they are rounded to the computing dtype first.
+    `centroids`: of the computing dtype of the points.
     `outputs`: the sum of ASSIGN (fill `labels`, which are given else), SUM (the last three of the result; else
     they mean nothing) and MEASURE (the first). `squared` (or None) is filled. Where the engine gives no
-    distances, it finds the labels, and the first of the table that adds rows up makes the rest.
+    distances, or takes the rows in parts, it finds the labels, and the first of the table that adds rows up makes
+    the rest.
     """
     cdef Problem problem
     cdef Step s
-    cdef int64_t K = centroids.rows.m, n = points.rows.n
+    cdef int64_t K = centroids.K, n = points.rows.n
     cdef CallContext call = CallContext()
     memset(&problem, 0, sizeof(problem))
     memset(&s, 0, sizeof(s))
     problem.rows, problem.K, problem.n_threads = &points.rows, K, n_threads
     problem.n_fits = 1 << 30 if points.persistent else 0  # an index serves many more calls, or is not worth it
     cdef const EngineFactory *factory = row_sums_factory(&points.rows)
-    s.K, s.epoch, s.labels = K, 1, &labels[0]
+    s.K, s.epoch, s.labels, s.centroids = K, 1, &labels[0], centroids.values
+    s.packed = &centroids.packed if centroids.is_packed else NULL
+    # How small the values are is for the points alone to say: a fit, too, looks only at these for that.
+    if centroids.max_abs_bits > points.rows.max_safe_bits:
+        check_range(&points.rows, centroids.max_abs_bits)
     s.assign = outputs & _ASSIGN != 0
     if s.assign:
         factory = chosen_factory(engine.factory, &problem)
     cdef bint measure = outputs & (_SUM | _MEASURE) != 0
-    cdef bint labels_first = s.assign and not factory.distances
+    cdef bint in_parts = s.assign and factory.keeps_rows, labels_first = s.assign and not factory.distances
     cdef double[:, ::1] offsets
     cdef double[::1] weights
     cdef int64_t[::1] counts
@@ -206,14 +277,14 @@ def step(PreparedPoints points, EngineEntry engine, Points centroids, int32_t[::
         offsets, weights, counts = np.empty((K, wide_stride(n))), np.empty(K), np.empty(K, np.int64)
         s.sums.offsets, s.sums.weights, s.sums.counts = &offsets[0, 0], &weights[0], &counts[0]
         sums = np.asarray(offsets)[:, :n], np.asarray(weights), np.asarray(counts)
-    if labels_first:
-        s.sum = True
-        run_step(factory, &problem, points, &centroids.rows, &s, call)
+    if labels_first or in_parts:
+        s.sum = labels_first
+        run_step(factory, &problem, points, &s, call)
         factory, s.assign, s.labels_epoch, s.epoch = row_sums_factory(&points.rows), False, 1, 2
     s.sum, s.measure = outputs & _SUM != 0, outputs & _MEASURE != 0
     s.squared = NULL if squared is None else &squared[0]
     if s.max_abs_bits <= points.rows.max_safe_bits and (s.assign or measure or s.squared != NULL):
-        run_step(factory, &problem, points, &centroids.rows, &s, call)
+        run_step(factory, &problem, points, &s, call)
     check_range(&points.rows, s.max_abs_bits)
     if measure and not isfinite(s.sums.square):
         raise OutOfRange(INFINITY)

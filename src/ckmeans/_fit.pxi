@@ -95,8 +95,11 @@ cdef object labels_array(Fit *f, Restart *r):
 cdef int sum_rows(Fit *f, const EngineFactory *factory, const Problem *problem, int32_t *labels, double *square,
                   Poll *p) noexcept nogil:
     """Find the sum of the squared distances to the best restart's centroids row by row. Nonzero: no memory."""
-    cdef Engine *engine = factory.open(problem, f.best.K)
+    cdef Engine *engine
     cdef Step s = f.step
+    f.engine.close(f.engine)  # its labels were taken, and this one needs memory, too
+    f.engine = NULL
+    engine = factory.open(problem, f.best.K)
     if engine == NULL:
         return 1
     f.run = f.best
@@ -151,7 +154,7 @@ cdef dict stats_of(Fits fits, PreparedPoints points):
     for i in range(fits.count):
         computed += fits.each[i].stats.n_distances
         pairs += fits.each[i].stats.n_pairs
-        bytes_ += fits.each[i].engine.bytes
+        bytes_ += fits.each[i].stats.bytes + fits.each[i].engine.bytes
         if fits.codes[i] != NULL:
             bytes_ += fits.codes[i].bytes
     return {"distances_computed": int(computed), "distances_avoided": int(pairs - computed), "bytes": bytes_}

@@ -84,6 +84,7 @@ cdef struct EmptyWorkspace:
 cdef struct FitStats:
     double n_distances       # that were computed
     double n_pairs           # as many as the dense engine computes
+    int64_t bytes            # memory beside that of the engine
 
 # The state of a thread that runs restarts.
 cdef struct Fit:
@@ -102,7 +103,6 @@ cdef struct Fit:
     Restart restarts[2]
     char *previous           # (K, n) the centroids before the last update,
     int64_t previous_K
-    double *wide             # the present ones in float64
     bint full_sums           # so little is gained that every digit of the distortion counts
     bint at_means            # the centroids moved to the means of their points
     EmptyWorkspace empty

@@ -14,7 +14,7 @@ from ckmeans._arena cimport take
 from ckmeans._points cimport Rows, out_of_range
 from ckmeans._random cimport stream_of
 from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, release, wide_stride
-from ckmeans._values cimport get, put
+from ckmeans._values cimport get, put, widen
 
 import numpy as np
 
@@ -30,17 +30,23 @@ cdef double MIN_GAIN = 1e-9            # of the distortion, below which it is su
 
 # ---- state -----------------------------------------------------------------------------------
 
+cdef inline int n_kept(const Options *options) noexcept nogil:
+    """Return how many restarts are kept: the one that runs and the best one, if there are several."""
+    return 2 if options.n_init > 1 else 1
+
+
 cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
     """Lay everything out after the struct; with memory NULL only count the bytes."""
     cdef int64_t K = f.options.K, n = f.rows.n, stride = wide_stride(n)
     cdef size_t item = f.rows.kernels.itemsize, at = (sizeof(Fit) + 63) // 64 * 64
     cdef int i
-    for i in range(2):
+    for i in range(n_kept(f.options)):
         f.restarts[i].centroids = <char *>take(memory, &at, K * n * item)
         f.restarts[i].counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
         f.restarts[i].labels = <int32_t *>take(memory, &at, f.engine.n_labels * sizeof(int32_t))
     f.previous = <char *>take(memory, &at, K * n * item)
-    f.wide = <double *>take(memory, &at, K * stride * sizeof(double))
+    if f.factory.wide:
+        f.step.wide = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.sums.offsets = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.sums.weights = <double *>take(memory, &at, K * sizeof(double))
     f.empty.new_label = <int32_t *>take(memory, &at, K * sizeof(int32_t))
@@ -61,7 +67,8 @@ cdef Fit *fit_open(const Problem *problem, const EngineFactory *factory, const O
     draft.problem, draft.rows, draft.factory, draft.options = problem, problem.rows, factory, options
     if open_engine(&draft, options.K):
         return NULL
-    memory = <char *>allocate(fit_layout(&draft, NULL))
+    draft.stats.bytes = <int64_t>fit_layout(&draft, NULL)
+    memory = <char *>allocate(draft.stats.bytes)
     if memory == NULL:
         draft.engine.close(draft.engine)
         return NULL
@@ -71,9 +78,9 @@ cdef Fit *fit_open(const Problem *problem, const EngineFactory *factory, const O
     f.run, f.best = &f.restarts[0], &f.restarts[1]
     for i in range(2):
         f.restarts[i].number = -1
-        memset(f.restarts[i].labels, 0, f.engine.n_labels * sizeof(int32_t))
+        if f.restarts[i].labels != NULL:
+            memset(f.restarts[i].labels, 0, f.engine.n_labels * sizeof(int32_t))
     f.step.assign = f.step.sum = True
-    f.step.wide = f.wide
     f.seeding = open_seeding(seeds, options.K, options.trials, problem.n_threads, problem.codes)
     if f.seeding == NULL:
         fit_close(f)
@@ -141,13 +148,9 @@ cdef int record(Fit *f) noexcept nogil:
 # ---- assign ----------------------------------------------------------------------------------
 
 cdef void widen_centroids(Fit *f) noexcept nogil:
-    cdef int64_t n = f.rows.n, stride = wide_stride(n), k, l
-    cdef int item = f.rows.kernels.itemsize
-    for k in range(f.run.K):
-        for l in range(n):
-            f.wide[k * stride + l] = get(f.run.centroids, k * n + l, item)
-        for l in range(n, stride):
-            f.wide[k * stride + l] = 0
+    """Convert the centroids to float64, where the engine wants that."""
+    if f.step.wide != NULL:
+        widen(f.run.centroids, f.run.K, f.rows.n, f.rows.kernels.itemsize, f.step.wide, wide_stride(f.rows.n))
 
 
 cdef int assign(Fit *f, int64_t updates, Poll *p) noexcept nogil:
@@ -159,7 +162,6 @@ cdef int assign(Fit *f, int64_t updates, Poll *p) noexcept nogil:
     widen_centroids(f)
     f.step.K = f.run.K
     f.step.centroids = f.run.centroids
-    f.step.previous = NULL if first or f.run.K != f.previous_K else f.previous
     f.step.labels = f.run.labels
     f.step.sums.counts = f.run.counts
     f.step.steps_left = f.options.max_iter - updates
@@ -170,6 +172,7 @@ cdef int assign(Fit *f, int64_t updates, Poll *p) noexcept nogil:
     if first:
         f.step.n_changed = f.rows.m
     f.epoch = f.step.labels_epoch = f.step.epoch
+    f.step.previous = f.run.centroids
     f.run.distortion = f.step.sums.square / f.rows.total_weight
     f.run.incremental = f.step.sums.incremental
     f.stats.n_distances += f.step.n_distances
@@ -241,7 +244,7 @@ cdef void move_to_means(Fit *f) noexcept nogil:
         for l in range(n):
             mean = f.step.sums.offsets[k * stride + l] / f.step.sums.weights[k]
             if not f.step.sums.uncentred:
-                mean = f.wide[k * stride + l] + mean
+                mean = get(f.previous, k * n + l, item) + mean
             put(f.run.centroids, k * n + l, item, mean)
 
 
@@ -250,6 +253,7 @@ cdef int update(Fit *f, Poll *p) noexcept nogil:
     cdef bint has_empty = first_empty(f) >= 0
     f.previous_K = f.run.K
     memcpy(f.previous, f.run.centroids, f.run.K * f.rows.n * f.rows.kernels.itemsize)
+    f.step.previous = f.previous
     if has_empty and f.options.empty != DROP and refill_empty(f, p):
         return 1
     move_to_means(f)
@@ -263,8 +267,10 @@ cdef int update(Fit *f, Poll *p) noexcept nogil:
 cdef int revert_update(Fit *f, Poll *p) noexcept nogil:
     """Rounding raised the distortion: return to the state before the last update."""
     cdef int status = STABLE if f.step.n_changed == 0 else TOLERANCE, failure
-    f.run.K = f.previous_K
-    memcpy(f.run.centroids, f.previous, f.run.K * f.rows.n * f.rows.kernels.itemsize)
+    cdef char *centroids = f.previous
+    cdef int64_t K = f.previous_K
+    f.previous, f.previous_K = f.run.centroids, f.run.K  # which the labels were found for
+    f.run.centroids, f.run.K = centroids, K
     failure = assign(f, f.run.n_iter + 1, p)
     if failure != RUNNING:
         return failure
@@ -295,6 +301,7 @@ cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
     f.run.K = f.options.K
     f.run.n_iter = 0
     f.step.labels_epoch = 0
+    f.step.previous = NULL
     f.full_sums = False
     f.at_means = True
     f.random = stream_of(f.options.seed, number)

@@ -55,6 +55,9 @@ cdef const void *read_rows(const Rows *rows, int64_t first, int64_t count, void 
 
 cdef void read_row(const Rows *rows, int64_t row, void *values) noexcept nogil
 
+# Some of the rows, which lie in memory, as rows of their own without weights.
+cdef Rows some_rows(const Rows *rows, int64_t first, int64_t count) noexcept nogil
+
 # Single rows from anywhere: `ensure_loaded` and `read_row`, in as few passes over the chunks as can be.
 cdef void fetch_row(const Rows *rows, int64_t row, void *values, Poll *p) noexcept nogil
 cdef void fetch_rows(const Rows *rows, const int64_t *wanted, int64_t count, void *values, Poll *p) noexcept nogil

@@ -93,6 +93,17 @@ cdef void read_row(const Rows *rows, int64_t row, void *values) noexcept nogil:
         ckmeans_read_rows(&rows.source, rows.kernels.itemsize, row, 1, values)
 
 
+cdef Rows some_rows(const Rows *rows, int64_t first, int64_t count) noexcept nogil:
+    cdef Rows some = rows[0]
+    some.source.data += first * rows.source.row_stride
+    some.m = some.source.m = count
+    some.in_place = max(min(rows.in_place - first, count), 0)
+    some.weights = some.cumulative = NULL
+    some.total_weight = count
+    some.stored = <double>count * rows.n
+    return some
+
+
 cdef void fetch_row(const Rows *rows, int64_t row, void *values, Poll *p) noexcept nogil:
     if not ensure_loaded(rows, row, 1, p):
         read_row(rows, row, values)

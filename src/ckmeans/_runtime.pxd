@@ -131,9 +131,9 @@ cdef extern from "simd/kernels.h" nogil:
                                const void *packed, void *ids, int32_t *undecided,
                                uint64_t *max_abs_bits) noexcept nogil
         void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
-                           const double *weights, const double *centroids, sums *sums) noexcept nogil
+                           const double *weights, const void *centroids, sums *sums) noexcept nogil
         void (*distances)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
-                          const double *centroids, double *squared) noexcept nogil
+                          const void *centroids, double *squared) noexcept nogil
         double (*weighted_sum)(const void *values, const double *weights, int64_t count) noexcept nogil
         void (*min_distance_update)(const void *tiles, int64_t ntiles, int64_t n, const void *centres,
                                     int64_t trials, const void *current, void *updated) noexcept nogil

@@ -56,7 +56,7 @@ cdef enum:
     SUBSET = 32              # centroids that are packed together for exact scoring: a few groups of the kernel
 
 cdef int64_t MAX_PAIRS = 1 << 16        # pairs of a tile that are listed: about 1 MiB
-cdef int64_t CARRY_ROWS = 4             # rows for each centroid from which carried sums take no more memory than X
+cdef int64_t CARRY_ROWS = 16            # rows for each centroid from which carried sums take little memory beside X
 cdef float LARGE = 3e38               # a bound that no score reaches
 cdef int64_t SLACK_PAIRS = 6            # pairs of a point up to which those beyond its bound are worth their distances
 cdef double FEW_FALLBACKS = 0.01        # part of the tiles up to which packing all centroids would not pay
@@ -103,7 +103,7 @@ cdef struct StepCentroids:
     CodedCentroids coded
     double mean_length       # of the factors of the losses; geometric means, which a far centroid moves little
     double mean_error
-    panel full               # all features for the dense kernel,
+    panel full               # all features for the dense kernel, in memory of its own,
     bint full_packed         # where they are packed in this step
 
 cdef struct Screen:
@@ -183,7 +183,6 @@ cdef size_t screen_layout(Screen *e, char *memory) noexcept nogil:
     e.centroids.shift = take(memory, &at, X.n * item)
     e.centroids.errors = <ScoreError *>take(memory, &at, e.K * sizeof(ScoreError))
     coded_layout(&e.centroids.coded, e.K, (X.n + 3) // 4, memory, &at)
-    float_panel_layout(&e.centroids.full, e.K, X.n, item, memory, &at)
     hamerly_layout(&e.hamerly, X, e.K, memory, &at)
     e.all_k = <int32_t *>take(memory, &at, e.K * sizeof(int32_t))
     e.workspaces = <Workspace *>take(memory, &at, e.n_workspaces * sizeof(Workspace))
@@ -247,6 +246,7 @@ cdef void screen_close(Engine *engine) noexcept nogil:
     hamerly_close(&e.hamerly)
     if e.shared_codes == NULL:
         codes_close(e.codes)
+    release(e.centroids.full.c)
     release(e)
 
 
@@ -522,10 +522,11 @@ cdef bint list_hits(Workspace *work, const code_panel *panel, int64_t n_hits, Pa
     cdef TileWorkspace *tile = &work.tile
     cdef PairList *pairs = &work.pairs
     cdef int64_t i, p
-    cdef uint32_t points
+    # Where scores leave float32, places without a point are hit, too.
+    cdef uint32_t points, every = <uint32_t>((<uint64_t>1 << tile.count) - 1)
     pairs.count = 0
     for i in range(n_hits):
-        points = tile.hits[i].points
+        points = tile.hits[i].points & every
         if pairs.count + tile.count > work.pairs.capacity:
             return False
         while points:
@@ -657,11 +658,23 @@ cdef void score_block(void *engine, const Step *s, PartialSum *part, int thread,
         done += work.tile.count
 
 
-cdef void pack_full(StepCentroids *c, const Rows *X, const Step *s) noexcept nogil:
-    """Pack all features of the centroids for the dense kernel."""
-    c.full.K = s.K
-    X.kernels.pack_centroids(s.centroids, c.shift, &c.full)
-    c.full_packed = True
+cdef int pack_full(Screen *e, const Step *s) noexcept nogil:
+    """Pack all features of the centroids for the dense kernel; nonzero: no memory."""
+    cdef panel *full = &e.centroids.full
+    cdef const Rows *X = e.sweep.rows
+    cdef size_t item = X.kernels.itemsize, size = 0
+    if full.c == NULL:
+        float_panel_layout(full, e.K, X.n, item, NULL, &size)
+        full.c = allocate(size)
+        if full.c == NULL:
+            return 1
+        e.engine.bytes += size
+        size = 0
+        float_panel_layout(full, e.K, X.n, item, <char *>full.c, &size)
+    full.K = s.K
+    X.kernels.pack_centroids(s.centroids, e.centroids.shift, full)
+    e.centroids.full_packed = True
+    return 0
 
 
 cdef void code_step(Screen *e, const Step *s) noexcept nogil:
@@ -690,7 +703,7 @@ cdef void code_step(Screen *e, const Step *s) noexcept nogil:
 cdef int start_step(Screen *e, const Step *s, Poll *p) noexcept nogil:
     """Choose how to make the step, and pack its centroids; nonzero: no memory, or interrupted."""
     cdef StepCentroids *c = &e.centroids
-    find_shift(e.sweep.rows.kernels.itemsize, s.K, e.sweep.rows.n, s.wide, c.shift)
+    find_shift(e.sweep.rows.kernels.itemsize, s.K, e.sweep.rows.n, s.centroids, c.shift)
     c.full_packed = False
     e.exact = not wants_codes(e, s)
     if not e.exact:
@@ -699,8 +712,8 @@ cdef int start_step(Screen *e, const Step *s, Poll *p) noexcept nogil:
         code_step(e, s)
         if plan_step(e, s, p):
             return 1
-    if e.exact or e.cost.fallback_share > FEW_FALLBACKS:
-        pack_full(c, e.sweep.rows, s)
+    if (e.exact or e.cost.fallback_share > FEW_FALLBACKS) and pack_full(e, s):
+        return 1
     if not e.exact:
         if e.leading.in_use:
             project_centroids(&e.leading, e.codes, s.centroids, &c.coded, c.offset, &e.workspaces[0].projection)
@@ -747,7 +760,8 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
 cdef EngineFactory SCREEN
 memset(&SCREEN, 0, sizeof(SCREEN))
 SCREEN.name = b"screen"
-SCREEN.distances = SCREEN.fewer_centroids = SCREEN.row_sums = True
+SCREEN.distances = SCREEN.fewer_centroids = SCREEN.row_sums = SCREEN.keeps_rows = True
+SCREEN.pays_once = pays_once
 SCREEN.open = screen_open
 ENGINE = entry_of(&SCREEN)
 

@@ -5,7 +5,7 @@ Costs are in multiply-adds of the dense kernel, for one point. They decide how s
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from ckmeans._engine cimport Step
+from ckmeans._engine cimport Problem, Step
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport CODE_TILE, Poll, count_bits, is_stopped, kernels_of_codes, poll
 
@@ -108,6 +108,13 @@ cdef double expected_saving(const Screen *e, const Step *s) noexcept nogil:
     return dense - screened + steps * (dense - later) - coding - hurdle
 
 
+cdef bint pays_once(const Problem *problem) noexcept nogil:
+    """Tell whether a single assignment, which codes the points, is to be screened."""
+    cdef const Rows *X = problem.rows
+    cdef double screened = screening_cost(X, (X.n + 3) // 4, problem.K) + pairs_cost(X, TYPICAL_PAIRS)
+    return can_code(X) and screened + CODING_COST * X.n * value_cost(X) < (1 - MIN_GAIN) * dense_cost(X, problem.K)
+
+
 cdef bint wants_codes(const Screen *e, const Step *s) noexcept nogil:
     """Tell whether this step is to be screened."""
     cdef const CostModel *cost = &e.cost
@@ -177,20 +184,19 @@ cdef double survivors(Screen *e, const Step *s, int64_t d, Poll *p) noexcept nog
 
 cdef int choose_directions(Screen *e, const Step *s, double steps, Poll *p) noexcept nogil:
     """Use as many leading directions as make a step cheapest, if any; nonzero: no memory."""
-    cdef int64_t n = e.sweep.rows.n, best_d = 0, d = 16, i
+    cdef int64_t n = e.sweep.rows.n, best_d = 0, d = 96, i
     cdef const Rows *X = e.sweep.rows
     cdef double best = screening_cost(X, e.codes.words, s.K), left, cost
-    for i in range(N_CHOICES):
-        if d > e.leading.directions.d:
-            break
-        left = survivors(e, s, d, p)
-        if left < 0 or is_stopped(p):
-            return 1
-        cost = (screening_cost(X, e.leading.words, s.K) + left * CODED_PAIR_COST
-                + n * (d + POINT_COST) * value_cost(X) / steps)
-        if cost < best:
-            best, best_d = cost, d
-        d = 2 * d if d < 64 else 96
+    for i in range(N_CHOICES):  # the most first: the others take no more memory
+        if d <= e.leading.directions.d:
+            left = survivors(e, s, d, p)
+            if left < 0 or is_stopped(p):
+                return 1
+            cost = (screening_cost(X, e.leading.words, s.K) + left * CODED_PAIR_COST
+                    + n * (d + POINT_COST) * value_cost(X) / steps)
+            if cost < best:
+                best, best_d = cost, d
+        d = 64 if d == 96 else d // 2
     leading_release(&e.leading)
     if best_d == 0:
         return 0

@@ -9,7 +9,7 @@ centroid's bound reaches the upper bound, the label stays and the point's featur
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 from libc.stdlib cimport qsort
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from ckmeans._arena cimport take
 from ckmeans._codes cimport CodedCentroids, code_panel_layout, load_tile, pack_selected
@@ -41,7 +41,6 @@ cdef struct Hamerly:
     uint16_t *lower          # (m,) quanta, rounded down; 0: no bounds are known
     int64_t epoch            # number of the step whose labels they belong to; 0: none
     bint valid               # they can be used in this step
-    void *previous           # (K, n) centroids of the last step
     Move *moves              # (K,) how far they have moved since, the farthest first
     double *moved            # (K,) the same by centroid
     double max_inactive_shift  # the farthest move of a centroid that is not active
@@ -58,8 +57,6 @@ cdef struct RowClasses:
 
 
 cdef void hamerly_layout(Hamerly *h, const Rows *X, int64_t K, char *memory, size_t *at) noexcept nogil:
-    cdef size_t item = X.kernels.itemsize
-    h.previous = take(memory, at, K * X.n * item)
     h.moves = <Move *>take(memory, at, K * sizeof(Move))
     h.moved = <double *>take(memory, at, K * sizeof(double))
     code_panel_layout(&h.active, K, (X.n + 3) // 4, memory, at)
@@ -138,15 +135,15 @@ cdef int by_number(const void *a, const void *b) noexcept nogil:
     return (<const int32_t *>a)[0] - (<const int32_t *>b)[0]
 
 
-cdef int64_t measure_moves(Hamerly *h, const Rows *X, const Step *s, const void *previous) noexcept nogil:
-    """Measure how far the centroids have moved from `previous`; returns how many have."""
+cdef int64_t measure_moves(Hamerly *h, const Rows *X, const Step *s) noexcept nogil:
+    """Measure how far the centroids have moved since the last step; returns how many have."""
     cdef int64_t K = s.K, n = X.n, n_moving = 0, k, l
     cdef int item = X.kernels.itemsize
     cdef double square, difference
     for k in range(K):
         square = 0
         for l in range(k * n, (k + 1) * n):
-            difference = get(s.centroids, l, item) - get(previous, l, item)
+            difference = get(s.centroids, l, item) - get(s.previous, l, item)
             square += difference * difference
         h.moved[k] = h.moves[k].distance = sqrt(square) * (1 + n * 1e-15)
         h.moves[k].k = <int32_t>k
@@ -211,11 +208,10 @@ cdef void update_bounds(Screen *e, const Step *s) noexcept nogil:
     for k in range(s.K):
         h.max_error.constant = max(h.max_error.constant, e.centroids.errors[k].constant)
         h.max_error.slope = max(h.max_error.slope, e.centroids.errors[k].slope)
-    h.valid = s.labels_epoch != 0 and h.epoch == s.labels_epoch
+    h.valid = s.labels_epoch != 0 and h.epoch == s.labels_epoch and s.previous != NULL
     if h.valid:
-        set_active(h, choose_active(e, s, measure_moves(h, X, s, h.previous)), s.K)
+        set_active(h, choose_active(e, s, measure_moves(h, X, s)), s.K)
         pack_selected(cheapest_centroids(e), h.active_k, h.active.K, &h.active)
-    memcpy(h.previous, s.centroids, s.K * X.n * X.kernels.itemsize)
     h.epoch = s.epoch
 
 

@@ -366,6 +366,6 @@ cdef int sparse_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
 cdef EngineFactory SPARSE
 memset(&SPARSE, 0, sizeof(SPARSE))
 SPARSE.name = b"sparse"
-SPARSE.sparse_rows = SPARSE.distances = SPARSE.row_sums = True
+SPARSE.sparse_rows = SPARSE.distances = SPARSE.row_sums = SPARSE.wide = True
 SPARSE.open = sparse_open
 ENGINE = entry_of(&SPARSE)

@@ -3,6 +3,10 @@
 The rows are cut into chunks whose size follows from n and K alone; chunk i adds to partial sum i mod P, in rising
 order; the partial sums are added up in order. One partial sum belongs to one thread at a time.
 
+Where partial sums would take much memory, each cluster is owned by one of P parts instead: after a window of chunks has
+its labels, part i goes over the window and adds the rows of clusters i K / P up to (i + 1) K / P straight to the sums,
+in rising order, whatever the length of the window. Which way it is follows from m, n, K and the dtype alone.
+
 Where few rows change their cluster, it is enough to take those out of one sum and add them to another. Such carried
 sums are about anchors, the centroids of the last step that added up every row: with v from a cluster's anchor r to
 its centroid c, S = sum (x - r) and N points,
@@ -13,7 +17,7 @@ Both lose digits by cancellation where the terms are much larger than their sum;
 """
 from cython.parallel cimport prange, threadid
 from libc.math cimport fabs
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
@@ -27,6 +31,11 @@ cdef int64_t CHUNK_WORK = 1 << 30     # multiply-adds between two polls for sign
 cdef int64_t WINDOW_WORK = 1 << 31    # multiply-adds between two barriers
 cdef int64_t L2_BYTES = 192 * 1024    # of packed rows: they stay in a second-level cache of 256 KiB or more
 cdef int64_t L1_BYTES = 8 * 1024      # of centroids, or packed rows: both stay in a first-level cache of 32 KiB
+cdef int64_t MAX_PARTS = 64           # partial sums while they are small,
+cdef int64_t MIN_PARTS = 16           # and where they are large: threads beyond these would have nothing to do
+cdef int64_t SMALL_SUMS = 8 << 20     # bytes of all partial sums together that are always well spent,
+cdef int64_t LARGE_SUMS = 128 << 20   # and that never are,
+cdef double MAX_SUMS_SHARE = 0.125    # or from this part of the size of X on
 cdef double MAX_MOVES = 0.35          # part of the rows up to which moves are added up: a move adds two rows
 cdef int64_t FEW_CENTROIDS = 8        # with so few, that part is not reached by the second step either
 cdef double MIN_SPEEDUP = 4           # waking a team for a short step costs about so many times a small region
@@ -40,13 +49,22 @@ cdef int64_t chunk_rows(int64_t n, int64_t K) noexcept nogil:
     return rows
 
 
+cdef int64_t partial_sum_size(int64_t n, int64_t K) noexcept nogil:
+    return K * (wide_stride(n) + 2) * sizeof(double)
+
+
 cdef int64_t partial_sum_count(int64_t n, int64_t K) noexcept nogil:
-    """Enough partial sums for many threads while they are small, few where they are large."""
-    cdef int64_t size = K * (wide_stride(n) + 2) * sizeof(double)
-    cdef int64_t count = 64
-    while count > 1 and count * size > ((8 << 20) if count > 16 else (128 << 20)):
+    """Enough partial sums for many threads while they are small, fewer where they are large."""
+    cdef int64_t count = MAX_PARTS
+    while count > MIN_PARTS and count * partial_sum_size(n, K) > SMALL_SUMS:
         count //= 2
     return count
+
+
+cdef bint too_large(const Rows *rows, int64_t K, int64_t n_parts) noexcept nogil:
+    """Whether so many partial sums take much memory, also beside X."""
+    cdef int64_t limit = min(<int64_t>(rows.m * rows.n * rows.kernels.itemsize * MAX_SUMS_SHARE), LARGE_SUMS)
+    return n_parts * partial_sum_size(rows.n, K) > max(limit, SMALL_SUMS)
 
 
 cdef int64_t cached_rows(const Rows *rows) noexcept nogil:
@@ -73,11 +91,12 @@ cdef size_t sweep_layout(Sweep *w, char *memory) noexcept nogil:
     memset(&part, 0, sizeof(PartialSum))
     w.parts = <PartialSum *>take(memory, &at, w.n_parts * sizeof(PartialSum))
     for i in range(w.n_parts):
-        part.sums.offsets = <double *>take(memory, &at, K * wide_stride(n) * sizeof(double))
-        part.sums.weights = <double *>take(memory, &at, K * sizeof(double))
-        part.sums.counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
-        part.touched = <uint8_t *>take(memory, &at, K if carries else 0)
-        part.removed = part.sums
+        if not w.owned:
+            part.sums.offsets = <double *>take(memory, &at, K * wide_stride(n) * sizeof(double))
+            part.sums.weights = <double *>take(memory, &at, K * sizeof(double))
+            part.sums.counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
+            part.touched = <uint8_t *>take(memory, &at, K if carries else 0)
+            part.removed = part.sums
         if memory != NULL:
             w.parts[i] = part
     w.scratch = <void **>take(memory, &at, w.n_threads * sizeof(void *))
@@ -91,18 +110,19 @@ cdef size_t sweep_layout(Sweep *w, char *memory) noexcept nogil:
 
 
 cdef void carried_layout(Sweep *w, char *memory, size_t *at, int64_t block) noexcept nogil:
-    cdef int64_t K = w.K, size = K * wide_stride(w.rows.n) * sizeof(double), i
-    cdef void *old_labels
-    w.carried.anchors = <double *>take(memory, at, size)
-    w.carried.offsets = <double *>take(memory, at, size)
+    cdef int64_t K = w.K, i
+    cdef int32_t *old_labels
+    w.carried.anchors = take(memory, at, K * w.rows.n * w.rows.kernels.itemsize)
+    w.carried.offsets = <double *>take(memory, at, K * wide_stride(w.rows.n) * sizeof(double))
     w.carried.counts = <int64_t *>take(memory, at, K * sizeof(int64_t))
     w.carried.anchor_correction = <double *>take(memory, at, K * sizeof(double))
     w.carried.magnitude = <double *>take(memory, at, K * sizeof(double))
     w.old_labels = <int32_t **>take(memory, at, w.n_threads * sizeof(int32_t *))
+    w.labels_before = <int32_t *>take(memory, at, w.rows.m * sizeof(int32_t) if w.owned else 0)
     for i in range(w.n_threads):
-        old_labels = take(memory, at, block * sizeof(int32_t))
+        old_labels = <int32_t *>take(memory, at, 0 if w.owned else block * sizeof(int32_t))
         if memory != NULL:
-            w.old_labels[i] = <int32_t *>old_labels
+            w.old_labels[i] = old_labels
 
 
 cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint carries, bint whole) noexcept nogil:
@@ -115,6 +135,9 @@ cdef int sweep_open(Sweep *w, const Rows *rows, int64_t K, int n_threads, bint c
     w.chunk = chunk_rows(rows.n, K)
     w.block = block_rows(rows, K, w.chunk, whole)
     w.n_parts = min(partial_sum_count(rows.n, K), (rows.m + w.chunk - 1) // w.chunk)
+    w.owned = too_large(rows, K, w.n_parts)
+    if w.owned:
+        w.n_parts = min(MAX_PARTS, (rows.m + w.chunk - 1) // w.chunk)
     w.n_threads = min(threads_for(n_threads, <double>rows.m * rows.n * K / MIN_SPEEDUP), <int>w.n_parts)
     w.team = team_of(w.n_threads)
     w.memory = allocate(sweep_layout(w, NULL))
@@ -136,22 +159,25 @@ cdef int64_t sweep_bytes(const Sweep *w) noexcept nogil:
 
 # ---- a block of rows -------------------------------------------------------------------------
 
-cdef void move_row(const Sweep *w, PartialSum *part, const void *row, int32_t old, const int32_t *new) noexcept nogil:
-    """Take a row out of one cluster's sums and add it to another's."""
+cdef void remove_row(const Sweep *w, PartialSum *part, const void *row, int32_t old) noexcept nogil:
+    """Take a row out of a cluster's sums."""
     cdef const Rows *X = w.rows
     cdef double minus_one = -1
     X.kernels.accumulate(row, X.n, 1, X.n, &old, &minus_one, w.carried.anchors, &part.removed)
-    X.kernels.accumulate(row, X.n, 1, X.n, new, NULL, w.carried.anchors, &part.sums)
-    part.sums.counts[old] -= 2  # the kernel counted it in
-    part.touched[old] = part.touched[new[0]] = 1
+    part.removed.counts[old] -= 2  # the kernel counted it in
 
 
 cdef void move_rows(const Sweep *w, PartialSum *part, const Block *block, const int32_t *old_labels,
                     const int32_t *labels) noexcept nogil:
-    cdef int64_t i, size = block.stride * w.rows.kernels.itemsize
+    cdef const Rows *X = w.rows
+    cdef const char *row = <const char *>block.rows
+    cdef int64_t i
     for i in range(block.count):
         if old_labels[i] != labels[i]:
-            move_row(w, part, <const char *>block.rows + i * size, old_labels[i], labels + i)
+            remove_row(w, part, row, old_labels[i])
+            X.kernels.accumulate(row, X.n, 1, X.n, labels + i, NULL, w.carried.anchors, &part.sums)
+            part.touched[old_labels[i]] = part.touched[labels[i]] = 1
+        row += block.stride * X.kernels.itemsize
 
 
 cdef void add_rows(const Sweep *w, PartialSum *part, const Block *block, const Step *s) noexcept nogil:
@@ -160,7 +186,7 @@ cdef void add_rows(const Sweep *w, PartialSum *part, const Block *block, const S
     cdef double *offsets = part.sums.offsets
     part.sums.offsets = offsets if s.sum else NULL
     X.kernels.accumulate(block.rows, block.stride, block.count, X.n, s.labels + block.first,
-                         NULL if X.weights == NULL else X.weights + block.first, s.wide, &part.sums)
+                         NULL if X.weights == NULL else X.weights + block.first, s.centroids, &part.sums)
     part.sums.offsets = offsets
 
 
@@ -169,16 +195,20 @@ cdef void work_block(Sweep *w, void *engine, Scorer score, const Step *s, Partia
     """Find the labels of a block and add its rows up while they are in the cache."""
     cdef const Rows *X = w.rows
     cdef int32_t *labels = s.labels + block.first
+    cdef int32_t *old_labels
     if w.by_moves:
-        memcpy(w.old_labels[thread], labels, block.count * sizeof(int32_t))
+        old_labels = w.labels_before + block.first if w.owned else w.old_labels[thread]
+        memcpy(old_labels, labels, block.count * sizeof(int32_t))
     if s.assign and not w.sums_only:
         score(engine, s, part, thread, block)
-    if w.by_moves:
+    if w.owned:
+        pass  # the sums follow
+    elif w.by_moves:
         move_rows(w, part, block, w.old_labels[thread], labels)
     elif s.sum or s.measure:
         add_rows(w, part, block, s)
     if s.squared != NULL:
-        X.kernels.distances(block.rows, block.stride, block.count, X.n, labels, s.wide, s.squared + block.first)
+        X.kernels.distances(block.rows, block.stride, block.count, X.n, labels, s.centroids, s.squared + block.first)
 
 
 # ---- one pass --------------------------------------------------------------------------------
@@ -210,7 +240,7 @@ cdef void clear_part(const Sweep *w, PartialSum *part, const Step *s) noexcept n
     if not w.sums_only:
         part.n_changed = part.max_abs_bits = part.n_distances = part.n_pairs = 0
         part.n_fallback_tiles = part.n_undecided = 0
-    if not s.sum or (w.by_moves and part.clean):
+    if not s.sum or w.owned or (w.by_moves and part.clean):
         return
     memset(part.sums.offsets, 0, s.K * wide_stride(w.rows.n) * sizeof(double))
     memset(part.sums.weights, 0, s.K * sizeof(double))
@@ -227,9 +257,84 @@ cdef void work_part(const Pass *a, int64_t i, int thread, int64_t first, int64_t
     cdef int64_t chunk = first + (i - first % w.n_parts + w.n_parts) % w.n_parts
     if first == 0:
         clear_part(w, part, a.step)
+    if w.owned and a.step.squared == NULL and (w.sums_only or not a.step.assign):
+        return  # the sums follow
     while chunk < last:
         work_chunk(a, part, thread, chunk)
         chunk += w.n_parts
+
+
+# ---- clusters that are owned -------------------------------------------------------------------
+
+cdef void open_part(const Sweep *w, PartialSum *part, Step *s, int64_t first, int64_t last) noexcept nogil:
+    """Let a part add to the sums themselves, and clear those of its clusters, first .. last - 1."""
+    cdef int64_t k
+    part.sums.offsets = w.carried.offsets if w.by_moves else s.sums.offsets if s.sum else NULL
+    part.sums.weights = s.sums.weights
+    part.sums.counts = w.carried.counts if w.by_moves else s.sums.counts
+    part.removed.offsets, part.removed.weights, part.removed.counts = (
+        part.sums.offsets, part.sums.weights, part.sums.counts)
+    for k in range(first, last if s.sum and not w.by_moves else first):
+        clear_cluster(&s.sums, k, wide_stride(w.rows.n))
+
+
+cdef int64_t list_owned(const int32_t *labels, int64_t count, uint32_t first, uint32_t span,
+                        int32_t *found) noexcept nogil:
+    """List the rows of a block with labels first .. first + span - 1; returns how many."""
+    cdef int64_t i, n_found = 0
+    for i in range(count):
+        found[n_found] = <int32_t>i
+        n_found += <uint32_t>labels[i] - first < span
+    return n_found
+
+
+cdef int64_t list_moved(const int32_t *labels, const int32_t *before, int64_t count, uint32_t first, uint32_t span,
+                        int32_t *found) noexcept nogil:
+    """List those that came from one of these labels, or went to one."""
+    cdef int64_t i, n_found = 0
+    for i in range(count):
+        found[n_found] = <int32_t>i
+        n_found += (labels[i] != before[i]
+                    and (<uint32_t>labels[i] - first < span or <uint32_t>before[i] - first < span))
+    return n_found
+
+
+cdef void own_block(const Pass *a, PartialSum *part, int thread, int64_t first, int64_t count, uint32_t first_k,
+                    uint32_t span) noexcept nogil:
+    """Add the rows of a block up whose clusters are the part's."""
+    cdef const Sweep *w = a.sweep
+    cdef const Rows *X = w.rows
+    cdef const int32_t *labels = a.step.labels + first
+    cdef const int32_t *before = w.labels_before + first if w.by_moves else NULL
+    cdef const void *centroids = w.carried.anchors if w.by_moves else a.step.centroids
+    cdef const void *row
+    cdef int32_t[MAX_BLOCK] found
+    cdef int64_t n_found, stride, i, j
+    if w.by_moves:
+        n_found = list_moved(labels, before, count, first_k, span, found)
+    else:
+        n_found = list_owned(labels, count, first_k, span, found)
+    for j in range(n_found):
+        i = found[j]
+        row = read_rows(X, first + i, 1, w.scratch[thread], &stride)
+        if w.by_moves and <uint32_t>before[i] - first_k < span:
+            remove_row(w, part, row, before[i])
+        if <uint32_t>labels[i] - first_k < span:
+            X.kernels.accumulate(row, X.n, 1, X.n, labels + i, NULL if X.weights == NULL else X.weights + first + i,
+                                 centroids, &part.sums)
+
+
+cdef void own_part(const Pass *a, int64_t i, int thread, int64_t first, int64_t last) noexcept nogil:
+    """Add up the rows first .. last - 1 of the clusters that part i owns."""
+    cdef Sweep *w = a.sweep
+    cdef PartialSum *part = &w.parts[i]
+    cdef int64_t K = a.step.K, first_k = i * K // w.n_parts, last_k = (i + 1) * K // w.n_parts, count
+    if first == 0:
+        open_part(w, part, a.step, first_k, last_k)
+    while first < last and not poll(a.poll):
+        count = min(<int64_t>MAX_BLOCK, last - first)
+        own_block(a, part, thread, first, count, <uint32_t>first_k, <uint32_t>(last_k - first_k))
+        first += count
 
 
 cdef int64_t window_chunks(const Sweep *w, int64_t K) noexcept nogil:
@@ -258,6 +363,11 @@ cdef int sweep_rows(const Pass *a) noexcept nogil:
                 work_part(a, i, threadid(), first, last)
                 end_part(&w.team, threadid())
             parts += w.n_parts
+        if w.owned and (a.step.sum or a.step.measure):
+            for i in prange(w.n_parts, schedule="dynamic", chunksize=1, num_threads=request_threads(threads)):
+                own_part(a, i, threadid(), first * w.chunk, min(last * w.chunk, w.rows.m))
+                end_part(&w.team, threadid())
+            parts += w.n_parts
         first = last
     if is_stopped(a.poll):
         w.carried.epoch = 0
@@ -271,19 +381,19 @@ cdef int sweep_rows(const Pass *a) noexcept nogil:
 
 cdef void reduce_cluster(Sweep *w, ClusterSums *s, int64_t k) noexcept nogil:
     cdef int64_t stride = wide_stride(w.rows.n), i
-    clear_cluster(s, k, stride)
-    for i in range(w.n_parts):
-        add_partial_sum(s, k, stride, &w.parts[i].sums)
+    if not w.owned:
+        clear_cluster(s, k, stride)
+        for i in range(w.n_parts):
+            add_partial_sum(s, k, stride, &w.parts[i].sums)
     if w.rows.weights == NULL:
         s.weights[k] = <double>s.counts[k]
 
 
-cdef void carry_cluster(Sweep *w, Step *s, int64_t k) noexcept nogil:
-    """Add the moves up in order, clear them, and shift the sums from the anchor to the centroid."""
+cdef void add_moves(Sweep *w, int64_t k) noexcept nogil:
+    """Add the moves of a cluster up in order, and clear them."""
     cdef int64_t stride = wide_stride(w.rows.n), i, l
     cdef double *total = w.carried.offsets + k * stride
     cdef double *part
-    cdef double correction = 0, magnitude = 0, v, offset, term
     for i in range(w.n_parts):
         if not w.parts[i].touched[k]:
             continue
@@ -293,8 +403,19 @@ cdef void carry_cluster(Sweep *w, Step *s, int64_t k) noexcept nogil:
             part[l] = 0
         w.carried.counts[k] += w.parts[i].sums.counts[k]
         w.parts[i].sums.counts[k] = w.parts[i].touched[k] = 0
-    for l in range(stride):
-        v = s.wide[k * stride + l] - w.carried.anchors[k * stride + l]
+
+
+cdef void shift_cluster(Sweep *w, Step *s, int64_t k) noexcept nogil:
+    """Shift a cluster's sums from the anchor to the centroid."""
+    cdef int64_t n = w.rows.n, stride = wide_stride(n), l
+    cdef const double *total = w.carried.offsets + k * stride
+    cdef const float *centroid = <const float *>s.centroids + k * n
+    cdef const float *anchor = <const float *>w.carried.anchors + k * n
+    cdef double correction = 0, magnitude = 0, v, offset, term
+    for l in range(n, stride):
+        s.sums.offsets[k * stride + l] = 0
+    for l in range(n):
+        v = <double>centroid[l] - anchor[l]
         offset = total[l] - w.carried.counts[k] * v
         term = v * (total[l] + offset)
         correction -= term
@@ -310,7 +431,9 @@ cdef void reduce_clusters(Sweep *w, Step *s, int64_t first, int64_t last) noexce
     cdef int64_t k
     for k in range(first, last):
         if w.by_moves:
-            carry_cluster(w, s, k)
+            if not w.owned:
+                add_moves(w, k)
+            shift_cluster(w, s, k)
         else:
             reduce_cluster(w, &s.sums, k)
 
@@ -339,9 +462,8 @@ cdef void reduce_parts(Sweep *w, Step *s) noexcept nogil:
 
 cdef void start_carrying(Sweep *w, const Step *s) noexcept nogil:
     """Take this step's sums as the first of those that are carried; its centroids are the anchors."""
-    cdef int64_t size = s.K * wide_stride(w.rows.n) * sizeof(double)
-    memcpy(w.carried.anchors, s.wide, size)
-    memcpy(w.carried.offsets, s.sums.offsets, size)
+    memcpy(w.carried.anchors, s.centroids, s.K * w.rows.n * sizeof(float))
+    memcpy(w.carried.offsets, s.sums.offsets, s.K * wide_stride(w.rows.n) * sizeof(double))
     memcpy(w.carried.counts, s.sums.counts, s.K * sizeof(int64_t))
     w.carried.square = s.sums.square
     w.carried.cancellation = 0

@@ -25,3 +25,14 @@ cdef inline void squared_norms(const double *wide, int64_t stride, int64_t n, in
             sums[i] += wide[i * stride + l] * wide[i * stride + l]
     for i in range(count):
         norms[i] = sums[i]
+
+
+cdef inline void widen(const void *values, int64_t count, int64_t n, int itemsize, double *wide,
+                       int64_t stride) noexcept nogil:
+    """Convert rows of n values to float64, `stride` apart and padded with zeros."""
+    cdef int64_t k, l
+    for k in range(count):
+        for l in range(n):
+            wide[k * stride + l] = get(values, k * n + l, itemsize)
+        for l in range(n, stride):
+            wide[k * stride + l] = 0

@@ -162,15 +162,14 @@ struct kernels {
     /* ---- sums_body.h ---- */
 
     /* Adds rows to the sums of their clusters.
-     * IN rows, labels, weights (count; NULL: 1), centroids (wide); INOUT sums: only `square` if
-     * sums->offsets is NULL. */
+     * IN rows, labels, weights (count; NULL: 1), centroids; INOUT sums: only `square` if sums->offsets
+     * is NULL. */
     void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
-                       const double *weights, const double *centroids, struct sums *sums);
+                       const double *weights, const void *centroids, struct sums *sums);
 
-    /* IN rows, labels, centroids (wide); OUT squared (count): squared distance of each row to its
-     * centroid. */
+    /* IN rows, labels, centroids; OUT squared (count): squared distance of each row to its centroid. */
     void (*distances)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
-                      const double *centroids, double *squared);
+                      const void *centroids, double *squared);
 
     /* IN values (count), weights (count; NULL: 1). Returns the weighted sum of the values. */
     double (*weighted_sum)(const void *values, const double *weights, int64_t count);

@@ -2,9 +2,9 @@
  * converted to float64 when it is loaded, before anything is subtracted or added. */
 
 /* One `wide` of a row: adds w (x - c) to the cluster's offsets (NULL: not), returns square + w (x - c)^2. */
-static ALWAYS_INLINE wide F(add_offsets)(wide x, const double *c, double *offsets, const double *weight, wide square)
+static ALWAYS_INLINE wide F(add_offsets)(wide x, wide c, double *offsets, const double *weight, wide square)
 {
-    const wide d = wide_sub(x, wide_load_f64(c));
+    const wide d = wide_sub(x, c);
     const wide wd = weight ? wide_mul(wide_set1(*weight), d) : d;
     if (offsets) wide_store(offsets, wide_add(wide_load_f64(offsets), wd));
     return wide_fma(wd, d, square);
@@ -12,7 +12,7 @@ static ALWAYS_INLINE wide F(add_offsets)(wide x, const double *c, double *offset
 
 static ALWAYS_INLINE void F(accumulate_rows)(const int add, const REAL *row, int64_t stride, int64_t count, int64_t n,
                                              const int32_t *labels, const double *weights,
-                                             const double *centroids, struct sums *sums)
+                                             const REAL *centroids, struct sums *sums)
 {
     const int64_t padded = wide_stride(n), whole = n / WIDE_LANES * WIDE_LANES;
     const wide_prefix rest = wide_first((int)(n - whole));
@@ -21,11 +21,12 @@ static ALWAYS_INLINE void F(accumulate_rows)(const int add, const REAL *row, int
     wide even = wide_load_f64(sums->square), odd = wide_load_f64(sums->square + WIDE_LANES);
     for (int64_t r = 0; r < count; ++r, row += stride) {
         const int64_t k = labels[r];
-        const double *c = centroids + k * padded;
+        const REAL *c = centroids + k * n;
         double *o = add ? offsets + k * padded : 0;
         for (int64_t l = 0; l < padded; l += WIDE_LANES) {
             const wide x = l < whole ? WIDE(load)(row + l) : WIDE(load_first)(row + l, rest);
-            const wide used = F(add_offsets)(x, c + l, add ? o + l : 0, weights ? weights + r : 0, even);
+            const wide at = l < whole ? WIDE(load)(c + l) : WIDE(load_first)(c + l, rest);
+            const wide used = F(add_offsets)(x, at, add ? o + l : 0, weights ? weights + r : 0, even);
             even = odd;
             odd = used;
         }
@@ -41,13 +42,13 @@ static ALWAYS_INLINE void F(accumulate_rows)(const int add, const REAL *row, int
  * store of the one before. */
 static ALWAYS_INLINE void F(accumulate_runs)(const REAL *row, int64_t stride, int64_t count, int64_t n,
                                              const int32_t *labels, const double *weights,
-                                             const double *centroids, struct sums *sums)
+                                             const REAL *centroids, struct sums *sums)
 {
     const wide_prefix used = wide_first((int)n);
     wide even = wide_load_f64(sums->square), odd = wide_load_f64(sums->square + WIDE_LANES);
     for (int64_t r = 0, begin; (begin = r) < count;) {
         const int64_t k = labels[r];
-        const wide c = wide_load_f64(centroids + k * WIDE_LANES);
+        const wide c = WIDE(load_first)(centroids + k * n, used);
         wide total = wide_load_f64(sums->offsets + k * WIDE_LANES);
         double weight = weights ? sums->weights[k] : 0;
         do {
@@ -76,7 +77,7 @@ static int F(in_runs)(const int32_t *labels, int64_t count)
 }
 
 static void F(accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
-                          const double *weights, const double *centroids, struct sums *sums)
+                          const double *weights, const void *centroids, struct sums *sums)
 {
     const int add = sums->offsets != 0;
     if (add && n < WIDE_LANES && F(in_runs)(labels, count)) {
@@ -95,17 +96,17 @@ static void F(accumulate)(const void *rows, int64_t stride, int64_t count, int64
 }
 
 static void F(distances)(const void *rows_, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
-                         const double *centroids, double *squared)
+                         const void *centroids_, double *squared)
 {
-    const REAL *row = rows_;
+    const REAL *row = rows_, *centroids = centroids_;
     const int64_t padded = wide_stride(n), whole = n / WIDE_LANES * WIDE_LANES;
     const wide_prefix rest = wide_first((int)(n - whole));
     for (int64_t r = 0; r < count; ++r, row += stride) {
-        const double *c = centroids + labels[r] * padded;
+        const REAL *c = centroids + labels[r] * n;
         wide sum = wide_zero();
         for (int64_t l = 0; l < padded; l += WIDE_LANES) {
             const wide x = l < whole ? WIDE(load)(row + l) : WIDE(load_first)(row + l, rest);
-            const wide d = wide_sub(x, wide_load_f64(c + l));
+            const wide d = wide_sub(x, l < whole ? WIDE(load)(c + l) : WIDE(load_first)(c + l, rest));
             sum = wide_fma(d, d, sum);
         }
         squared[r] = sum_lanes(sum);
