@@ -142,15 +142,17 @@ cdef int64_t measure_moves(Hamerly *h, const Rows *X, const Step *s, const void 
     """Measure how far the centroids have moved from `previous`; returns how many have."""
     cdef int64_t K = s.K, n = X.n, n_moving = 0, k, l
     cdef int item = X.kernels.itemsize
-    cdef double square, difference
+    cdef double square, difference, underflow
     for k in range(K):
-        square = 0
+        square = underflow = 0
         for l in range(k * n, (k + 1) * n):
             difference = get(s.centroids, l, item) - get(previous, l, item)
             square += difference * difference
-        h.moved[k] = h.moves[k].distance = sqrt(square) * (1 + n * 1e-15)
+            if difference != 0:
+                underflow = n * 2.0 ** -537
+        h.moved[k] = h.moves[k].distance = sqrt(square) * (1 + n * 1e-15) + underflow
         h.moves[k].k = <int32_t>k
-        n_moving += square > 0
+        n_moving += underflow > 0
     qsort(h.moves, K, sizeof(Move), by_distance)
     return n_moving
 
