@@ -12,7 +12,8 @@ Why the labels that follow are those of the dense engine, bit for bit. u is the 
 v = 2^-24 that of the bounds, which are computed in float32; |.| are norms.
 
 1. The dense score (kernels.h) is |x - c|^2 - |x - s|^2 up to E = G (|c - s|^2 + 2 |x - s| |c - s|), G = 1.1 (n + 8) u,
-   where s is the step's shift; in float64 the norm |c - s|^2 takes n roundings more, and G = 1.1 (2 n + 8) u. With h = |s - o|, |c - s| <= |y_c| + h and |x - s| <= |y_x| + h, so that
+   where s is the step's shift; in float64 the norm |c - s|^2 takes n roundings more, and G = 1.1 (2 n + 8) u. With
+   h = |s - o|, |c - s| <= |y_c| + h and |x - s| <= |y_x| + h, so that
    E <= G (|y_c|^2 + 4 h |y_c| + 3 h^2) + 2 G |y_x| (|y_c| + h).
    A centroid c loses to c' for certain if S_c - E_c > S_c' + E_c': the bounds here are on S - E and S + E.
 2. Norms are sums of squares of fl(x - o), right to 80 u (in float64 n / 64 more, which the roundings to float32 hide);
@@ -25,8 +26,8 @@ r_c = sqrt(M) (B + h), M = G + 32 v: then 2 r_x r_c covers the last term of E an
 centroid alone lower its norm, and `gap` leads from there to the raised norm. What is relative to the loss raises its
 factors.
 
-Underflow. A square that underflows is wrong by half the least magnitude of the dtype, 2^-150 or 2^-1075, so a norm of n
-of them by sqrt(n) 2^-75 or sqrt(n) 2^-537.5: e and |y| are raised by that. Whatever else underflows (in the dense score,
+Underflow. A square that underflows is wrong by half the least magnitude of the dtype, 2^-150 or 2^-1075, so a norm of
+n of them by sqrt(n) 2^-75 or sqrt(n) 2^-537.5: e and |y| are raised by that. Whatever else underflows (in the dense score,
 in |y|^2, in a product of two scales, times integers of up to 2^30) comes to less than 2^-120 in all, which every margin
 contains; for float64, MAX_EXPONENT of the factor keeps n 2^-1074 factor^2 far below.
 
@@ -39,13 +40,13 @@ from cython.parallel cimport prange, threadid
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, fabs, frexp, isfinite, ldexp, sqrt
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from ckmeans._arena cimport take
 from ckmeans._points cimport Rows, read_row, read_rows
 from ckmeans._runtime cimport (
-    CODE_FEATURES_MAX, CODE_GROUP_MAX, CODE_MAX, CODE_TILE, Poll, allocate, code_kernels, code_stats, is_stopped,
-    kernels_of_codes, poll, release, request_threads, threads_for,
+    CODE_FEATURES_MAX, CODE_GROUP_MAX, CODE_MAX, CODE_TILE, Poll, allocate, code_stats, is_stopped, kernels_of_codes,
+    poll, release, request_threads, threads_for,
 )
 from ckmeans._shift cimport median_of
 from ckmeans._values cimport get, put

@@ -517,10 +517,10 @@ cdef bint list_hits(Workspace *work, int64_t n_hits) noexcept nogil:
     cdef TileWorkspace *tile = &work.tile
     cdef PairList *pairs = &work.pairs
     cdef int64_t i, p
-    cdef uint32_t points, points_of_tile = <uint32_t>((<uint64_t>1 << tile.count) - 1)
+    cdef uint32_t points, of_tile = <uint32_t>((<uint64_t>1 << tile.count) - 1)
     pairs.count = 0
     for i in range(n_hits):
-        points = tile.hits[i].points & points_of_tile  # a place without a point is a hit where a bound is a NaN
+        points = tile.hits[i].points & of_tile  # a place without a point is a hit where a bound is a NaN
         if pairs.count + tile.count > work.pairs.capacity:
             return False
         while points:
@@ -733,6 +733,8 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
         review_step(e, s, &counts)
     return 0
 
+
+include "_screen_bounds.pxi"
 
 cdef EngineFactory SCREEN
 memset(&SCREEN, 0, sizeof(SCREEN))

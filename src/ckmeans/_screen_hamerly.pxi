@@ -114,7 +114,8 @@ cdef inline void store_bounds(Hamerly *h, const Screen *e, int64_t i, double upp
         h.lower[i] = 0
 
 
-cdef inline double move_bounds(const Screen *e, int64_t i, int32_t label, double max_shift, DistanceBounds *to) noexcept nogil:
+cdef inline double move_bounds(const Screen *e, int64_t i, int32_t label, double max_shift,
+                               DistanceBounds *to) noexcept nogil:
     """Move the bounds of row i with the centroids, the others by at most `max_shift`; positive: its label stays."""
     cdef const Hamerly *h = &e.hamerly
     cdef double rounding = e.rounding, norm = norm_of(e, i), quantum = norm * QUANTUM
