@@ -31,7 +31,8 @@ def show_config() -> Config:
         ``version``; ``simd_built``, ``simd_supported`` (instruction sets in the build, and those of
         them that this processor runs, best first); ``simd`` (the one in use; the environment
         variable CKMEANS_SIMD overrides it); ``simd_codes`` (the instructions that multiply 8-bit
-        codes, which screening uses: the best of the processor that go with that set); ``openmp`` (date of the OpenMP version, or False);
+        codes, which screening uses: the best of the processor that go with that set); ``openmp``
+        (date of the OpenMP version, or False);
         ``threads`` (how many a call uses by default here). It prints as a table.
     """
     return Config(

@@ -1,4 +1,4 @@
-"""8-bit codes: bounds that hold in exact arithmetic, and the dense engine's labels on what is made against them."""
+"""8-bit codes: bounds that hold in exact arithmetic, and labels equal to the dense engine's."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def dense_scores(X, C, shift, *, fused):
     dtype = X.dtype
     x, c = X - shift, C - shift
     score = np.broadcast_to((c.astype(np.float64) ** 2).sum(1).astype(dtype), (len(X), len(C)))
-    for l in range(X.shape[1]):
+    for feature in range(X.shape[1]):
         if fused:  # float32 in float64: the product is exact
-            score = (np.outer(x[:, l].astype(np.float64), -2.0 * c[:, l]) + score).astype(dtype)
+            score = (np.outer(x[:, feature].astype(np.float64), -2.0 * c[:, feature]) + score).astype(dtype)
         else:
-            score = np.outer(x[:, l], -2 * c[:, l]) + score
+            score = np.outer(x[:, feature], -2 * c[:, feature]) + score
     return score
 
 
@@ -141,7 +141,7 @@ OF_KINDS = """
 """
 OF_SIZES = """
         for dtype in ("float32", "float64"):
-            for n in (1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 63, 64, 65, 127, 128, 129, 255, 257, 1000, 4095, 4097, 5000):
+            for n in (1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 63, 64, 65, 127, 128, 129, 255, 257, 1000, 4097, 5000):
                 for K in (1, 7, 9, 64)[: 4 if n < 200 else 2]:
                     for kind in ("decaying", "huge value"):
                         X, C = problem(kind, dtype, 97, n, K)

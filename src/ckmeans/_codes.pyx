@@ -27,9 +27,10 @@ centroid alone lower its norm, and `gap` leads from there to the raised norm. Wh
 factors.
 
 Underflow. A square that underflows is wrong by half the least magnitude of the dtype, 2^-150 or 2^-1075, so a norm of
-n of them by sqrt(n) 2^-75 or sqrt(n) 2^-537.5: e and |y| are raised by that. Whatever else underflows (in the dense score,
-in |y|^2, in a product of two scales, times integers of up to 2^30) comes to less than 2^-120 in all, which every margin
-contains; for float64, MAX_EXPONENT of the factor keeps n 2^-1074 factor^2 far below.
+n of them by sqrt(n) 2^-75 or sqrt(n) 2^-537.5: e and |y| are raised by that, and each factor of the loss by TINY, as
+float32 may not hold it. Whatever else underflows (in the dense score, in |y|^2, in a product of two scales, times
+integers of up to 2^30) comes to less than 2^-120 in all, which every margin contains; for float64, MAX_EXPONENT of the
+factor keeps n 2^-1074 factor^2 far below.
 
 Overflow. In float32 no score does (set_safe_range in _points.pyx). In float64 a vector may be too long for float32 in
 units of 1 / factor. Beyond NORM_MAX the lower bound stays there, which is low enough, and the upper one is infinite; no
@@ -59,6 +60,7 @@ cdef enum:
 
 cdef float LARGE = 3e38                  # no score is as large
 cdef double FLOAT_ROUNDING = 2.0 ** -24
+cdef double TINY = 2.0 ** -126           # more than what underflows in float32
 cdef double NORM_MAX = 1e38             # of a lower bound on |y|^2
 cdef int MAX_EXPONENT = 448              # of the factor
 
@@ -220,9 +222,9 @@ cdef void set_panel(CodedCentroids *c, const Codes *codes, int64_t k, double off
     panel.scales[k] = -2 * stats.scale
     panel.norms[k] = <float>min(square - margin, NORM_MAX)
     panel.gaps[k] = <float>(2 * margin * up) if square - margin < NORM_MAX else INFINITY
-    panel.lengths[k] = <float>(2 * norm * up)
+    panel.lengths[k] = <float>(2 * norm * up + TINY)
     panel.errors[k] = <float>(2 * stats.error * up)
-    panel.residuals[k] = <float>(2 * sqrt(codes.margins.product) * (max(norm, <double>stats.length) + h) * up)
+    panel.residuals[k] = <float>(2 * sqrt(codes.margins.product) * (max(norm, <double>stats.length) + h) * up + TINY)
 
 
 cdef void complete_panel(code_panel *panel) noexcept nogil:

@@ -517,10 +517,10 @@ cdef bint list_hits(Workspace *work, int64_t n_hits) noexcept nogil:
     cdef TileWorkspace *tile = &work.tile
     cdef PairList *pairs = &work.pairs
     cdef int64_t i, p
-    cdef uint32_t points, of_tile = <uint32_t>((<uint64_t>1 << tile.count) - 1)
+    cdef uint32_t points, all_points = <uint32_t>((<uint64_t>1 << tile.count) - 1)
     pairs.count = 0
     for i in range(n_hits):
-        points = tile.hits[i].points & of_tile  # a place without a point is a hit where a bound is a NaN
+        points = tile.hits[i].points & all_points  # a NaN makes a hit of places without a point
         if pairs.count + tile.count > work.pairs.capacity:
             return False
         while points:

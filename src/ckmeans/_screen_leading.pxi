@@ -131,7 +131,8 @@ cdef void project(const Leading *lead, const Codes *codes, const void *rows, int
 cdef inline double residual_of(const Leading *lead, const Codes *codes, double square, double projected) noexcept nogil:
     """Return R^2, scaled, by |y|^2 and |z|^2."""
     cdef double underflow = codes.margins.underflow * codes.margins.underflow
-    return (max(square - projected, 0) + lead.residual * square + underflow) * codes.factor * codes.factor
+    square = max(square - projected, 0) + lead.residual * square + underflow
+    return square * codes.factor * codes.factor + 2.0 ** -250  # R is to be more than what underflows in float32
 
 
 cdef void project_points(Leading *lead, const Codes *codes, int64_t first, ProjectionWorkspace *work) noexcept nogil:
@@ -176,7 +177,8 @@ cdef void project_centroids(Leading *lead, const Codes *codes, const void *centr
         square += codes.margins.product * (norm + h) * (norm + h)
         c.panel.scales[k] = -2 * c.rows.stats[k].scale
         c.panel.norms[k], c.panel.gaps[k] = full.panel.norms[k], full.panel.gaps[k]
-        c.panel.lengths[k] = <float>(2 * (sqrt(c.rows.squares[k]) + codes.margins.underflow) * codes.factor * up)
+        c.panel.lengths[k] = <float>(2 * (sqrt(c.rows.squares[k]) + codes.margins.underflow) * codes.factor * up
+                                     + 2.0 ** -126)
         c.panel.errors[k] = <float>(2 * c.rows.stats[k].error * up)
         c.panel.residuals[k] = <float>(2 * sqrt(square) * up)
     c.panel.K = K

@@ -85,7 +85,7 @@ static uint64_t F(quantise)(const void *rows, int64_t stride, int64_t count, int
         stats->length = (float)(length * up32);
         const double error = (sqrt(lost) * up + underflow) * factor + 2 * unit * norm;
         stats->error = (float)(error * up32 + tiny);
-        stats->residual = (float)(margin * (norm > length ? norm : length) * up32);
+        stats->residual = (float)(margin * (norm > length ? norm : length) * up32 + tiny);
         to->squares[i] = square;
     }
     return F(max_abs_bits)(all);
