@@ -397,7 +397,8 @@ cdef int64_t list_candidates(const Screen *e, const Workspace *work, uint32_t po
     for i in range(pairs.count):
         p = pairs.point[i]
         square = get(pairs.squared, i, item)
-        if (points >> p & 1 and not square - interval_error(e, pairs.k[i], square, intervals[p].norm) > intervals[p].upper
+        square -= interval_error(e, pairs.k[i], square, intervals[p].norm)
+        if (points >> p & 1 and not square > intervals[p].upper
                 and not add_candidate(candidates, &count, pairs.k[i])):
             return -1
     return count
