@@ -54,17 +54,25 @@ def _scales_of_float64(rng, m, n):
     return rng.normal(size=(m, n)) * 10.0 ** rng.uniform(-300, 150, (m, 1))
 
 
+def _sampled(m):
+    """Return the rows from which the origin and the unit of the codes are found: 9 groups of 32."""
+    count = min(m, 288)
+    return np.arange(count) * m // count
+
+
 def _signs_and_tiny(rng, m, n):
-    """Return rows of exact codes, and rows whose squares underflow, in tiles of their own."""
-    tiny = rng.normal(size=(m, n)) * rng.choice([1e-20, 1e-22, 1e-24, 1e-160, 1e-162], (m, 1))
-    tiny[np.arange(m) // 32 % 2 == 1] = 0
-    return tiny + (np.arange(m)[:, None] // 32 % 2) * rng.choice([-1.0, 1.0], (m, n))
+    """Return rows of exact codes; the origin is found from others, whose squares underflow."""
+    X, rows = rng.choice([-1.0, 1.0], (m, n)), _sampled(m)
+    X[rows] = rng.normal(size=(len(rows), n)) * rng.choice([1e-20, 1e-22, 1e-24, 1e-160], (len(rows), 1))
+    return X
 
 
 def _outliers(rng, m, n):
     """Return points far from the others, some beyond the range of codes and of float32."""
     X = rng.normal(size=(m, n))
     X[7::31] *= 10.0 ** rng.uniform(5, 17, (len(X[7::31]), 1))
+    if m > 300:
+        X[_sampled(m)] = rng.normal(size=(288, n)) * 1e-3
     return X
 
 
@@ -117,8 +125,6 @@ def problem(kind, dtype, m, n, K, seed=0):
     """Return points and centroids: points, points moved a little, and others of the kind."""
     make, rng = KINDS[kind][0], np.random.default_rng([seed, m, n, K])
     X = make(rng, m, n)
-    if kind in ("outliers", "ends of float64", "signs and tiny", "tiny signs") and m > 300:
-        X[np.arange(288) * m // 288] *= 1e-3  # the origin and the unit are found from these
     C = cases.some_rows(X, K, seed) * (1 + 1e-3 * rng.normal(size=(K, n)) * (rng.random((K, 1)) < 0.5))
     C[1::4] = make(rng, K, n)[1::4]
     with np.errstate(under="ignore"):

@@ -188,14 +188,27 @@ def test_restarts_and_fewer_centroids(directions):
 def test_points_beyond_float32():
     """Scores of float64 that leave float32 in the units of the codes."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(4001, 4))
-    for scale in np.geomspace(0.01, 100, 40):
+    X = rng.normal(size=(1001, 4))
+    for scale in np.geomspace(0.2, 1.3, 60):  # at some of them one square is just beyond float32
         X[5] = [4e18 * scale, 0, 0, 0]
         C = np.array([[1.9e19 * scale, 0, 0, 0], [0, 1.55e19 * scale, 0, 0]])
         assert quantisation_cases.differing_labels(X, C, empty="farthest") == 0
     X = rng.normal(size=(33, 16)) * 1e-10
     X[32] = 1e30  # alone in its tile
     assert quantisation_cases.differing_labels(X, X[:20].copy(), empty="farthest") == 0
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1), ("float64", 1), ("float64", 1e-140)])
+@pytest.mark.parametrize("tiny", [1e-18, 1e-21, 1e-24, 1e-27])
+def test_tiny_centroids_of_signs(dtype, scale, tiny):
+    """Whole tiles of points with exact codes against centroids whose squares underflow."""
+    rng = np.random.default_rng(0)
+    X = scale * rng.choice([-1.0, 1.0], (288 * 64, 20))
+    X[::64] = scale * tiny * rng.normal(size=(288, 20))
+    C = scale * tiny * rng.normal(size=(40, 20))
+    X, C = X.astype(dtype), C.astype(dtype)
+    labels = [quantisation_cases.first_labels(X, C, name, n_threads=1) for name in ("dense", "screen")]
+    np.testing.assert_array_equal(*labels)
 
 
 def test_most_features_of_codes():
