@@ -63,6 +63,7 @@ def _sampled(m):
 def _signs_and_tiny(rng, m, n):
     """Return rows of exact codes; the origin is found from others, whose squares underflow."""
     X, rows = rng.choice([-1.0, 1.0], (m, n)), _sampled(m)
+    rows = rows[rows < m - 1]  # one row at least keeps the set in range
     X[rows] = rng.normal(size=(len(rows), n)) * rng.choice([1e-20, 1e-22, 1e-24, 1e-160], (len(rows), 1))
     return X
 
