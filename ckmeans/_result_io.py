@@ -13,7 +13,7 @@ import numpy as np
 from ckmeans import _atomic_write
 from ckmeans._lloyd import STOP_REASONS
 
-__all__ = ["read", "save"]
+__all__ = ["read", "read_table_recipe", "save"]
 
 FORMAT = "ckmeans.Result"
 VERSION = 1
@@ -26,9 +26,14 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def save(result: Any, path: str | os.PathLike[str]) -> None:
-    """Write a result under exactly this name; an existing file is replaced in one step at the end."""
+def save(result: Any, path: str | os.PathLike[str], table: dict[str, Any] | None = None) -> None:
+    """Write a result under exactly this name; an existing file is replaced in one step at the end.
+
+    `table` says how the points were made from a table's columns; only `read_table_recipe` reads it.
+    """
     about = {"format": FORMAT, "version": VERSION, "has_path": result.path is not None}
+    if table is not None:
+        about["table"] = table
     about |= {name: getattr(result, name) for name in _SCALARS}
     arrays = {name: getattr(result, name) for name in _ARRAYS}
     if about["has_path"]:
@@ -40,13 +45,24 @@ def save(result: Any, path: str | os.PathLike[str]) -> None:
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the fields of a saved result."""
+    return _read(path)[0]
+
+
+def read_table_recipe(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Any]:
+    """Return the fields of a saved result and its `table`, None if it was saved without one."""
+    fields, about = _read(path)
+    return fields, about.get("table")
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     with open(path, "rb") as file:
         try:
             _check_start(file.peek(2))
             with np.load(file, allow_pickle=False) as archive:
                 about = json.loads(bytes(archive["about"]))
                 _check_version(about)
-                return _fields(about, {name: archive[name] for name in archive.files if name != "about"})
+                arrays = {name: archive[name] for name in archive.files if name != "about"}
+                return _fields(about, arrays), about
         except _DAMAGED as error:
             raise ValueError(f"{os.fsdecode(path)} {_explain(error)}") from None
 

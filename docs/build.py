@@ -52,11 +52,21 @@ def run(page: Path) -> None:
     print(f"{page.name}: {time.perf_counter() - started:.1f} s", flush=True)
 
 
+def write_customers(path: Path) -> None:
+    """Write a table of customers with an identifier and some missing values."""
+    rng = np.random.default_rng(len(path.name))
+    lines = ["CUST_ID,balance,purchases,limit"]
+    for i, (balance, purchases, limit) in enumerate(rng.gamma(2, 1000, (200, 3)).round(2).tolist()):
+        lines.append(f"C{10_001 + i},{balance},{purchases},{'' if i % 50 == 7 else limit}")
+    path.write_text("\n".join(lines) + "\n")
+
+
 def draw(folder: Path) -> None:
     """Run all pages in a folder with the files they use, and copy the figures they draw to docs/figures."""
     shutil.copytree(DOCS / "data", folder / "data")
     shutil.copy(ROOT / "ckmeans" / "data" / "demo.jpg", folder / "photo.jpg")
-    np.savetxt(folder / "data.csv", np.random.default_rng(0).random((100, 3)), delimiter=",")
+    for name in ("customers.csv", "next_month.csv"):
+        write_customers(folder / name)
     figures = folder / "figures"
     figures.mkdir()
     with contextlib.chdir(folder):

@@ -322,6 +322,7 @@ def test_closed_output_pipe(arguments, unbuffered, folder):
 @pytest.mark.parametrize("quiet", [[], ["--quiet"]])
 def test_progress_bar_needs_a_terminal(quiet, folder):
     pytest.importorskip("tqdm")
+    pytest.importorskip("pandas")
     import pty
     import termios
 

@@ -67,21 +67,21 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> _Parser:
     from ckmeans import __version__
-    from ckmeans.cli import _cluster, _quantize
+    from ckmeans.cli import _assign, _cluster, _elbow, _quantize
     from ckmeans.cli._options import add_report_options
 
     parser = _Parser(prog="ckmeans", description="Exact and fast k-means.")
     parser.add_argument("--version", action="version", version=f"ckmeans {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     quantize, demo = _quantize.add_parsers(commands)
-    cluster = _cluster.add_parser(commands)
+    tables = [module.add_parser(commands) for module in (_cluster, _elbow, _assign)]
     config = commands.add_parser(
         "config",
         help="print how the package was built and what it uses",
         description="Print how the package was built and what it uses.",
     )
     config.set_defaults(run=_config)
-    for command in (quantize, demo, cluster, config):
+    for command in (quantize, demo, *tables, config):
         add_report_options(command)
     return parser
 

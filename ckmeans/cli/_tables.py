@@ -1,50 +1,42 @@
-"""Tables of numbers from files: CSV and TSV, .npy and Parquet, with what is wrong in one line."""
+"""Tables from files of any format: text, Parquet, Feather, Excel, .npy and .npz."""
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+import io
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ckmeans import _validate
+from ckmeans.cli._formats import HEAD_BYTES, archive_format, format_of, refusal, unpack
+from ckmeans.cli._layout import find_layout
+from ckmeans.cli._numbers import number_of
+from ckmeans.cli._read_options import ReadOptions
+from ckmeans.cli._table import Cell, Table
+from ckmeans.cli._text import read_text
 
-__all__ = ["Table", "read_table"]
+if TYPE_CHECKING:
+    import pandas as pd
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-_GUESSES = ",\t;|"
-_BLOCK = 1 << 14  # rows held as text at a time
-_STDIN = Path("-")
-_NO_NAME = "(no name)"
-_MISSING = ("", "na", "nan", "null", "none", "n/a", "?")
+__all__ = ["read_table"]
 
-
-class Table(NamedTuple):
-    """A file's numbers.
-
-    Attributes: X of shape (rows, columns), the columns' names, and the names of the columns that
-    hold no numbers and were left out.
-    """
-
-    X: np.ndarray
-    columns: list[str]
-    left_out: list[str]
+_Source = Path | io.BytesIO
+_SAMPLE_ROWS = 200
+_COMPRESSED = ("gzip", "bzip2", "xz", "zip")
 
 
-def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Table:
-    """Read a table of numbers.
+def read_table(path: str, options: ReadOptions) -> Table:
+    """Read a table.
 
     Parameters
     ----------
-    path : str or path
-        .csv, .tsv, .npy or .parquet; anything else is read as text whose separator is guessed, and - is
-        such a text from the standard input.
-    columns : sequence of str, optional
-        The columns to take; by default all that hold numbers.
+    path : str
+        Name of the file; - for the standard input.
+    options : ReadOptions
 
     Returns
     -------
@@ -53,222 +45,233 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
     Raises
     ------
     ValueError
-        The file does not hold a table of numbers; the message names the line.
+        The file holds no table that can be read; the message names the place, or the format.
     OSError
         The file cannot be read.
+    ImportError
+        A package is missing that reads the format.
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if path.is_file() and path.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty")
     try:
-        if suffix == ".npy":
-            table = _from_array(_load_npy(path))
-        elif suffix in (".parquet", ".pq"):
-            table = _from_parquet(path)
-        else:
-            table = _from_text(path, _SEPARATORS.get(suffix))
-        return _chosen(table, columns)
+        import pandas  # noqa: F401
+    except ImportError:
+        raise ImportError('tables need pandas: pip install "ckmeans-simd[cli]"') from None
+    try:
+        return _read(path, options)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _chosen(table: Table, columns: Sequence[str] | None) -> Table:
-    if columns is None:
-        if not table.columns:
-            raise ValueError("no column holds numbers" + _wrong_separator(table.left_out))
-        return table
-    for name in columns:
-        if name in table.left_out:
-            raise ValueError(f"column {name!r} does not hold numbers")
-        if name not in table.columns:
-            raise ValueError(f"there is no column {name!r}: there are {', '.join(table.columns)}")
-    return Table(table.X[:, [table.columns.index(name) for name in columns]], list(columns), [])
+def _read(path: str, options: ReadOptions) -> Table:
+    source, head = _open(path)
+    if not head:
+        raise ValueError("the file is empty" if isinstance(source, Path) else "the file holds no table")
+    name = format_of(head, Path(path))
+    if name in _COMPRESSED and (name != "zip" or archive_format(_bytes(source)) == "zip"):
+        source = io.BytesIO(unpack(_bytes(source), name))
+        name = format_of(source.getvalue()[:HEAD_BYTES], Path(path).with_suffix(""))
+    if name == "zip":
+        name = archive_format(_bytes(source))
+    if name == "text":
+        if options.sheet is not None:
+            raise ValueError("--sheet is for workbooks and .npz archives, and this is a text file")
+        return read_text(_bytes(source), options)
+    reader = _READERS.get(name)
+    if reader is None:
+        raise refusal(name)
+    return reader(source, options)
 
 
-def _wrong_separator(names: list[str]) -> str:
-    """What to ask where the only column's name looks like several."""
-    several = len(names) == 1 and any(separator in names[0] for separator in _GUESSES)
-    return "; is its separator another one?" if several else ""
+def _open(path: str) -> tuple[_Source, bytes]:
+    """Return the file and its first bytes; a pipe, which can be read only once, is read into memory."""
+    if path == "-":
+        data = sys.stdin.buffer.read()
+    else:
+        file = Path(path)
+        with file.open("rb") as opened:
+            if file.is_file():
+                return file, opened.read(HEAD_BYTES)
+            data = opened.read()
+    return io.BytesIO(data), data[:HEAD_BYTES]
 
 
-# ---- arrays and Parquet --------------------------------------------------------------------------
+def _bytes(source: _Source) -> bytes:
+    return source.read_bytes() if isinstance(source, Path) else source.getvalue()
 
 
-def _load_npy(path: Path) -> np.ndarray:
+class _WrongContent(ValueError):
+    """The file is read, but holds no table."""
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Raise a ValueError for whatever a library raises for damaged files: each has exceptions of its own."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"not a readable .npy file of numbers ({error})") from None
-    if not isinstance(array, np.ndarray):
-        raise ValueError("an .npz archive, not a single array")
-    return array
+        yield
+    except (_WrongContent, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        found = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"not a readable {name} file ({found})") from None
 
 
-def _from_array(array: np.ndarray) -> Table:
+# ---- frames ------------------------------------------------------------------------------------------
+
+
+def _from_frame(frame: pd.DataFrame, name: str) -> Table:
+    """Return the table of a frame; its index is none of its columns."""
+    names = [str(column) for column in frame.columns]
+    if len(frame) == 0:
+        raise ValueError("the table has no rows")
+    columns = frame.set_axis(range(len(names)), axis=1)
+    return Table(columns, names, {"format": name}, _cell_of_frame(columns, 1))
+
+
+def _cell_of_frame(frame: pd.DataFrame, first: int) -> Callable[[int, int], Cell]:
+    """Return the function that names a value's place; the first record is the row number `first`."""
+
+    def cell(record: int, column: int) -> Cell:
+        import pandas as pd
+
+        value: Any = frame.iloc[record, column]
+        return Cell(f"row {record + first}", "" if pd.isna(value) else str(value))
+
+    return cell
+
+
+def _from_parquet(source: _Source, options: ReadOptions) -> Table:
+    return _from_arrow(source, "Parquet", "read_parquet")
+
+
+def _from_feather(source: _Source, options: ReadOptions) -> Table:
+    return _from_arrow(source, "Feather", "read_feather")
+
+
+def _from_arrow(source: _Source, name: str, reader: str) -> Table:
+    import pandas as pd
+
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise ImportError(f'{name} needs pyarrow: pip install "ckmeans-simd[cli]"') from None
+    with _reading(name):
+        frame = getattr(pd, reader)(source)
+    return _from_frame(frame, name)
+
+
+# ---- workbooks ---------------------------------------------------------------------------------------
+
+
+def _from_excel(source: _Source, options: ReadOptions) -> Table:
+    import pandas as pd
+
+    try:
+        import openpyxl  # noqa: F401
+    except ImportError:
+        raise ImportError('Excel files need openpyxl: pip install "ckmeans-simd[cli]"') from None
+    with _reading("Excel"), pd.ExcelFile(source, engine="openpyxl") as book:
+        sheet = _sheet(book.sheet_names, options.sheet)
+        grid = pd.read_excel(book, sheet_name=sheet, header=None, dtype=object)
+    about = {"format": "Excel", "sheet": sheet, "sheets": len(book.sheet_names)}
+    return _from_grid(grid, about, options)
+
+
+def _sheet(names: list[Any], asked: str | None) -> str:
+    if asked is None:
+        return str(names[0])
+    if asked in names:
+        return asked
+    if asked.isdecimal() and 1 <= int(asked) <= len(names):
+        return str(names[int(asked) - 1])
+    raise _WrongContent(f"there is no sheet {asked!r}: there are {', '.join(map(str, names))}")
+
+
+def _from_grid(grid: pd.DataFrame, about: dict[str, Any], options: ReadOptions) -> Table:
+    """Return the table that stands somewhere on a sheet."""
+    filled = grid.notna()
+    rows = np.flatnonzero(filled.any(axis=1))
+    if options.skip_rows is not None:
+        rows = rows[(rows + 1 < options.skip_rows[0]) | (rows + 1 > options.skip_rows[1])]
+    if len(rows) == 0:
+        raise ValueError("the sheet is empty")
+    grid = grid.iloc[rows[0] : rows[-1] + 1, np.flatnonzero(filled.any(axis=0))[0] :]
+    if options.skip_rows is not None:
+        skipped = range(options.skip_rows[0] - 1, options.skip_rows[1])
+        grid = grid[~grid.index.isin(skipped)]
+    head = grid.head(_SAMPLE_ROWS)
+    texts = (
+        head.astype(str).where(head.notna(), "").apply(lambda column: column.str.strip()).to_numpy().tolist()
+    )
+    layout = find_layout(texts, number_of, header=options.header, known_names=options.names)
+    if layout.first_record >= len(texts):
+        raise ValueError("there is a header, but no rows")
+    body = grid.iloc[layout.first_record :]
+    first_row = int(body.index[0]) + 1
+    body = body.set_axis(range(body.shape[1]), axis=1).reset_index(drop=True).infer_objects()
+    names = layout.names or [str(j) for j in range(body.shape[1])]
+    about |= {"header": [int(grid.index[i]) + 1 for i in layout.header_rows], "first_record": first_row}
+    return Table(body, names, about, _cell_of_frame(body, first_row))
+
+
+# ---- arrays ------------------------------------------------------------------------------------------
+
+
+def _from_npy(source: _Source, options: ReadOptions) -> Table:
+    with _reading(".npy"):
+        if isinstance(source, Path):
+            return _from_array(np.load(source, mmap_mode="r", allow_pickle=False), ".npy")
+        return _from_array(np.load(source, allow_pickle=False), ".npy")
+
+
+def _from_array(array: np.ndarray, name: str) -> Table:
+    import pandas as pd
+
+    if array.dtype.names is not None and array.ndim == 1:
+        return _from_frame(pd.DataFrame({field: array[field] for field in array.dtype.names}), name)
     try:
         X = _validate.points(array, "the array")
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-    return Table(X, [str(i) for i in range(X.shape[1])], [])
+    except (TypeError, ValueError) as error:
+        raise _WrongContent(str(error)) from None
+    frame = pd.DataFrame(X, copy=False)
+
+    def cell(record: int, column: int) -> Cell:
+        value = X[record, column]
+        return Cell(f"row {record + 1}", f"{value} at row {record}, column {column}")
+
+    return Table(frame, [str(j) for j in range(X.shape[1])], {"format": name}, cell, array=X)
 
 
-def _from_parquet(path: Path) -> Table:
-    path.open("rb").close()  # so that a missing file is said as for every other format
-    try:
-        from pyarrow import ArrowException, types
-        from pyarrow.parquet import read_table as read
-    except ImportError:
-        raise ImportError(f'{path}: Parquet needs pyarrow: pip install "ckmeans-simd[cli]"') from None
-    try:
-        table = read(path)
-    except ArrowException as error:
-        raise ValueError(f"not a readable Parquet file ({str(error).splitlines()[0]})") from None
-    columns, left_out = {}, []
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        kind = column.type
-        if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
-            left_out.append(name)
-            continue
-        if column.null_count:
-            row = column.is_null().to_pylist().index(True)
-            raise ValueError(f"a value is missing in row {row + 1}, column {name!r}")
-        columns[name] = column.to_numpy()
-    if table.num_rows == 0:
-        raise ValueError("the table has no rows")
-    X = np.column_stack(list(columns.values())) if columns else np.empty((table.num_rows, 0))
-    return Table(X, list(columns), left_out)
+def _from_npz(source: _Source, options: ReadOptions) -> Table:
+    with _reading(".npz"), np.load(source, allow_pickle=False) as archive:
+        if {"format", "data", "shape"} <= set(archive.files):
+            raise _WrongContent(
+                "a sparse matrix of SciPy: use ckmeans.kmeans(scipy.sparse.load_npz(...), K) in Python"
+            )
+        if "about" in archive.files and "centroids" in archive.files:
+            raise _WrongContent("a saved result of ckmeans, not a table")
+        name = _array_name(archive, options.sheet)
+        table = _from_array(archive[name], ".npz")
+    return table._replace(about={"format": ".npz", "array": name, "arrays": len(archive.files)})
 
 
-# ---- text ----------------------------------------------------------------------------------------
+def _array_name(archive: Any, asked: str | None) -> str:
+    """Return the name of the array that was asked for, or of the only one that can be points."""
+    names: list[str] = archive.files
+    if asked is not None and asked not in names:
+        raise _WrongContent(f"there is no array {asked!r}: there are {', '.join(names)}")
+    found = [asked] if asked is not None else names if len(names) == 1 else []
+    if not found:
+        found = [name for name in names if archive[name].ndim == 2 and archive[name].dtype.kind in "iufb"]
+    if len(found) != 1:
+        raise _WrongContent(
+            f"the file holds {len(names)} arrays ({', '.join(names)}): choose one with --sheet"
+        )
+    return found[0]
 
 
-def _from_text(path: Path, separator: str | None) -> Table:
-    stdin = path == _STDIN
-    with open(0 if stdin else path, newline="", encoding="utf-8-sig", closefd=not stdin) as file:
-        try:
-            return _parsed(file, separator)
-        except UnicodeDecodeError:
-            raise ValueError("not text in UTF-8") from None
-        except csv.Error as error:
-            raise ValueError(f"not a readable table ({error})") from None
-
-
-def _parsed(text: Iterator[str], separator: str | None) -> Table:
-    start = [""]
-    while not start[-1].strip() and (line := next(text, "")):
-        start.append(line)
-    reader = csv.reader(
-        chain(start[1:], text), delimiter=separator or _guess(start[-1]), skipinitialspace=True, strict=True
-    )
-    rows = _rows(reader)
-    first = next(rows, None)
-    if first is None:
-        raise ValueError("the file holds no table")
-    header = not any(_is_number(field) for field in first[1])
-    names = [field.strip() for field in first[1]] if header else [str(i) for i in range(len(first[1]))]
-    columns = [_Column(name) for name in names]
-    if not header:
-        rows = chain([first], rows)
-    count = 0
-    while block := list(islice(rows, _BLOCK)):
-        count += len(block)
-        _add(block, columns)
-    if count == 0:
-        raise ValueError("there is a header, but no rows")
-    return _table(columns, count)
-
-
-def _guess(line: str) -> str:
-    """The separator that comes most often in a line; blanks, where there is no other."""
-    guess = max(_GUESSES, key=line.count)
-    return guess if guess in line else " "
-
-
-def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, with their lines' numbers."""
-    for row in reader:
-        if row and any(field.strip() for field in row):
-            yield reader.line_num, row  # type: ignore[attr-defined]
-
-
-def _add(block: list[tuple[int, list[str]]], columns: list[_Column]) -> None:
-    """Add rows, all as wide as the first one, to the columns."""
-    for line, row in block:
-        if len(row) != len(columns):
-            ragged = f"line {line} has {len(row)} fields, the first one has {len(columns)}"
-            raise ValueError(ragged + _wrong_separator([column.name for column in columns]))
-    for i, column in enumerate(columns):
-        column.add([line for line, _ in block], [row[i].strip() for _, row in block])
-
-
-def _table(columns: list[_Column], rows: int) -> Table:
-    numbers: dict[str, np.ndarray] = {}
-    left_out = []
-    for column in columns:
-        if not column.holds_numbers:
-            left_out.append(column.name or _NO_NAME)
-        elif column.fault is not None:
-            raise ValueError(column.fault)
-        elif column.name in numbers:
-            raise ValueError(f"two columns are named {column.name!r}")
-        else:
-            numbers[column.name] = np.concatenate(column.parts)
-    X = np.column_stack(list(numbers.values())) if numbers else np.empty((rows, 0))
-    return Table(X, list(numbers), left_out)
-
-
-class _Column:
-    """A column as it is read: what is a number so far, and the first field that is not."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.parts: list[np.ndarray] = []
-        self.fault: str | None = None
-        self._numbers = self._known = 0
-
-    @property
-    def holds_numbers(self) -> bool:
-        """Whether half of its fields or more are numbers; then all must be. A column without a name
-        holds the rows' own numbers or names, as spreadsheets write them."""
-        return self.name != "" and 2 * self._numbers >= max(self._known, 1)
-
-    def add(self, lines: list[int], values: list[str]) -> None:
-        """Add fields, which stood in these lines."""
-        part = _floats(values)
-        if part is None:
-            for line, value in zip(lines, values, strict=True):
-                self._look_at(line, value)
-        else:
-            self.parts.append(part)
-            self._numbers += len(values)
-            self._known += len(values)
-
-    def _look_at(self, line: int, value: str) -> None:
-        missing, number = value.lower() in _MISSING, _is_number(value)
-        self._known += not missing
-        self._numbers += number and not missing
-        if self.fault is not None:
-            return
-        if missing:
-            self.fault = f"a value is missing in line {line}, column {self.name!r} (found {value!r})"
-        elif not number or not np.isfinite(float(value)):
-            found = _validate.shorten_repr(value)
-            self.fault = f"line {line}, column {self.name!r}: {found} is no finite number"
-
-
-def _floats(values: list[str]) -> np.ndarray | None:
-    """Finite numbers, None where one is something else."""
-    try:
-        column = np.array(values, dtype=np.float64)
-    except ValueError:
-        return None
-    return column if np.isfinite(column).all() else None
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+_READERS: dict[str, Callable[[_Source, ReadOptions], Table]] = {
+    "Parquet": _from_parquet,
+    "Feather": _from_feather,
+    "Excel": _from_excel,
+    ".npy": _from_npy,
+    ".npz": _from_npz,
+}

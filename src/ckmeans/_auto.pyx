@@ -3,12 +3,12 @@
 It decides by shapes, dtype, the number of fits that share an index, and by counts of changed labels and computed
 distances, never by a clock or by the number of threads, so that results are reproducible.
 """
-from libc.stdint cimport int64_t
-from libc.string cimport memset
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy, memset
 
-from ckmeans._codes cimport codes_bytes
-from ckmeans._cost_model cimport min_square_work_of_cells, min_work_of_cells
-from ckmeans._engine cimport Engine, EngineEntry, EngineFactory, Problem, Step, entry_of
+from ckmeans._codes cimport MAX_CODES_BYTES, codes_bytes
+from ckmeans._cost_model cimport cells_time, dense_time, expected_distances, tree_time
+from ckmeans._engine cimport Engine, EngineEntry, EngineFactory, Problem, Step, entry_of, store_row_labels
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport Poll, allocate, release
 
@@ -19,44 +19,28 @@ cdef const EngineFactory *CELLS = (<EngineEntry>_cells.ENGINE).factory
 cdef const EngineFactory *SPARSE = (<EngineEntry>_sparse.ENGINE).factory
 cdef const EngineFactory *SCREEN = (<EngineEntry>_screen.ADAPTIVE_ENGINE).factory  # dense where that pays more
 
-cdef int64_t SHARED_FITS = 4            # fits from which building an index is a small part of their time
-cdef int64_t SHARED_ROWS = 2048         # rows from which they are faster with a tree of up to 3 features,
-cdef int64_t SHARED_ROWS_4 = 1 << 14    # and of 4 to 8
-cdef int64_t MIN_CLUSTERS = 6           # dense is no faster with fewer centroids: a group of them is one operation
-
-cdef int64_t SCREEN_FEATURES = 48       # from which screening pays from the first step on,
-cdef int64_t LATE_FEATURES = 8          # and late in a fit: fewer than these are one vector
-cdef int64_t SCREEN_CLUSTERS = 16       # fewer pairs than these take less time than their bounds
-cdef double SCREEN_PAIRS = 1e6          # pairs of a step: fewer take less time than finding directions
-cdef int64_t SCREEN_ROWS = 1024         # fewer rows tell nothing of directions; the engine looks for groups itself
-cdef int64_t LATE_ROWS = 4096           # rows from which a step takes longer than finding directions
-cdef int64_t MAX_BYTES = 256 << 20      # of projections, or half of X if that is more
-cdef double FEW_CHANGES = 0.05          # part of the labels that change, below which bounds of most points are kept
-cdef int64_t MIN_STEPS_LEFT = 3         # that pay for the projection
+cdef int64_t TYPICAL_STEPS = 21         # of a fit whose limit is higher
+cdef int64_t SCREEN_FEATURES = 8        # fewer are one vector: nothing is cheaper than their distances
+cdef int64_t SCREEN_CLUSTERS = 8        # fewer pairs than these take less time than their bounds
+cdef double SCREEN_WORK = 1 << 21       # multiply-adds of a step: of fewer a fit is short in any case
 
 
 # ---- the choice by shapes --------------------------------------------------------------------
 
 cdef bint tree_pays(const Problem *p) noexcept nogil:
     cdef int64_t m = p.rows.m, n = p.rows.n, K = p.K
-    cdef bint shared = p.n_fits >= SHARED_FITS
-    cdef double clusters = max(K, MIN_CLUSTERS)
+    cdef double steps = <double>p.n_fits * min(p.max_iter + 1, TYPICAL_STEPS)
     if n > CELLS.max_features or m > CELLS.max_points or K == 1 or p.n_fits == 0:
         return False
-    if n >= 3 and m < 8 * K:  # even the leaves lie in several clusters
-        return False
-    if n < 4:
-        return <double>m * K >= min_work_of_cells(n) or (shared and m >= SHARED_ROWS)
-    return m * clusters * clusters >= min_square_work_of_cells(n, shared and m >= SHARED_ROWS_4)
+    return (tree_time(m, n) + steps * cells_time(m, n, expected_distances(m, n, K))
+            < steps * dense_time(n, K, p.rows.kernels.itemsize == 8))
 
 
-cdef bint screening_may_pay(const Problem *p, int64_t min_rows) noexcept nogil:
+cdef bint screening_may_pay(const Problem *p) noexcept nogil:
     """Sooner or later, and within the memory that "auto" may take."""
     cdef const Rows *rows = p.rows
-    cdef int64_t projected = codes_bytes(rows)
-    return (rows.n >= LATE_FEATURES and rows.m >= min_rows and p.K >= SCREEN_CLUSTERS
-            and <double>rows.m * p.K >= SCREEN_PAIRS
-            and projected <= max(<int64_t>(rows.stored * rows.value_bytes) // 2, MAX_BYTES))
+    return (rows.n >= SCREEN_FEATURES and p.K >= SCREEN_CLUSTERS and rows.stored * p.K >= SCREEN_WORK
+            and codes_bytes(rows) <= max(<int64_t>(rows.stored * rows.value_bytes) // 2, MAX_CODES_BYTES))
 
 
 cdef const EngineFactory *choose(const Problem *p) noexcept nogil:
@@ -65,57 +49,70 @@ cdef const EngineFactory *choose(const Problem *p) noexcept nogil:
     if p.rows.window != NULL:
         return DENSE
     if tree_pays(p):
-        return CELLS
-    if p.n_fits > 0 and p.rows.n >= SCREEN_FEATURES and screening_may_pay(p, SCREEN_ROWS):
-        return SCREEN
-    return &AUTO if p.n_fits > 0 and not p.same_sums and screening_may_pay(p, LATE_ROWS) else DENSE
+        return CELLS if p.same_sums else &AUTO
+    return SCREEN if p.n_fits > 0 and screening_may_pay(p) else DENSE
 
 
-# ---- the hand-over from dense to screening ---------------------------------------------------
+# ---- the hand-over from cells to dense ---------------------------------------------------------
 
+# Cells where the tree settles much, and dense steps from the moment that it turns out to settle little. Only the first
+# restart changes its engine, as the labels of others are in the order of the engine that found them.
 cdef struct Auto:
     Engine engine
     const Problem *problem
-    const EngineFactory *factory  # of the engine at work
-    Engine *open             # that engine
-    int64_t K                # that it was opened for
+    Engine *open             # the engine at work
+    bint may_change
+    bint settles_little      # the last step of cells took longer than a dense one
+    int64_t n_starts         # restarts that have begun
 
 
-cdef int open_engine(Auto *a, const EngineFactory *factory, int64_t K) noexcept nogil:
-    """Nonzero: no memory."""
-    if a.open != NULL:
-        a.open.close(a.open)
-    a.factory, a.K = factory, K
-    a.open = factory.open(a.problem, K)
-    return a.open == NULL
+cdef int change_to_dense(Auto *a, Step *s) noexcept nogil:
+    """Go on by dense steps, with labels in the order of the rows; nonzero: no memory."""
+    cdef int64_t size = a.problem.rows.m * sizeof(int32_t)
+    cdef int32_t *labels = <int32_t *>allocate(size)
+    cdef Engine *dense = DENSE.open(a.problem, a.problem.K)
+    if labels == NULL or dense == NULL:
+        release(labels)
+        if dense != NULL:
+            dense.close(dense)
+        return 1
+    a.open.store_labels(a.open, s.labels, labels)
+    memcpy(s.labels, labels, size)
+    release(labels)
+    a.open.close(a.open)
+    a.open = dense
+    a.may_change = False
+    return 0
 
 
-cdef const EngineFactory *next_factory(const Auto *a, const Step *s) noexcept nogil:
-    """Every pair at first; screening once few labels change."""
-    if s.labels_epoch == 0:
-        return DENSE
-    if s.n_changed <= FEW_CHANGES * a.problem.rows.m and s.steps_left >= MIN_STEPS_LEFT:
-        return SCREEN
-    return a.factory
+cdef bint settles_little(const Auto *a, const Step *s) noexcept nogil:
+    """Tell whether the step of cells that was made took longer than a dense one."""
+    cdef const Rows *X = a.problem.rows
+    return (cells_time(X.m, X.n, <double>s.n_distances / X.m)
+            > dense_time(X.n, s.K, X.kernels.itemsize == 8))
 
 
 cdef int auto_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     cdef Auto *a = <Auto *>engine
-    cdef const EngineFactory *factory = next_factory(a, s)
     cdef int failed
-    if factory != a.factory or a.K < s.K or (a.K != s.K and not factory.fewer_centroids):
-        if open_engine(a, factory, max(s.K, a.problem.K) if factory.fewer_centroids else s.K):
-            return 1
+    a.n_starts += s.labels_epoch == 0
+    if a.may_change and a.n_starts == 1 and s.labels_epoch != 0 and a.settles_little and change_to_dense(a, s):
+        return 1
     failed = a.open.step(a.open, s, p)
+    a.settles_little = a.may_change and settles_little(a, s)
     engine.name = a.open.name
     engine.bytes = a.open.bytes
     return failed
 
 
+cdef void auto_store_labels(Engine *engine, int32_t *own, int32_t *labels) noexcept nogil:
+    cdef Auto *a = <Auto *>engine
+    store_row_labels(a.open, own, a.problem.rows.m, labels)
+
+
 cdef void auto_close(Engine *engine) noexcept nogil:
     cdef Auto *a = <Auto *>engine
-    if a.open != NULL:
-        a.open.close(a.open)
+    a.open.close(a.open)
     release(engine)
 
 
@@ -125,21 +122,23 @@ cdef Engine *auto_open(const Problem *problem, int64_t K) noexcept nogil:
         return NULL
     memset(a, 0, sizeof(Auto))
     a.problem = problem
-    if open_engine(a, DENSE, K):
+    a.open = CELLS.open(problem, K)
+    if a.open == NULL:
         release(a)
         return NULL
+    a.may_change = True
     a.engine.name = a.open.name
     a.engine.step = auto_step
+    a.engine.store_labels = auto_store_labels
     a.engine.close = auto_close
-    a.engine.n_labels = a.open.n_labels
+    a.engine.n_labels = max(a.open.n_labels, problem.rows.m)
     a.engine.bytes = a.open.bytes
     return &a.engine
 
 
-cdef EngineFactory AUTO
-memset(&AUTO, 0, sizeof(AUTO))
+cdef EngineFactory AUTO = CELLS[0]
 AUTO.name = b"auto"
-AUTO.distances = AUTO.fewer_centroids = AUTO.row_sums = True
+AUTO.max_features = AUTO.max_points = 0
 AUTO.choose = choose
 AUTO.open = auto_open
 ENGINE = entry_of(&AUTO)

@@ -4,6 +4,9 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport Poll, code_panel, code_rows, code_tile
 
+cdef enum:
+    MAX_CODES_BYTES = 256 << 20  # of codes that nobody asked for, or half of X if that is more
+
 cdef struct Margins:
     double score             # G of the proof: of a dense score
     double product           # M: of a product; the square root of it is the margin of one vector
@@ -68,3 +71,9 @@ cdef inline Bounds pair_bounds(const code_rows *points, int64_t i, const code_pa
                         + <double>points.stats[i].error * panel.lengths[k]
                         + <double>points.stats[i].residual * panel.residuals[k])
     return Bounds(score - lost, score + lost + panel.gaps[k])
+
+
+cdef inline double loss(const code_tile *tile, int64_t p, const code_panel *panel, int64_t k) noexcept nogil:
+    """How far the score of point p of a tile and centroid k may lie from that of their codes."""
+    return (<double>tile.length[p] * panel.errors[k] + <double>tile.error[p] * panel.lengths[k]
+            + <double>tile.residual[p] * panel.residuals[k])

@@ -46,8 +46,8 @@ from libc.string cimport memset
 from ckmeans._arena cimport take
 from ckmeans._points cimport Rows, read_row, read_rows
 from ckmeans._runtime cimport (
-    CODE_FEATURES_MAX, CODE_GROUP_MAX, CODE_MAX, CODE_TILE, Poll, allocate, code_stats, is_stopped, kernels_of_codes,
-    poll, release, request_threads, threads_for,
+    CODE_FEATURES_MAX, CODE_GROUP_MAX, CODE_MAX, CODE_TILE, Poll, allocate, code_stats, is_stopped,
+    kernels_of_codes, poll, release, request_threads, threads_for,
 )
 from ckmeans._shift cimport median_of
 from ckmeans._values cimport get, put

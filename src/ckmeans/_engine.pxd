@@ -2,6 +2,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from ckmeans._codes cimport Codes
 from ckmeans._points cimport Index, IndexBuilder, Rows
 from ckmeans._runtime cimport Poll, sums
 from ckmeans._team cimport Team
@@ -57,6 +58,7 @@ cdef struct Problem:
     int64_t n_fits           # restarts, or calls, that share the index
     int64_t max_iter         # updates of a restart
     bint same_sums           # sums may not depend on which engine makes a step
+    Codes **codes            # 8-bit codes of the rows, to be shared: made by who needs them first; NULL: not shared
 
 # What an engine is, and what it can do: one row of the table in _engine.pyx.
 cdef struct EngineFactory:

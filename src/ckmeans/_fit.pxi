@@ -3,6 +3,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
+from ckmeans._codes cimport Codes, codes_close
 from ckmeans._engine cimport (
     EngineEntry, EngineFactory, Problem, Step, chosen_factory, row_sums_factory, store_row_labels,
 )
@@ -18,6 +19,8 @@ cdef dict EMPTY_POLICIES = {"drop": DROP, "reinit": REINIT, "farthest": FARTHEST
 cdef class Fits:
     """The threads' fits, while they are in use."""
     cdef Fit *each[MAX_FITS]
+    cdef Problem problems[MAX_FITS]  # the same for all, but each with codes of its own
+    cdef Codes *codes[MAX_FITS]
     cdef int count
     cdef int64_t n_done          # restarts that came to a result
 
@@ -28,10 +31,14 @@ cdef class Fits:
         cdef int i
         for i in range(self.count):
             fit_close(self.each[i])
+            codes_close(self.codes[i])
 
     cdef int open(self, const Problem *problem, const EngineFactory *factory, const Options *options,
                   const Rows *seeds) except -1:
-        self.each[self.count] = fit_open(problem, factory, options, seeds)
+        cdef Problem *own = &self.problems[self.count]
+        own[0] = problem[0]
+        own.codes = &self.codes[self.count]
+        self.each[self.count] = fit_open(own, factory, options, seeds)
         if self.each[self.count] == NULL:
             raise MemoryError
         self.count += 1
@@ -145,6 +152,8 @@ cdef dict stats_of(Fits fits, PreparedPoints points):
         computed += fits.each[i].stats.n_distances
         pairs += fits.each[i].stats.n_pairs
         bytes_ += fits.each[i].engine.bytes
+        if fits.codes[i] != NULL:
+            bytes_ += fits.codes[i].bytes
     return {"distances_computed": int(computed), "distances_avoided": int(pairs - computed), "bytes": bytes_}
 
 
@@ -214,7 +223,7 @@ def fit(PreparedPoints points, EngineEntry engine, starts, options, on_progress)
     ends = np.empty((o.n_init if options.keep_ends else 0, o.K, rows.n), computing_dtype(rows))
     cdef char[::1] ends_bytes = ends.reshape(-1).view(np.int8)
     o.ends = &ends_bytes[0] if options.keep_ends else NULL
-    problem = Problem(rows, NULL, options.n_threads, o.K, o.n_init, o.max_iter, False)
+    problem = Problem(rows, NULL, options.n_threads, o.K, o.n_init, o.max_iter, False, NULL)
     problem.same_sums = may_share(&problem, &o)
     cdef const EngineFactory *factory = chosen_factory(engine.factory, &problem)
     problem.index = points.index(factory.build_index, problem.n_threads, call)

@@ -2,6 +2,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from ckmeans._codes cimport Codes
 from ckmeans._engine cimport Engine, EngineFactory, Problem, Step
 from ckmeans._points cimport Rows
 from ckmeans._random cimport Stream
@@ -14,6 +15,7 @@ cdef struct Seeding:
     int64_t K
     int64_t trials           # candidates a centroid; 0: k-means++ is not asked for
     int n_threads
+    Codes **codes            # 8-bit codes of the rows, made when they are first needed; NULL: they are of no use
 
 cdef struct Fit
 

@@ -20,6 +20,7 @@ import numpy as np
 
 include "_arrays.pxi"
 include "_seed.pxi"
+include "_seed_batches.pxi"
 include "_stop.pxi"
 include "_empty.pxi"
 include "_anneal.pxi"
@@ -73,7 +74,7 @@ cdef Fit *fit_open(const Problem *problem, const EngineFactory *factory, const O
         memset(f.restarts[i].labels, 0, f.engine.n_labels * sizeof(int32_t))
     f.step.assign = f.step.sum = True
     f.step.wide = f.wide
-    f.seeding = seeding_open(seeds, options.K, options.trials, problem.n_threads)
+    f.seeding = open_seeding(seeds, options.K, options.trials, problem.n_threads, problem.codes)
     if f.seeding == NULL:
         fit_close(f)
         return NULL
@@ -289,6 +290,7 @@ cdef int call_next_start(Fit *f, Poll *p) noexcept with gil:
 cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
     """Find the start of a restart."""
     cdef int64_t row_bytes = f.rows.n * f.rows.kernels.itemsize, size = f.options.K * row_bytes
+    cdef int failed = 0
     f.run.number = number
     f.run.K = f.options.K
     f.run.n_iter = 0
@@ -299,17 +301,16 @@ cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
     f.run.max_abs_bits = 0
     if f.options.n_given > 0:
         memcpy(f.run.centroids, f.options.starts, f.options.n_given * row_bytes)
-        f.run.max_abs_bits = plus_plus(f.seeding, &f.random, f.options.n_given, f.run.centroids, p)
     elif f.options.starts != NULL:
         memcpy(f.run.centroids, f.options.starts + number * size, size)
-    elif f.options.next_start != NULL:
+    if f.options.next_start != NULL:
         call_next_start(f, p)
-    elif f.options.trials == 0:
-        f.run.max_abs_bits = random_examples(f.seeding, &f.random, f.run.centroids, p)
-    else:
-        f.run.max_abs_bits = plus_plus(f.seeding, &f.random, 0, f.run.centroids, p)
+    elif f.options.starts == NULL or f.options.n_given > 0:
+        failed = draw_start(f.seeding, &f.random, f.options.n_given, f.run.centroids, &f.run.max_abs_bits, p)
     if is_stopped(p):
         return INTERRUPTED
+    if failed:
+        return NO_MEMORY
     return OUT_OF_RANGE if out_of_range(f.rows, f.run.max_abs_bits) else RUNNING
 
 

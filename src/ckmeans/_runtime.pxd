@@ -107,7 +107,7 @@ cdef extern from "simd/kernels.h" nogil:
                             int32_t *tile) noexcept nogil
         void (*pack_centroids)(const int8_t *codes, int64_t stride, const int32_t *k,
                                code_panel *panel) noexcept nogil
-        int64_t (*screen)(code_tile *tile, const code_panel *panel, hit *hits, float *lowers) noexcept nogil
+        int64_t (*screen)(code_tile *tile, const code_panel *panel, hit *hits, float *scores) noexcept nogil
         void (*products)(const code_rows *points, const code_rows *centroids, const int32_t *sums, int64_t words,
                          const int32_t *row, const int32_t *k, int64_t count, int32_t *products) noexcept nogil
 

@@ -9,14 +9,14 @@ Fewer products by leading directions first: _screen_leading.pxi. Bounds that are
 _screen_hamerly.pxi. Whether to screen at all, and how: _screen_cost.pxi. Each of these files has a struct that it alone
 writes.
 """
-from libc.math cimport INFINITY, fabs, sqrt
+from libc.math cimport INFINITY, exp, fabs, log, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
 from ckmeans._arena cimport take
 from ckmeans._codes cimport (
     Bounds, CodedCentroids, Codes, can_code, code_centroids, codes_close, codes_open, coded_layout, load_stats,
-    load_tile, pair_bounds,
+    load_tile, loss, pair_bounds,
 )
 from ckmeans._engine cimport (
     Block, Engine, EngineFactory, PartialSum, Problem, Step, Sweep, cached_rows, entry_of, sweep_bytes, sweep_close,
@@ -24,7 +24,8 @@ from ckmeans._engine cimport (
 )
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport (
-    CODE_GROUP_MAX, CODE_TILE, Poll, allocate, code_rows, code_tile, hit, kernels_of_codes, lowest_bit, panel, release,
+    CODE_GROUP_MAX, CODE_TILE, Poll, allocate, code_panel, code_rows, code_tile, hit, kernels_of_codes, lowest_bit,
+    panel, release,
 )
 from ckmeans._shift cimport find_shift
 from ckmeans._values cimport get, put
@@ -43,7 +44,7 @@ cdef struct TileWorkspace:
     int32_t *label           # their present centroids
     code_tile codes
     hit *hits                # (K,) centroids that may win some of the points,
-    float *lowers            # and lower bounds on their scores
+    float *scores            # and their scores
     float *lowest            # (tile,) lower bounds on the scores of the centroids that cannot win
 
 include "_screen_pca.pxi"
@@ -57,6 +58,7 @@ cdef enum:
 cdef int64_t MAX_PAIRS = 1 << 16        # pairs of a tile that are listed: about 1 MiB
 cdef int64_t CARRY_ROWS = 4             # rows for each centroid from which carried sums take no more memory than X
 cdef float LARGE = 3e38               # a bound that no score reaches
+cdef int64_t SLACK_PAIRS = 6            # pairs of a point up to which those beyond its bound are worth their distances
 cdef double FEW_FALLBACKS = 0.01        # part of the tiles up to which packing all centroids would not pay
 
 
@@ -99,8 +101,8 @@ cdef struct StepCentroids:
     double offset            # |s - o|
     ScoreError *errors       # (K,)
     CodedCentroids coded
-    float mean_length        # of the factors of the losses
-    float mean_error
+    double mean_length       # of the factors of the losses; geometric means, which a far centroid moves little
+    double mean_error
     panel full               # all features for the dense kernel,
     bint full_packed         # where they are packed in this step
 
@@ -108,6 +110,7 @@ cdef struct Screen:
     Engine engine
     Sweep sweep
     Codes *codes             # of the points; NULL: not yet made
+    Codes **shared_codes     # where they are kept for others, too; NULL: nowhere
     StepCentroids centroids
     Leading leading
     Hamerly hamerly
@@ -137,7 +140,7 @@ cdef void tile_layout(TileWorkspace *tile, const Rows *X, int64_t K, char *memor
     tile.label = <int32_t *>take(memory, at, CODE_TILE * sizeof(int32_t))
     tile.codes.words = <int32_t *>take(memory, at, (X.n + 3) // 4 * CODE_TILE * sizeof(int32_t))
     tile.hits = <hit *>take(memory, at, places * sizeof(hit))
-    tile.lowers = <float *>take(memory, at, places * CODE_TILE * sizeof(float))
+    tile.scores = <float *>take(memory, at, places * CODE_TILE * sizeof(float))
     tile.lowest = <float *>take(memory, at, CODE_TILE * sizeof(float))
 
 
@@ -205,6 +208,7 @@ cdef Engine *open_screen(const Problem *problem, int64_t K, bint adaptive) noexc
     draft.engine.close = screen_close
     draft.engine.n_labels = X.m
     draft.K = K
+    draft.shared_codes = problem.codes
     draft.n_workspaces = problem.n_threads
     draft.piece = max(n_tiles(X, cached_rows(X)) * tile, <int64_t>CODE_TILE)
     draft.max_pairs = min(<int64_t>(CODE_TILE * K * 2 / pair_cost(X.n)), MAX_PAIRS) + CODE_TILE
@@ -241,7 +245,8 @@ cdef void screen_close(Engine *engine) noexcept nogil:
     sweep_close(&e.sweep)
     leading_close(&e.leading)
     hamerly_close(&e.hamerly)
-    codes_close(e.codes)
+    if e.shared_codes == NULL:
+        codes_close(e.codes)
     release(e)
 
 
@@ -494,7 +499,7 @@ cdef void estimate_labels(const Screen *e, Workspace *work) noexcept nogil:
     for p in range(tile.count):
         tile.codes.bound[p] = LARGE
     # Each hit was the lowest so far, so the last one of a point is the lowest of all.
-    for i in range(kernels_of_codes().screen(&tile.codes, &e.leading.centroids.panel, tile.hits, tile.lowers)):
+    for i in range(kernels_of_codes().screen(&tile.codes, &e.leading.centroids.panel, tile.hits, tile.scores)):
         points = tile.hits[i].points
         while points:
             tile.label[lowest_bit(points)] = tile.hits[i].k
@@ -513,7 +518,7 @@ cdef inline bint is_within(TileWorkspace *tile, int64_t p, double lower) noexcep
     return True
 
 
-cdef bint list_hits(Workspace *work, int64_t n_hits) noexcept nogil:
+cdef bint list_hits(Workspace *work, const code_panel *panel, int64_t n_hits) noexcept nogil:
     """List the pairs of the hits that are within the final bounds; False: they are too many."""
     cdef TileWorkspace *tile = &work.tile
     cdef PairList *pairs = &work.pairs
@@ -530,7 +535,8 @@ cdef bint list_hits(Workspace *work, int64_t n_hits) noexcept nogil:
             pairs.point[pairs.count] = <int32_t>p
             pairs.row[pairs.count] = tile.row[p]
             pairs.k[pairs.count] = tile.hits[i].k
-            pairs.count += is_within(tile, p, tile.lowers[i * CODE_TILE + p])  # else the next pair takes this place
+            # Else the next pair takes this place.
+            pairs.count += is_within(tile, p, tile.scores[i * CODE_TILE + p] - loss(&tile.codes, p, panel, tile.hits[i].k))
     return True
 
 
@@ -557,10 +563,10 @@ cdef void bound_pairs(const Screen *e, Workspace *work, const code_rows *points)
 cdef void allow_slack(const Screen *e, const Step *s, TileWorkspace *tile, const code_rows *points) noexcept nogil:
     """List pairs beyond the bounds, too, by twice what codes lose of a score: their distances give bounds to carry."""
     cdef int64_t p
-    if s.steps_left > 0:
+    if s.labels_epoch != 0 and s.steps_left > 0:
         for p in range(tile.count):
-            tile.codes.slack[p] = 2 * (points.stats[tile.row[p]].length * e.centroids.mean_error
-                                       + points.stats[tile.row[p]].error * e.centroids.mean_length)
+            tile.codes.slack[p] = <float>(2 * (points.stats[tile.row[p]].length * e.centroids.mean_error
+                                               + points.stats[tile.row[p]].error * e.centroids.mean_length))
 
 
 cdef bint screen_tile(const Screen *e, const Step *s, PartialSum *part, Workspace *work,
@@ -581,10 +587,13 @@ cdef bint screen_tile(const Screen *e, const Step *s, PartialSum *part, Workspac
         for p in range(tile.count):
             tile.codes.bound[p] = LARGE
     allow_slack(e, s, tile, &points)
-    n_hits = kernels_of_codes().screen(&tile.codes, &c.panel, tile.hits, tile.lowers)
+    n_hits = kernels_of_codes().screen(&tile.codes, &c.panel, tile.hits, tile.scores)
     memcpy(tile.lowest, tile.codes.lowest_above, CODE_TILE * sizeof(float))
-    if not list_hits(work, n_hits):
+    if not list_hits(work, &c.panel, n_hits):
         return False
+    if work.pairs.count > SLACK_PAIRS * tile.count and s.labels_epoch != 0:
+        memset(tile.codes.slack, 0, sizeof(tile.codes.slack))
+        list_hits(work, &c.panel, n_hits)
     part.n_pairs += work.pairs.count
     if leading:
         bound_pairs(e, work, &points)
@@ -671,11 +680,12 @@ cdef void code_step(Screen *e, const Step *s) noexcept nogil:
     code_centroids(&c.coded, e.codes, s.centroids, s.K, c.offset, e.n_workspaces)
     c.mean_length = c.mean_error = 0
     for k in range(s.K):
-        c.mean_length += c.coded.panel.lengths[k] / s.K
-        c.mean_error += c.coded.panel.errors[k] / s.K
+        c.mean_length += log(c.coded.panel.lengths[k]) / s.K
+        c.mean_error += log(c.coded.panel.errors[k]) / s.K
         norm = sqrt(c.coded.rows.squares[k]) * (1 + e.rounding)
         c.errors[k].constant = margin * (norm * norm + c.offset * (4 * norm + 3 * c.offset)) + e.underflow
         c.errors[k].slope = 2 * margin * (norm + c.offset)
+    c.mean_length, c.mean_error = exp(c.mean_length), exp(c.mean_error)
 
 
 cdef int start_step(Screen *e, const Step *s, Poll *p) noexcept nogil:

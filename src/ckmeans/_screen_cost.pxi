@@ -9,10 +9,14 @@ from ckmeans._engine cimport Step
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport CODE_TILE, Poll, count_bits, is_stopped, kernels_of_codes, poll
 
-# Machine costs, as tools/calibrate.py measured them (tools/calibration.txt). A product of codes: code_kernels.cost.
+# Machine costs in multiply-adds of the dense kernel in float32, as tools/calibrate.py measured them
+# (tools/calibration.txt). A product of codes: code_kernels.cost.
+cdef double WIDE_COST = 2               # of a multiply-add in float64
+cdef double ROW_COST = 17               # of a feature of a row, for the dense kernel: reading, packing, sums
 cdef double BOUND_COST = 14             # of a bound, beside the products of its codes
-cdef double POINT_COST = 14             # of a point that is screened, for each of its features,
-cdef double POINT_OVERHEAD = 5000       # and of the point
+cdef double POINT_COST = 8              # of a point that is screened, for each of its features,
+cdef double POINT_OVERHEAD = 2500       # and of the point
+cdef double STABLE_COST = 2000          # of a point whose bounds show that its label stays
 cdef double CODED_PAIR_COST = 1500      # of bounding a pair by itself, which is found in a list
 cdef double PAIR_COST = 2.33            # of a feature of a distance by itself,
 cdef double PAIR_OVERHEAD = 444         # and of the distance, which is added up across lanes
@@ -22,8 +26,10 @@ cdef double DIRECTIONS_COST = 6         # of a feature of a row of the sample, f
 # Statistics of data, whatever the machine.
 cdef double FEW_CHANGED = 0.05          # part of the labels that change in a step, from which down most bounds are kept
 cdef double OPEN_SHARE = 0.3            # part of the points that a later step screens against all centroids
+cdef double MAX_COST = 1.1              # dense steps that a step may take, as later ones take less
+cdef int64_t TRIAL_STEPS = 3            # after which what is carried from step to step must pay,
+cdef double MAX_LOSS = 0.05             # or else the trial has cost this part of the fit
 cdef double LATER_STEPS = 10            # over which a projection of the points is to pay
-cdef double MIN_GAIN = 0.05             # part of a dense step that screening must save
 
 cdef enum:
     PROBE_TILES = 8          # tiles of points that tell how many pairs leading directions leave
@@ -36,6 +42,7 @@ cdef struct CostModel:
     bint possible            # products of the codes fit their integers
     bint leading_tried
     int64_t max_changed      # screen when at most so many labels changed in the step before
+    int64_t steps            # that were screened since the first one
     double fallback_share    # part of the tiles that the last step left to the dense kernel
 
 # What was counted in a step.
@@ -51,10 +58,24 @@ cdef inline double pair_cost(int64_t n) noexcept nogil:
     return PAIR_COST + PAIR_OVERHEAD / n
 
 
-cdef inline double screening_cost(int64_t n, int64_t words, double K, double pairs) noexcept nogil:
-    """Return the cost of a point that is screened on so many words of codes, which leaves so many pairs."""
-    return (K * (4 * words * kernels_of_codes().cost + BOUND_COST) + POINT_COST * n + POINT_OVERHEAD
-            + pairs * CODED_PAIR_COST)
+cdef inline double value_cost(const Rows *X) noexcept nogil:
+    """Return the cost of reading a value, in those of float32."""
+    return 1 if X.kernels.itemsize == 4 else WIDE_COST
+
+
+cdef inline double dense_cost(const Rows *X, double K) noexcept nogil:
+    """Return the cost of a point in a dense step."""
+    return X.n * (K + ROW_COST) * value_cost(X)
+
+
+cdef inline double pairs_cost(const Rows *X, double pairs) noexcept nogil:
+    """Return the cost of so many distances, one by one."""
+    return pairs * X.n * pair_cost(X.n) * value_cost(X)
+
+
+cdef inline double screening_cost(const Rows *X, int64_t words, double K) noexcept nogil:
+    """Return the cost of a point that is screened on so many words of codes, but for the pairs that this leaves."""
+    return K * (4 * words * kernels_of_codes().cost + BOUND_COST) + POINT_COST * X.n + POINT_OVERHEAD
 
 
 cdef void cost_open(CostModel *cost, const Rows *X, bint adaptive) noexcept nogil:
@@ -63,15 +84,22 @@ cdef void cost_open(CostModel *cost, const Rows *X, bint adaptive) noexcept nogi
     cost.max_changed = X.m
 
 
+cdef inline bint has_codes(const Screen *e) noexcept nogil:
+    return e.codes != NULL or e.shared_codes != NULL and e.shared_codes[0] != NULL
+
+
 cdef double expected_saving(const Screen *e, const Step *s) noexcept nogil:
-    """Estimate what screening from this step on saves of a point's dense steps."""
-    cdef int64_t n = e.sweep.rows.n
-    cdef double dense = <double>s.K * n, screened = screening_cost(n, (n + 3) // 4, s.K, 1)
-    cdef double later = min(<double>s.steps_left, LATER_STEPS) * (dense - OPEN_SHARE * screened)
-    cdef double coding = CODING_COST * n if e.codes == NULL else 0
-    if s.labels_epoch != 0 and s.n_changed <= FEW_CHANGED * e.sweep.rows.m:
-        return dense - OPEN_SHARE * screened + later - coding
-    return (1 - MIN_GAIN) * dense - screened + later - coding if screened < (1 - MIN_GAIN) * dense else -1
+    """Estimate what screening from this step on saves of a point's dense steps; negative: it is not worth trying."""
+    cdef const Rows *X = e.sweep.rows
+    cdef double dense = dense_cost(X, s.K), steps = min(<double>s.steps_left, LATER_STEPS)
+    cdef double screened = screening_cost(X, (X.n + 3) // 4, s.K) + pairs_cost(X, 1)
+    cdef double later = OPEN_SHARE * screened + (1 - OPEN_SHARE) * STABLE_COST
+    cdef double coding = 0 if has_codes(e) else CODING_COST * X.n * value_cost(X)
+    if s.labels_epoch != 0 and s.n_changed <= FEW_CHANGED * X.m:
+        return dense - later + steps * (dense - later) - coding
+    if coding + TRIAL_STEPS * (screened - dense) > MAX_LOSS * dense * (steps + 1):
+        return -1
+    return dense - screened + steps * (dense - later) - coding
 
 
 cdef bint wants_codes(const Screen *e, const Step *s) noexcept nogil:
@@ -88,10 +116,17 @@ cdef int make_codes(Screen *e, Poll *p) noexcept nogil:
     """Code the points and make room for their bounds; nonzero: no memory, or interrupted."""
     if hamerly_open(&e.hamerly, e.sweep.rows):
         return 1
-    e.codes = codes_open(e.sweep.rows, e.n_workspaces, p)
+    if e.shared_codes != NULL:
+        e.codes = e.shared_codes[0]
     if e.codes == NULL:
-        return 1
-    e.engine.bytes += e.codes.bytes + e.hamerly.bytes
+        e.codes = codes_open(e.sweep.rows, e.n_workspaces, p)
+        if e.codes == NULL:
+            return 1
+        if e.shared_codes != NULL:
+            e.shared_codes[0] = e.codes
+        else:
+            e.engine.bytes += e.codes.bytes
+    e.engine.bytes += e.hamerly.bytes
     e.engine.name = SCREEN.name
     return 0
 
@@ -115,7 +150,7 @@ cdef int64_t count_survivors(Screen *e, const Step *s, int64_t first) noexcept n
         estimate_labels(e, work)
         load_stats(&tile.codes, &e.leading.points, first, tile.row, tile.count)
     bound_by_labels(e, work, &points)
-    for i in range(kernels_of_codes().screen(&tile.codes, &e.leading.centroids.panel, tile.hits, tile.lowers)):
+    for i in range(kernels_of_codes().screen(&tile.codes, &e.leading.centroids.panel, tile.hits, tile.scores)):
         count += count_bits(tile.hits[i].points)
     return count
 
@@ -137,14 +172,16 @@ cdef double survivors(Screen *e, const Step *s, int64_t d, Poll *p) noexcept nog
 cdef int choose_directions(Screen *e, const Step *s, double steps, Poll *p) noexcept nogil:
     """Use as many leading directions as make a step cheapest, if any; nonzero: no memory."""
     cdef int64_t n = e.sweep.rows.n, best_d = 0, d = 16, i
-    cdef double best = screening_cost(n, e.codes.words, s.K, 0), left, cost
+    cdef const Rows *X = e.sweep.rows
+    cdef double best = screening_cost(X, e.codes.words, s.K), left, cost
     for i in range(N_CHOICES):
         if d > e.leading.directions.d:
             break
         left = survivors(e, s, d, p)
         if left < 0 or is_stopped(p):
             return 1
-        cost = screening_cost(n, e.leading.words, s.K, left) + n * (d + POINT_COST) / steps
+        cost = (screening_cost(X, e.leading.words, s.K) + left * CODED_PAIR_COST
+                + n * (d + POINT_COST) * value_cost(X) / steps)
         if cost < best:
             best, best_d = cost, d
         d = 2 * d if d < 64 else 96
@@ -217,13 +254,15 @@ cdef int plan_step(Screen *e, const Step *s, Poll *p) noexcept nogil:
 
 cdef double step_cost(const Screen *e, const Step *s, const StepCounts *counts) noexcept nogil:
     """Return the cost of the step that was just made."""
-    cdef int64_t n = e.sweep.rows.n
-    cdef double m = e.sweep.rows.m, fallback = counts.n_fallback_tiles * CODE_TILE
+    cdef const Rows *X = e.sweep.rows
+    cdef double m = X.m, fallback = counts.n_fallback_tiles * CODE_TILE
     cdef double active = e.hamerly.active.K if e.hamerly.valid else 0, open_ = counts.n_undecided / m
     cdef int64_t words = e.leading.words if e.leading.in_use else e.codes.words
+    cdef double coded_pairs = counts.n_pairs if e.leading.in_use else 0
     cdef double one_by_one = max(counts.n_distances - fallback * s.K, 0)
-    return (screening_cost(n, words, open_ * s.K + (1 - open_) * active, 0)
-            + (counts.n_pairs * CODED_PAIR_COST + one_by_one * n * pair_cost(n) + fallback * s.K * n) / m)
+    return (open_ * screening_cost(X, words, s.K)
+            + (1 - open_) * (STABLE_COST + active * (4 * words * kernels_of_codes().cost + BOUND_COST))
+            + (coded_pairs * CODED_PAIR_COST + pairs_cost(X, one_by_one) + fallback * dense_cost(X, s.K)) / m)
 
 
 cdef void review_step(Screen *e, const Step *s, const StepCounts *counts) noexcept nogil:
@@ -233,5 +272,7 @@ cdef void review_step(Screen *e, const Step *s, const StepCounts *counts) noexce
     if e.exact:
         return
     cost.fallback_share = counts.n_fallback_tiles / ((X.m + CODE_TILE - 1) // CODE_TILE)
-    if cost.adaptive and step_cost(e, s, counts) > s.K * X.n:
+    # What is carried from a first step shows only in the one after the next.
+    cost.steps = 1 if s.labels_epoch == 0 else cost.steps + 1
+    if cost.adaptive and cost.steps >= TRIAL_STEPS and step_cost(e, s, counts) > MAX_COST * dense_cost(X, s.K):
         cost.max_changed = min(s.n_changed // 2, <int64_t>(FEW_CHANGED * X.m))

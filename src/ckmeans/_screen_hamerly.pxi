@@ -250,7 +250,7 @@ cdef uint32_t reached_points(const Screen *e, TileWorkspace *tile, int64_t first
     for p in range(tile.count):
         error = e.hamerly.max_error.constant + e.hamerly.max_error.slope * norm_of(e, first + tile.row[p])
         tile.codes.bound[p] = score_below(e, first + tile.row[p], bounds[p].upper * bounds[p].upper + error)
-    for i in range(kernels_of_codes().screen(&tile.codes, active, tile.hits, tile.lowers)):
+    for i in range(kernels_of_codes().screen(&tile.codes, active, tile.hits, tile.scores)):
         points = tile.hits[i].points
         while points:
             p = lowest_bit(points)

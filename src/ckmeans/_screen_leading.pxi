@@ -114,8 +114,8 @@ cdef void projection_layout(ProjectionWorkspace *work, const Rows *X, char *memo
     work.projected = take(memory, at, tile * MAX_DIRECTIONS * item)
 
 
-cdef void project(const Leading *lead, const Codes *codes, const void *rows, int64_t stride, int64_t count,
-                  int code_max, ProjectionWorkspace *work, const code_rows *to) noexcept nogil:
+cdef void project_rows(const Leading *lead, const Codes *codes, const void *rows, int64_t stride, int64_t count,
+                       int code_max, ProjectionWorkspace *work, const code_rows *to) noexcept nogil:
     """Project at most a tile of rows, and code the projections: OUT codes, stats but r, |z|^2."""
     cdef const Rows *X = codes.rows
     cdef int64_t tile = X.kernels.tile, i, j
@@ -144,7 +144,7 @@ cdef void project_points(Leading *lead, const Codes *codes, int64_t first, Proje
     to.codes += first * to.stride
     to.stats += first
     to.squares += first
-    project(lead, codes, rows, stride, count, CODE_MAX, work, &to)
+    project_rows(lead, codes, rows, stride, count, CODE_MAX, work, &to)
     for i in range(count):
         to.stats[i].residual = <float>(sqrt(residual_of(lead, codes, codes.points.squares[first + i], to.squares[i]))
                                        * (1 + 2.0 ** -20))
@@ -165,7 +165,7 @@ cdef void project_centroids(Leading *lead, const Codes *codes, const void *centr
         to.codes += first * to.stride
         to.stats += first
         to.squares += first
-        project(lead, codes, <const char *>centroids + first * n * X.kernels.itemsize, n, min(tile, K - first),
+        project_rows(lead, codes, <const char *>centroids + first * n * X.kernels.itemsize, n, min(tile, K - first),
                 kernels_of_codes().centroid_max, work, &to)
         first += tile
     for k in range(K):

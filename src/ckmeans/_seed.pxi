@@ -58,6 +58,7 @@ cdef struct SeedingState:
     Team team
     int64_t n_chunks
     int64_t n_slots          # of the hash table: a power of two, at least 2 K
+    bint keep_packed
     int64_t *table           # hash table of the centroids' values: index of a centroid + 1; 0: free
     int64_t *drawn           # (K,) rows
     char *min_distances      # (m,) squared distance to the nearest centroid so far
@@ -94,7 +95,7 @@ cdef size_t seeding_layout(SeedingState *state, char *memory) noexcept nogil:
     state.min_distances = <char *>take(memory, &at, state.n_chunks * SEED_CHUNK * item)
     state.sums = <double *>take(memory, &at, trials * state.n_chunks * sizeof(double))
     state.packed = NULL
-    if not sparse and state.n_chunks * SEED_CHUNK * rows.n * item <= <size_t>PACKED_BYTES:
+    if state.keep_packed and not sparse and state.n_chunks * SEED_CHUNK * rows.n * item <= <size_t>PACKED_BYTES:
         state.packed = <char *>take(memory, &at, state.n_chunks * SEED_CHUNK * rows.n * item)
     state.candidate_values = <char *>take(memory, &at, trials * rows.n * item)
     state.draws = <Draw *>take(memory, &at, trials * sizeof(Draw))
@@ -113,13 +114,14 @@ cdef size_t seeding_layout(SeedingState *state, char *memory) noexcept nogil:
     return at
 
 
-cdef Seeding *seeding_open(const Rows *rows, int64_t K, int64_t trials, int n_threads) noexcept nogil:
-    """Allocate what seeding needs; NULL: no memory."""
+cdef Seeding *seeding_open(const Rows *rows, int64_t K, int64_t trials, int n_threads, bint keep_packed) noexcept nogil:
+    """Allocate what seeding needs; NULL: no memory. `keep_packed`: pack the rows once, if they are not too many."""
     cdef SeedingState draft
     memset(&draft, 0, sizeof(draft))
     draft.base.rows = rows
     draft.base.K = K
     draft.base.trials = trials
+    draft.keep_packed = keep_packed
     draft.n_chunks = (rows.m + SEED_CHUNK - 1) // SEED_CHUNK
     draft.base.n_threads = min(threads_for(n_threads, rows.stored * (trials + 1)), <int>draft.n_chunks)
     draft.team = team_of(draft.base.n_threads)
@@ -428,6 +430,23 @@ cdef uint64_t max_abs_bits_read(const SeedingState *state) noexcept nogil:
     return max_abs_bits
 
 
+cdef uint64_t measure_given(SeedingState *state, Stream *random, int64_t n_given, char *centroids,
+                            Poll *p) noexcept nogil:
+    """Find the distances to the first centroids, or to one that is drawn where none is given; return the bits of the
+    largest magnitude."""
+    cdef const Rows *rows = state.base.rows
+    cdef int64_t k
+    memset(state.max_abs_bits, 0, state.base.n_threads * sizeof(uint64_t))
+    if n_given == 0:
+        state.drawn[0] = draw_row(rows, random)
+        fetch_row(rows, state.drawn[0], centroids, p)
+    set_centroids(state, &state.candidates, NULL, 0)
+    for k in range(max(n_given, 1)):
+        set_centroids(state, &state.newest, centroids + k * rows.n * rows.kernels.itemsize, 1)
+        update_chunks(state, k == 0, p)
+    return max_abs_bits_read(state)
+
+
 cdef uint64_t plus_plus(Seeding *seeding, Stream *random, int64_t n_given, void *centroids_, Poll *p) noexcept nogil:
     """Draw K centroids by greedy k-means++, after the first `n_given` ones, which are there; return the bits of the
     largest magnitude. One pass over the rows for each centroid updates the minimum distances with the newest one and
@@ -436,16 +455,9 @@ cdef uint64_t plus_plus(Seeding *seeding, Stream *random, int64_t n_given, void 
     cdef const Rows *rows = seeding.rows
     cdef int64_t size = rows.n * rows.kernels.itemsize, k, best = 0
     cdef char *centroids = <char *>centroids_
-    memset(state.max_abs_bits, 0, seeding.n_threads * sizeof(uint64_t))
-    if n_given == 0:
-        state.drawn[0] = draw_row(rows, random)
-        fetch_row(rows, state.drawn[0], centroids, p)
-    set_centroids(state, &state.candidates, NULL, 0)
-    for k in range(max(n_given, 1)):
-        set_centroids(state, &state.newest, centroids + k * size, 1)
-        update_chunks(state, k == 0, p)
-    if out_of_range(rows, max_abs_bits_read(state)):
-        return max_abs_bits_read(state)
+    cdef uint64_t max_abs_bits = measure_given(state, random, n_given, centroids, p)
+    if out_of_range(rows, max_abs_bits):
+        return max_abs_bits
     for k in range(max(n_given, 1), seeding.K):
         if is_stopped(p):
             break
@@ -457,53 +469,3 @@ cdef uint64_t plus_plus(Seeding *seeding, Stream *random, int64_t n_given, void 
         state.drawn[k] = state.draws[best].row
         memcpy(centroids + k * size, state.candidate_values + best * size, size)
     return max_abs_bits_read(state)
-
-
-# ---- for init_centroids ----------------------------------------------------------------------
-
-cdef object original_rows(PreparedPoints points, const int64_t[::1] drawn):
-    """Return the first row of X, of those with a weight, that is equal to each row that was drawn."""
-    cdef const int32_t *inverse = points.unique.inverse
-    cdef const double *weights = points.rows.weights
-    cdef int64_t i
-    if not points.unique.deduplicated:
-        return np.array(drawn)
-    firsts = np.full(points.unique.rows.m, -1, np.int64)
-    cdef int64_t[::1] first = firsts
-    for i in range(points.rows.m - 1, -1, -1):
-        if weights == NULL or weights[i] > 0:
-            first[inverse[i]] = i
-    return firsts[np.asarray(drawn)]
-
-
-def init(PreparedPoints points, given, int64_t K, int64_t trials, uint64_t seed, int n_threads, bint want_rows):
-    """Return starting centroids in the computing dtype, and if `want_rows` the row of X that each is, or -1; trials 0:
-    random examples. `given`: the first centroids, (< K, n), which k-means++ completes."""
-    cdef CallContext call = CallContext()
-    cdef const Rows *rows = points.seeding_points(trials, want_rows, n_threads, call)
-    cdef Stream random = stream_of(seed, 0)
-    cdef uint64_t max_abs_bits = 0
-    cdef int64_t n_given = len(given)
-    cdef Seeding *seeding
-    centroids = np.empty((K, rows.n), computing_dtype(rows))
-    centroids[:n_given] = given
-    drawn = np.empty(K, np.int64)
-    cdef uint8_t[::1] centroid_bytes = centroids.reshape(-1).view(np.uint8)
-    cdef int64_t[::1] drawn_rows = drawn
-    with nogil:
-        seeding = seeding_open(rows, K, trials, n_threads)
-        if seeding != NULL:
-            if trials == 0:
-                max_abs_bits = random_examples(seeding, &random, &centroid_bytes[0], &call.poll)
-            else:
-                max_abs_bits = plus_plus(seeding, &random, n_given, &centroid_bytes[0], &call.poll)
-            memcpy(&drawn_rows[0], (<SeedingState *>seeding).drawn, K * sizeof(int64_t))
-            seeding_close(seeding)
-    if seeding == NULL:
-        raise MemoryError
-    call.check()
-    check_range(rows, max_abs_bits)
-    if want_rows and trials > 0:
-        drawn[n_given:] = original_rows(points, drawn_rows[n_given:])
-    drawn[:n_given] = -1
-    return centroids, drawn if want_rows else None

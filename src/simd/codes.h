@@ -75,8 +75,8 @@ struct code_kernels {
 
     /* Lists the centroids whose score |y_c|^2 - 2 y_x . y_c may be the lowest for some point, or nearly so.
      * IN tile, panel; INOUT tile->bound: lowered to the upper bounds of scores; OUT tile->lowest_above, hits (room for K rounded up to whole groups) in rising
-     * order, lowers (CODE_TILE for each hit): lower bounds on the scores. Returns the number of hits. */
-    int64_t (*screen)(struct code_tile *tile, const struct code_panel *panel, struct hit *hits, float *lowers);
+     * order, scores (CODE_TILE for each hit): in the middle between their bounds. Returns the number of hits. */
+    int64_t (*screen)(struct code_tile *tile, const struct code_panel *panel, struct hit *hits, float *scores);
 
     /* IN points, centroids (rows of codes), sums (of each centroid's codes), row, k (count each): pairs of a point and a
      * centroid; OUT products (count): q_x . q_c. */

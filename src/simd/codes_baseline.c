@@ -31,6 +31,7 @@ static ALWAYS_INLINE i32_vec i32_dot(i32_vec sum, i32_vec x, i32_vec c)
     return _mm_add_epi32(sum, _mm_madd_epi16(odd_codes(x), odd_codes(c)));
 }
 #else
+#define CODES_SCALAR
 typedef int32_t i32_vec;
 enum { i32_VECS = 2, i32_GROUP = 4, i32_OFFSET = 0, i32_CENTROID_MAX = CODE_MAX };
 

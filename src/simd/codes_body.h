@@ -16,15 +16,42 @@ enum {
 };
 typedef char CODES(tile_fits)[(int)CODE_TILE % (int)CODES(SPAN) == 0 && (int)i32_GROUP <= (int)CODE_GROUP_MAX ? 1 : -1];
 
+enum { CODES(COLUMNS) = 64 }; /* words of a row that are transposed together, by way of a copy */
+
+/* The words of a copy of COLUMNS words of all points, `here` of which there are, into a tile. */
+static ALWAYS_INLINE void CODES(transpose)(const float *rows, int64_t here, float *tile)
+{
+    int64_t l = 0;
+#ifndef CODES_SCALAR
+    for (; l + 4 <= here; l += 4) {
+        for (int p = 0; p < CODE_TILE; p += f32_LANES) {
+            f32_vec r[4];
+            UNROLL
+            for (int j = 0; j < 4; ++j)
+                r[j] = f32_load_quads(rows + (p + j) * CODES(COLUMNS) + l, 4 * CODES(COLUMNS));
+            f32_transpose_quads(r);
+            UNROLL
+            for (int j = 0; j < 4; ++j) f32_store(tile + (l + j) * CODE_TILE + p, r[j]);
+        }
+    }
+#endif
+    for (; l < here; ++l) {
+        for (int p = 0; p < CODE_TILE; ++p)
+            memcpy(tile + l * CODE_TILE + p, rows + p * CODES(COLUMNS) + l, sizeof(float)); /* bits, not a number */
+    }
+}
+
 static void CODES(pack_points)(const int8_t *codes, int64_t stride, const int32_t *row, int64_t words, int32_t *tile)
 {
-    for (int p = 0; p < CODE_TILE; ++p) {
-        const int8_t *const from = codes + row[p] * stride;
-        for (int64_t l = 0; l < words; ++l) {
-            int32_t word;
-            memcpy(&word, from + 4 * l, 4);
-            tile[l * CODE_TILE + p] = word ^ (i32_OFFSET ? (int32_t)0x80808080u : 0);
+    int32_t copy[CODE_TILE * CODES(COLUMNS)];
+    for (int64_t l = 0; l < words; l += CODES(COLUMNS)) {
+        const int64_t here = words - l < CODES(COLUMNS) ? words - l : CODES(COLUMNS);
+        for (int p = 0; p < CODE_TILE; ++p) {
+            int32_t *const to = copy + p * CODES(COLUMNS);
+            memcpy(to, codes + row[p] * stride + 4 * l, (size_t)here * sizeof(int32_t));
+            for (int64_t i = 0; i < here; ++i) to[i] ^= i32_OFFSET ? (int32_t)0x80808080u : 0;
         }
+        CODES(transpose)((const float *)copy, here, (float *)(tile + l * CODE_TILE));
     }
 }
 
@@ -74,9 +101,9 @@ static ALWAYS_INLINE void CODES(multiply)(const int32_t *x, const int32_t *c, in
     }
 }
 
-/* The bounds of a group's scores for SPAN points from `at` on. OUT lower, points (one bit for each within its bound). */
+/* The bounds of a group's scores for SPAN points from `at` on. OUT scores, points (one bit for each within its bound). */
 static ALWAYS_INLINE void CODES(bound_group)(struct code_tile *tile, const struct code_panel *panel, int64_t k0, int at,
-                                             i32_vec sum[i32_GROUP][i32_VECS], float *lower, uint32_t *points)
+                                             i32_vec sum[i32_GROUP][i32_VECS], float *scores, uint32_t *points)
 {
     UNROLL
     for (int v = 0; v < i32_VECS; ++v) {
@@ -94,7 +121,7 @@ static ALWAYS_INLINE void CODES(bound_group)(struct code_tile *tile, const struc
             lost = f32_fma(error, f32_set1(panel->lengths[k]), lost);
             lost = f32_fma(residual, f32_set1(panel->residuals[k]), lost);
             const f32_vec low = f32_sub(score, lost), limit = f32_add(bound, slack);
-            f32_store(lower + g * CODE_TILE + p, low);
+            f32_store(scores + g * CODE_TILE + p, score);
             points[g] |= f32_not_greater(low, limit) << p;
             lowest = f32_min_if_greater(low, limit, lowest);
             bound = f32_min(f32_add(f32_add(score, lost), f32_set1(panel->gaps[k])), bound);
@@ -104,24 +131,24 @@ static ALWAYS_INLINE void CODES(bound_group)(struct code_tile *tile, const struc
     }
 }
 
-static int64_t CODES(screen)(struct code_tile *tile, const struct code_panel *panel, struct hit *hits, float *lowers)
+static int64_t CODES(screen)(struct code_tile *tile, const struct code_panel *panel, struct hit *hits, float *scores)
 {
     enum { G = i32_GROUP };
     int64_t count = 0;
     for (int p = 0; p < CODE_TILE; ++p) tile->lowest_above[p] = INFINITY;
     for (int64_t k0 = 0; k0 < panel->K; k0 += G) {
-        float lower[G * CODE_TILE];
+        float group[G * CODE_TILE];
         uint32_t points[G] = { 0 };
         for (int at = 0; at < CODE_TILE; at += CODES(SPAN)) {
             i32_vec sum[i32_GROUP][i32_VECS];
             CODES(multiply)(tile->words + at, panel->codes + k0 * panel->words, panel->words, panel->starts + k0, sum);
-            CODES(bound_group)(tile, panel, k0, at, sum, lower, points);
+            CODES(bound_group)(tile, panel, k0, at, sum, group, points);
         }
         for (int g = 0; g < G; ++g) {
             if (!points[g] || k0 + g >= panel->K) continue;
             hits[count].k = (int32_t)(k0 + g);
             hits[count].points = points[g];
-            memcpy(lowers + count++ * CODE_TILE, lower + g * CODE_TILE, CODE_TILE * sizeof(float));
+            memcpy(scores + count++ * CODE_TILE, group + g * CODE_TILE, CODE_TILE * sizeof(float));
         }
     }
     return count;
