@@ -1,17 +1,10 @@
 """Bounds of all pairs, as a step of screening finds them: for tests of the proof in _codes.pyx."""
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.string cimport memcpy, memset
-
-import numpy as np
 
 from ckmeans._arena cimport take
 from ckmeans._codes cimport Bounds, CodedCentroids, code_panel_layout, load_tile, pack_selected, pair_bounds
-from ckmeans._engine cimport Problem, Step
-from ckmeans._points cimport Points
-from ckmeans._runtime cimport (
-    CODE_TILE, CallContext, allocate, code_panel, code_rows, code_tile, hit, kernels_of_codes, release, wide_stride,
-)
+from ckmeans._runtime cimport CODE_TILE, allocate, code_panel, code_rows, code_tile, hit, kernels_of_codes, release
 
 
 cdef void bound_tile(code_tile *tile, const code_panel *one, int64_t count, double *lower, double *upper,
@@ -26,7 +19,7 @@ cdef void bound_tile(code_tile *tile, const code_panel *one, int64_t count, doub
     kernels_of_codes().screen(tile, one, hits, scores)
     for p in range(count):
         upper[p * K] = tile.bound[p]
-        tile.bound[p] = -LARGE
+        tile.bound[p] = -INFINITY
     if kernels_of_codes().screen(tile, one, hits, scores) > 0:
         listed = hits[0].points
     for p in range(count):
@@ -81,47 +74,3 @@ cdef int bound_by_pairs(const code_rows *points, int64_t m, const CodedCentroids
             lower[i * K + k], upper[i * K + k] = bounds.lower, bounds.upper
     release(row)
     return 0
-
-
-def pair_bounds_of(Points points, centroids, bint by_tile):
-    """Bound the scores of all points and centroids (in the computing dtype), by tiles or pair by pair.
-
-    Returns lower and upper bounds, of shape (m, K), on factor^2 times the scores about the origin, the origin, the
-    shift of the step, and the factor. `set_directions` chooses on which directions.
-    """
-    cdef Problem problem
-    cdef Step step
-    cdef Screen *e
-    cdef CallContext call = CallContext()
-    cdef int64_t m = points.rows.m, n = points.rows.n, K = len(centroids)
-    cdef size_t size = n * points.rows.kernels.itemsize
-    cdef int failed
-    bounds, wide, labels = np.empty((2, m, K)), np.zeros((K, wide_stride(n))), np.zeros(m, np.int32)
-    centroids = np.ascontiguousarray(centroids)
-    wide[:, :n] = centroids
-    places = np.empty((2, n), centroids.dtype)  # the origin and the shift
-    cdef double[:, :, ::1] out = bounds
-    cdef double[:, ::1] wide_view = wide
-    cdef int32_t[::1] labels_view = labels
-    cdef char *to = <char *><size_t>places.ctypes.data
-    memset(&problem, 0, sizeof(Problem))
-    memset(&step, 0, sizeof(Step))
-    problem.rows, problem.n_threads, problem.K = &points.rows, 1, K
-    step.K, step.centroids, step.wide = K, <const void *><size_t>centroids.ctypes.data, &wide_view[0, 0]
-    step.labels, step.epoch, step.assign = &labels_view[0], 1, True
-    e = <Screen *>open_screen(&problem, K, False)
-    if e == NULL:
-        raise MemoryError
-    try:
-        failed = start_step(e, &step, &call.poll)
-        if not failed and by_tile:
-            failed = bound_by_tiles(points_of_cheapest(e), m, cheapest_centroids(e), &out[0, 0, 0], &out[1, 0, 0])
-        elif not failed:
-            failed = bound_by_pairs(points_of_cheapest(e), m, cheapest_centroids(e), &out[0, 0, 0], &out[1, 0, 0])
-        if failed:
-            raise MemoryError
-        memcpy(to, e.codes.origin, size)
-        memcpy(to + size, e.centroids.shift, size)
-        return bounds[0], bounds[1], places[0], places[1], e.codes.factor
-    finally:
-        screen_close(&e.engine)

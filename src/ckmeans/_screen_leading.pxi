@@ -158,7 +158,7 @@ cdef void project_centroids(Leading *lead, const Codes *codes, const void *centr
     cdef const Rows *X = codes.rows
     cdef CodedCentroids *c = &lead.centroids
     cdef int64_t K = full.panel.K, n = X.n, tile = X.kernels.tile, first = 0, k, l
-    cdef double up = 1 + 2.0 ** -17, h = offset * codes.factor, norm, square
+    cdef double up = 1 + 2.0 ** -17, h = offset * codes.factor, norm, length, square
     cdef code_rows to
     while first < K:
         to = c.rows
@@ -177,8 +177,8 @@ cdef void project_centroids(Leading *lead, const Codes *codes, const void *centr
         square += codes.margins.product * (norm + h) * (norm + h)
         c.panel.scales[k] = -2 * c.rows.stats[k].scale
         c.panel.norms[k], c.panel.gaps[k] = full.panel.norms[k], full.panel.gaps[k]
-        c.panel.lengths[k] = <float>(2 * (sqrt(c.rows.squares[k]) + codes.margins.underflow) * codes.factor * up
-                                     + 2.0 ** -126)
+        length = (sqrt(c.rows.squares[k]) + codes.margins.underflow) * codes.factor
+        c.panel.lengths[k] = <float>(2 * length * up + 2.0 ** -126)
         c.panel.errors[k] = <float>(2 * c.rows.stats[k].error * up)
         c.panel.residuals[k] = <float>(2 * sqrt(square) * up)
     c.panel.K = K
