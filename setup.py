@@ -36,7 +36,7 @@ X86_64_CODES = {
     "avx2": (["-mavx2", "-mfma"], ["/arch:AVX2"]),
     "baseline": ([], []),
 }
-ARM64_CODES = {"dotprod": (["-march=armv8-a+dotprod"], []), "neon": ([], []), "baseline": ([], [])}
+ARM64_CODES = {"dotprod": (["-march=armv8.2-a+dotprod"], []), "neon": ([], []), "baseline": ([], [])}
 
 # No contraction: only the multiply-adds that are written fused are fused, on every machine.
 OPTIMISE = (["-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"], ["/O2", "/fp:precise"])

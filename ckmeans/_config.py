@@ -30,7 +30,9 @@ def show_config() -> Config:
     dict
         ``version``; ``simd_built``, ``simd_supported`` (instruction sets in the build, and those of
         them that this processor runs, best first); ``simd`` (the one in use; the environment
-        variable CKMEANS_SIMD overrides it); ``openmp`` (date of the OpenMP version, or False);
+        variable CKMEANS_SIMD overrides it); ``simd_codes`` (the instructions that multiply 8-bit
+        codes, which screening uses: the best of the processor that go with that set); ``openmp``
+        (date of the OpenMP version, or False);
         ``threads`` (how many a call uses by default here). It prints as a table.
     """
     return Config(
@@ -38,6 +40,7 @@ def show_config() -> Config:
         simd_built=_runtime.built_instruction_sets(),
         simd_supported=_runtime.instruction_sets(),
         simd=_runtime.chosen_instruction_set(),
+        simd_codes=_runtime.chosen_code_instructions(),
         openmp=_runtime.openmp_version() or False,
         threads=default_threads(),
     )

@@ -173,6 +173,7 @@ static void F(check_weighted_sum)(struct F(data) *d, const double *weights)
 }
 
 #include "kernels_check_cells.h"
+#include "kernels_check_quantise.h"
 
 static void F(check)(const struct kernels *k, int64_t m, int64_t n, int64_t K)
 {
@@ -186,6 +187,8 @@ static void F(check)(const struct kernels *k, int64_t m, int64_t n, int64_t K)
     F(check_min_distance)(&d, d.packed); /* any values will do */
     F(check_weighted_sum)(&d, 0);
     F(check_weighted_sum)(&d, d.weights);
+    F(check_quantise)(&d, 127, 1);
+    F(check_quantise)(&d, 63, sizeof(REAL) == 8 ? 0x1p300 : 1);
     if (n <= MAX_TREE_FEATURES) F(check_cells)(&d);
     F(release)(&d);
 }

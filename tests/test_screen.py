@@ -173,38 +173,55 @@ def test_stats_count_every_pair():
     assert dense.stats["distances_computed"] == 4000 * 60 * len(dense.history)
 
 
+def auto_fit(X, start, **options):
+    """Return the fit of "auto", whose labels are those of "dense"."""
+    dense, auto = (fit(X, start, algorithm, **options) for algorithm in ("dense", "auto"))
+    np.testing.assert_array_equal(auto.labels, dense.labels)
+    return auto
+
+
+def test_auto_screens_where_it_pays():
+    """With many features and clusters a pair costs many times as much as the bound that excludes it."""
+    X = spread(8000, 512).astype(np.float32)
+    auto = auto_fit(X, sample(X, 1000), max_iter=4)
+    assert auto.algorithm == "screen"
+    computed, avoided = auto.stats["distances_computed"], auto.stats["distances_avoided"]
+    assert computed < 0.2 * avoided
+
+
+@pytest.mark.parametrize(("m", "K"), [(20_000, 2), (20_000, 4), (100, 8)])
 @pytest.mark.parametrize("n", [128, 200])
-def test_auto_screens_only_where_cheaper(n):
+def test_auto_leaves_few_clusters(m, K, n):
+    """To code the points costs more than all distances to few centroids."""
+    X = np.random.default_rng(0).standard_normal((m, n), dtype=np.float32)
+    assert auto_fit(X, sample(X, K), max_iter=3).algorithm == "dense"
+
+
+@pytest.mark.parametrize("n", [128, 200])
+def test_auto_labels_equal_dense(n):
+    """Whatever it chooses for points with directions and without."""
     X = spread(20_000, n).astype(np.float32)
-    start = sample(X, 250)
-    assert fit(X, start, "auto").algorithm == "screen"
     noise = np.random.default_rng(0).standard_normal((20_000, n), dtype=np.float32)
-    fallen_back = fit(noise, sample(noise, 250), "auto", max_iter=3)
-    assert fallen_back.algorithm == "dense"
-    dense = fit(noise, sample(noise, 250), "dense", max_iter=3)
-    np.testing.assert_array_equal(fallen_back.labels, dense.labels)
-    assert fit(X[:3000], start[:40], "auto", max_iter=3).algorithm == "dense"
+    for points, K in (X, 250), (noise, 250), (X[:3000], 40):
+        auto_fit(points, sample(points, K), max_iter=3)
 
 
-def test_auto_screens_few_points_in_groups():
+def test_auto_with_few_points_each():
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((2000, 200), dtype=np.float32)
     grouped = noise + 4 * rng.standard_normal((32, 200), dtype=np.float32)[rng.integers(32, size=2000)]
-    for X, expected in (noise, "dense"), (grouped, "screen"):
-        auto, dense = (fit(X, X[:1000], algorithm, max_iter=3) for algorithm in ("auto", "dense"))
-        assert auto.algorithm == expected
-        np.testing.assert_array_equal(auto.labels, dense.labels)
+    for X in noise, grouped:
+        auto_fit(X, X[:1000], max_iter=3)
 
 
-def test_auto_screens_late_steps():
-    """On noise the first steps do not pay for screening; later ones do, by carried bounds."""
+def test_auto_in_late_steps():
+    """On noise bounds that are carried avoid pairs of later steps, if not of the first ones."""
     X = np.random.default_rng(0).random((5000, 64), dtype=np.float32)
-    dense, auto = (fit(X, X[:256], algorithm, max_iter=30) for algorithm in ("dense", "auto"))
-    assert auto.algorithm == "screen"
+    auto = auto_fit(X, X[:256], max_iter=30)
     computed, avoided = auto.stats["distances_computed"], auto.stats["distances_avoided"]
-    assert 0.1 * computed < avoided < 10 * computed
-    np.testing.assert_array_equal(auto.labels, dense.labels)
-    assert fit(X, X[:256], "auto", max_iter=1).algorithm == "dense"
+    assert computed + avoided == 5000 * 256 * len(auto.history)
+    assert avoided > 0.1 * computed
+    auto_fit(X, X[:256], max_iter=1)
 
 
 def test_no_state_between_fits():

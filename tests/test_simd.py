@@ -28,6 +28,21 @@ def test_instruction_sets_of_this_build():
     assert CONFIG["simd"] == (os.environ.get("CKMEANS_SIMD") or SETS[0])
 
 
+# Instruction set -> the instructions that may multiply 8-bit codes for it, the best of the processor.
+CODES = {
+    "avx512": {"avx512vnni", "avxvnni", "avx2"},
+    "avx2": {"avxvnni", "avx2"},
+    "neon": {"dotprod", "neon"},
+    "baseline": {"baseline"},
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_instructions_of_codes(name):
+    code = "import ckmeans; print(ckmeans.show_config()['simd_codes'])"
+    assert cases.run_python(code, CKMEANS_SIMD=name).strip() in CODES[name]
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_forced_set_runs(name):
     """The table of kernels in use has the name of the set."""

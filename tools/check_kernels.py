@@ -22,6 +22,21 @@ SETS = {
     "x86_64": {"avx512": ["-mavx512f", "-mavx2", "-mfma"], "avx2": ["-mavx2", "-mfma"], "baseline": []},
     "aarch64": {"neon": [], "baseline": []},
 }
+# The same of 8-bit codes.
+CODE_SETS = {
+    "x86_64": {
+        "avx512vnni": ["-mavx512f", "-mavx512bw", "-mavx512vnni", "-mavx2", "-mfma"],
+        "avxvnni": ["-mavxvnni", "-mavx2", "-mfma"],
+        "avx2": ["-mavx2", "-mfma"],
+        "baseline": [],
+    },
+    "aarch64": {"dotprod": ["-march=armv8.2-a+dotprod"], "neon": [], "baseline": []},
+}
+# More C files that a processor's check needs.
+MORE = {
+    "x86_64": {"tests/codes_avxvnni_as_avx512.c": ["-O3", "-mavx2", "-mfma", "-mavx512vl", "-mavx512vnni"]},
+    "aarch64": {},
+}
 FLAGS = ["-ffp-contract=off", "-fno-math-errno", "-Wall", f"-I{ROOT / 'src'}"]
 
 
@@ -29,7 +44,10 @@ def build(compiler: str, arch: str, folder: Path) -> Path:
     """A static program, which an emulator runs without a foreign system's libraries."""
     objects = []
     built = [f"-DCKMEANS_BUILT_{name.upper()}" for name in SETS[arch]]
+    built += [f"-DCKMEANS_BUILT_CODES_{name.upper()}" for name in CODE_SETS[arch]]
     sources = {f"src/simd/kernels_{name}.c": ["-O3", *flags] for name, flags in SETS[arch].items()}
+    sources |= {f"src/simd/codes_{name}.c": ["-O3", *flags] for name, flags in CODE_SETS[arch].items()}
+    sources |= MORE[arch]
     sources |= {"src/simd/dispatch.c": built, "tests/kernels_check.c": ["-O1"]}  # plain loops stay plain
     for source, flags in sources.items():
         objects.append(folder / (Path(source).stem + ".o"))
@@ -50,7 +68,8 @@ def main() -> int:
     cpu = ["-cpu", options.cpu] if options.cpu else []
     with tempfile.TemporaryDirectory() as folder:
         program = build(compiler, options.arch, Path(folder))
-        return subprocess.run([*emulator, *cpu, program]).returncode
+        spare = ["32"] if emulator and options.arch == "x86_64" else []  # see tests/kernels_check_codes.h
+        return subprocess.run([*emulator, *cpu, program, *spare]).returncode
 
 
 if __name__ == "__main__":

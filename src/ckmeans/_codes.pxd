@@ -10,6 +10,7 @@ cdef enum:
 cdef struct Margins:
     double score             # G of the proof: of a dense score
     double product           # M: of a product; the square root of it is the margin of one vector
+    double underflow         # what a norm may lack because squares underflow, in units of the points
 
 # The points, about an origin. Numbers in float32 are in units of 1 / factor.
 cdef struct Codes:

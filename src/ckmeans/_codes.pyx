@@ -12,11 +12,12 @@ Why the labels that follow are those of the dense engine, bit for bit. u is the 
 v = 2^-24 that of the bounds, which are computed in float32; |.| are norms.
 
 1. The dense score (kernels.h) is |x - c|^2 - |x - s|^2 up to E = G (|c - s|^2 + 2 |x - s| |c - s|), G = 1.1 (n + 8) u,
-   where s is the step's shift. With h = |s - o|, |c - s| <= |y_c| + h and |x - s| <= |y_x| + h, so that
+   where s is the step's shift; in float64 the norm |c - s|^2 takes n roundings more, and G = 1.1 (2 n + 8) u. With
+   h = |s - o|, |c - s| <= |y_c| + h and |x - s| <= |y_x| + h, so that
    E <= G (|y_c|^2 + 4 h |y_c| + 3 h^2) + 2 G |y_x| (|y_c| + h).
    A centroid c loses to c' for certain if S_c - E_c > S_c' + E_c': the bounds here are on S - E and S + E.
-2. Norms are sums of squares of fl(x - o), right to 80 u; e is the norm of fl(fl(x - o) - scale q), raised by 80 u of
-   itself and by 2 u |y| (quantise_body.h).
+2. Norms are sums of squares of fl(x - o), right to 80 u (in float64 n / 64 more, which the roundings to float32 hide);
+   e is the norm of fl(fl(x - o) - scale q), raised by 80 u of itself and by 2 u |y| (quantise_body.h).
 3. The bound's own arithmetic: one conversion, two products and a sum err by at most 9 v a_x |q_c| + 2 v |y_c|^2, where
    both a_x <= A = max(|y_x|, a_x) and |scale q_c| <= B, likewise; the three terms of the loss by 5 v of themselves.
 
@@ -24,10 +25,21 @@ Every margin with |y_x| |y_c| goes into the third term of the loss, r_x r_c with
 r_c = sqrt(M) (B + h), M = G + 32 v: then 2 r_x r_c covers the last term of E and the roundings. Margins with the
 centroid alone lower its norm, and `gap` leads from there to the raised norm. What is relative to the loss raises its
 factors.
+
+Underflow. A square that underflows is wrong by half the least magnitude of the dtype, 2^-150 or 2^-1075, so a norm of
+n of them by sqrt(n) 2^-75 or sqrt(n) 2^-537.5: e and |y| are raised by that, and each factor of the loss by TINY, as
+float32 may not hold it. Whatever else underflows (in the dense score, in |y|^2, in a product of two scales, times
+integers of up to 2^30) comes to less than 2^-120 in all, which every margin contains; for float64, MAX_EXPONENT of the
+factor keeps n 2^-1074 factor^2 far below.
+
+Overflow. In float32 no score does (set_safe_range in _points.pyx). In float64 a vector may be too long for float32 in
+units of 1 / factor. Beyond NORM_MAX the lower bound stays there, which is low enough, and the upper one is infinite; no
+lower bound comes to LARGE then, as codes of vectors beyond 2^47 are zero. What remains is an infinite loss, or a NaN:
+comparisons with either are made such that the pair is kept.
 """
 from cython.parallel cimport prange, threadid
 from libc.float cimport DBL_MAX
-from libc.math cimport fabs, frexp, isfinite, ldexp, sqrt
+from libc.math cimport INFINITY, fabs, frexp, isfinite, ldexp, sqrt
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
@@ -48,12 +60,16 @@ cdef enum:
 
 cdef float LARGE = 3e38                  # no score is as large
 cdef double FLOAT_ROUNDING = 2.0 ** -24
+cdef double TINY = 2.0 ** -126           # more than what underflows in float32
+cdef double NORM_MAX = 1e38             # of a lower bound on |y|^2
+cdef int MAX_EXPONENT = 448              # of the factor
 
 
 cdef Margins margins_of(int64_t n, int itemsize) noexcept nogil:
     cdef double unit = FLOAT_ROUNDING if itemsize == 4 else 2.0 ** -53
-    cdef double score = 1.1 * (n + 8) * unit
-    return Margins(score, score + 32 * FLOAT_ROUNDING)
+    cdef double score = 1.1 * ((n if itemsize == 4 else 2 * n) + 8) * unit
+    cdef double least = 2.0 ** -74 if itemsize == 4 else 2.0 ** -536
+    return Margins(score, score + 32 * FLOAT_ROUNDING, least * sqrt(n))
 
 
 cdef bint can_code(const Rows *rows) noexcept nogil:
@@ -132,9 +148,9 @@ cdef bint find_origin(Codes *codes) noexcept nogil:
                 largest = max(largest, fabs(sums[i * n + l] - value))
     release(sums)
     codes.factor = 1
-    if item == 8 and 1 / DBL_MAX < largest:
+    if item == 8 and 0 < largest <= DBL_MAX:
         frexp(largest, &exponent)
-        codes.factor = ldexp(1.0, max(-exponent, -1000))
+        codes.factor = ldexp(1.0, min(max(-exponent, -1000), MAX_EXPONENT))
     return True
 
 
@@ -200,15 +216,15 @@ cdef void set_panel(CodedCentroids *c, const Codes *codes, int64_t k, double off
     cdef const code_stats *stats = &c.rows.stats[k]
     cdef double unit = 2.0 ** -53 if codes.rows.kernels.itemsize == 8 else FLOAT_ROUNDING
     cdef double square = c.rows.squares[k] * codes.factor * codes.factor, h = offset * codes.factor
-    cdef double norm = sqrt(square) * (1 + 80 * unit), up = 1 + 2.0 ** -20
+    cdef double norm = sqrt(square) * (1 + 80 * unit) + codes.margins.underflow * codes.factor, up = 1 + 2.0 ** -20
     cdef double margin = (codes.margins.score * (norm * norm + 4 * norm * h + 3 * h * h)
                           + (160 * unit + 8 * FLOAT_ROUNDING) * square + 2.0 ** -120)
     panel.scales[k] = -2 * stats.scale
-    panel.norms[k] = <float>(square - margin)
-    panel.gaps[k] = <float>(2 * margin * up)
-    panel.lengths[k] = <float>(2 * norm * up)
+    panel.norms[k] = <float>min(square - margin, NORM_MAX)
+    panel.gaps[k] = <float>(2 * margin * up) if square - margin < NORM_MAX else INFINITY
+    panel.lengths[k] = <float>(2 * norm * up + TINY)
     panel.errors[k] = <float>(2 * stats.error * up)
-    panel.residuals[k] = <float>(2 * sqrt(codes.margins.product) * (max(norm, <double>stats.length) + h) * up)
+    panel.residuals[k] = <float>(2 * sqrt(codes.margins.product) * (max(norm, <double>stats.length) + h) * up + TINY)
 
 
 cdef void complete_panel(code_panel *panel) noexcept nogil:

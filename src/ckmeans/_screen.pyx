@@ -22,13 +22,15 @@ from ckmeans._engine cimport (
     Block, Engine, EngineFactory, PartialSum, Problem, Step, Sweep, cached_rows, entry_of, sweep_bytes, sweep_close,
     sweep_open, sweep_step, update_labels,
 )
-from ckmeans._points cimport Rows
+from ckmeans._points cimport Points, Rows
 from ckmeans._runtime cimport (
-    CODE_GROUP_MAX, CODE_TILE, Poll, allocate, code_panel, code_rows, code_tile, hit, kernels_of_codes, lowest_bit,
-    panel, release,
+    CODE_GROUP_MAX, CODE_TILE, CallContext, Poll, allocate, code_panel, code_rows, code_tile, hit, kernels_of_codes,
+    lowest_bit, panel, release, wide_stride,
 )
 from ckmeans._shift cimport find_shift
 from ckmeans._values cimport get, put
+
+import numpy as np
 
 cdef struct Screen           # the engine: see below
 
@@ -51,6 +53,7 @@ include "_screen_pca.pxi"
 include "_screen_leading.pxi"
 include "_screen_hamerly.pxi"
 include "_screen_cost.pxi"
+include "_screen_bounds.pxi"
 
 cdef enum:
     SUBSET = 32              # centroids that are packed together for exact scoring: a few groups of the kernel
@@ -402,7 +405,8 @@ cdef int64_t list_candidates(const Screen *e, const Workspace *work, uint32_t po
     for i in range(pairs.count):
         p = pairs.point[i]
         square = get(pairs.squared, i, item)
-        if (points >> p & 1 and not square - interval_error(e, pairs.k[i], square, intervals[p].norm) > intervals[p].upper
+        square -= interval_error(e, pairs.k[i], square, intervals[p].norm)
+        if (points >> p & 1 and not square > intervals[p].upper
                 and not add_candidate(candidates, &count, pairs.k[i])):
             return -1
     return count
@@ -522,11 +526,10 @@ cdef bint list_hits(Workspace *work, const code_panel *panel, int64_t n_hits, Pa
     cdef TileWorkspace *tile = &work.tile
     cdef PairList *pairs = &work.pairs
     cdef int64_t i, p
-    # Where scores leave float32, places without a point are hit, too.
-    cdef uint32_t points, every = <uint32_t>((<uint64_t>1 << tile.count) - 1)
+    cdef uint32_t points, all_points = <uint32_t>((<uint64_t>1 << tile.count) - 1)
     pairs.count = 0
     for i in range(n_hits):
-        points = tile.hits[i].points & every
+        points = tile.hits[i].points & all_points  # a NaN makes a hit of places without a point
         if pairs.count + tile.count > work.pairs.capacity:
             return False
         while points:
@@ -755,6 +758,52 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     if s.assign:
         review_step(e, s, &counts)
     return 0
+
+
+# ---- for tests -------------------------------------------------------------------------------
+
+def pair_bounds_of(Points points, centroids, bint by_tile):
+    """Bound the scores of all points and centroids (in the computing dtype), by tiles or pair by pair.
+
+    Returns lower and upper bounds, of shape (m, K), on factor^2 times the scores about the origin, the origin, the
+    shift of the step, and the factor. `set_directions` chooses on which directions.
+    """
+    cdef Problem problem
+    cdef Step step
+    cdef Screen *e
+    cdef CallContext call = CallContext()
+    cdef int64_t m = points.rows.m, n = points.rows.n, K = len(centroids)
+    cdef size_t size = n * points.rows.kernels.itemsize
+    cdef int failed
+    bounds, wide, labels = np.empty((2, m, K)), np.zeros((K, wide_stride(n))), np.zeros(m, np.int32)
+    centroids = np.ascontiguousarray(centroids)
+    wide[:, :n] = centroids
+    places = np.empty((2, n), centroids.dtype)  # the origin and the shift
+    cdef double[:, :, ::1] out = bounds
+    cdef double[:, ::1] wide_view = wide
+    cdef int32_t[::1] labels_view = labels
+    cdef char *to = <char *><size_t>places.ctypes.data
+    memset(&problem, 0, sizeof(Problem))
+    memset(&step, 0, sizeof(Step))
+    problem.rows, problem.n_threads, problem.K = &points.rows, 1, K
+    step.K, step.centroids, step.wide = K, <const void *><size_t>centroids.ctypes.data, &wide_view[0, 0]
+    step.labels, step.epoch, step.assign = &labels_view[0], 1, True
+    e = <Screen *>open_screen(&problem, K, False)
+    if e == NULL:
+        raise MemoryError
+    try:
+        failed = start_step(e, &step, &call.poll)
+        if not failed and by_tile:
+            failed = bound_by_tiles(points_of_cheapest(e), m, cheapest_centroids(e), &out[0, 0, 0], &out[1, 0, 0])
+        elif not failed:
+            failed = bound_by_pairs(points_of_cheapest(e), m, cheapest_centroids(e), &out[0, 0, 0], &out[1, 0, 0])
+        if failed:
+            raise MemoryError
+        memcpy(to, e.codes.origin, size)
+        memcpy(to + size, e.centroids.shift, size)
+        return bounds[0], bounds[1], places[0], places[1], e.codes.factor
+    finally:
+        screen_close(&e.engine)
 
 
 cdef EngineFactory SCREEN

@@ -218,12 +218,38 @@ cdef int use_directions(Screen *e, int64_t d, Poll *p) noexcept nogil:
     return is_stopped(p)
 
 
+cdef int64_t FORCED_DIRECTIONS = -1     # directions to screen on, whatever they cost; -1: those that cost least
+
+
+def set_directions(int64_t d):
+    """Screen on so many leading directions from now on, 0: on none, -1: by their cost; returns what was set before.
+
+    Labels do not change.
+    """
+    global FORCED_DIRECTIONS
+    before = FORCED_DIRECTIONS
+    FORCED_DIRECTIONS = min(d, <int64_t>MAX_DIRECTIONS)
+    return before
+
+
+cdef int force_directions(Screen *e, Poll *p) noexcept nogil:
+    """Screen on FORCED_DIRECTIONS, or as many as there are; nonzero: no memory, or interrupted."""
+    if FORCED_DIRECTIONS == 0:
+        return 0
+    if directions_find(&e.leading.directions, e.sweep.rows, e.codes.origin, FORCED_DIRECTIONS, e.n_workspaces, p):
+        return 1
+    return use_directions(e, min(FORCED_DIRECTIONS, e.leading.directions.d), p) if e.leading.directions.d > 0 else 0
+
+
 cdef int plan_step(Screen *e, const Step *s, Poll *p) noexcept nogil:
     """Look for leading directions, once, where they may pay; nonzero: no memory, or interrupted."""
     cdef const Rows *X = e.sweep.rows
     cdef int64_t max_d = min(X.n // 4, <int64_t>96)
     # In which all points are open, counted as so many.
     cdef double steps = (s.labels_epoch == 0) + OPEN_SHARE * min(<double>s.steps_left, LATER_STEPS), gain, cost
+    if FORCED_DIRECTIONS >= 0 and not e.cost.leading_tried:
+        e.cost.leading_tried = True
+        return force_directions(e, p)
     if e.cost.leading_tried or X.n < MIN_LEADING_FEATURES or X.m < PROBE_TILES * CODE_TILE:
         return 0
     gain = steps * s.K * (X.n - 16) * kernels_of_codes().cost * X.m

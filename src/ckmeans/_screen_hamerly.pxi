@@ -111,7 +111,8 @@ cdef inline void store_bounds(Hamerly *h, const Screen *e, int64_t i, double upp
         h.lower[i] = 0
 
 
-cdef inline double move_bounds(const Screen *e, int64_t i, int32_t label, double max_shift, DistanceBounds *to) noexcept nogil:
+cdef inline double move_bounds(const Screen *e, int64_t i, int32_t label, double max_shift,
+                               DistanceBounds *to) noexcept nogil:
     """Move the bounds of row i with the centroids, the others by at most `max_shift`; positive: its label stays."""
     cdef const Hamerly *h = &e.hamerly
     cdef double rounding = e.rounding, norm = norm_of(e, i), quantum = norm * QUANTUM
@@ -139,15 +140,17 @@ cdef int64_t measure_moves(Hamerly *h, const Rows *X, const Step *s) noexcept no
     """Measure how far the centroids have moved since the last step; returns how many have."""
     cdef int64_t K = s.K, n = X.n, n_moving = 0, k, l
     cdef int item = X.kernels.itemsize
-    cdef double square, difference
+    cdef double square, difference, underflow
     for k in range(K):
-        square = 0
+        square = underflow = 0
         for l in range(k * n, (k + 1) * n):
             difference = get(s.centroids, l, item) - get(s.previous, l, item)
             square += difference * difference
-        h.moved[k] = h.moves[k].distance = sqrt(square) * (1 + n * 1e-15)
+            if difference != 0:
+                underflow = n * 2.0 ** -537
+        h.moved[k] = h.moves[k].distance = sqrt(square) * (1 + n * 1e-15) + underflow
         h.moves[k].k = <int32_t>k
-        n_moving += square > 0
+        n_moving += underflow > 0
     qsort(h.moves, K, sizeof(Move), by_distance)
     return n_moving
 

@@ -130,7 +130,9 @@ cdef void project_rows(const Leading *lead, const Codes *codes, const void *rows
 
 cdef inline double residual_of(const Leading *lead, const Codes *codes, double square, double projected) noexcept nogil:
     """Return R^2, scaled, by |y|^2 and |z|^2."""
-    return (max(square - projected, 0) + lead.residual * square) * codes.factor * codes.factor
+    cdef double underflow = codes.margins.underflow * codes.margins.underflow
+    square = max(square - projected, 0) + lead.residual * square + underflow
+    return square * codes.factor * codes.factor + 2.0 ** -250  # R is to be more than what underflows in float32
 
 
 cdef void project_points(Leading *lead, const Codes *codes, int64_t first, ProjectionWorkspace *work) noexcept nogil:
@@ -156,7 +158,7 @@ cdef void project_centroids(Leading *lead, const Codes *codes, const void *centr
     cdef const Rows *X = codes.rows
     cdef CodedCentroids *c = &lead.centroids
     cdef int64_t K = full.panel.K, n = X.n, tile = X.kernels.tile, first = 0, k, l
-    cdef double up = 1 + 2.0 ** -17, h = offset * codes.factor, norm, square
+    cdef double up = 1 + 2.0 ** -17, h = offset * codes.factor, norm, length, square
     cdef code_rows to
     while first < K:
         to = c.rows
@@ -175,7 +177,8 @@ cdef void project_centroids(Leading *lead, const Codes *codes, const void *centr
         square += codes.margins.product * (norm + h) * (norm + h)
         c.panel.scales[k] = -2 * c.rows.stats[k].scale
         c.panel.norms[k], c.panel.gaps[k] = full.panel.norms[k], full.panel.gaps[k]
-        c.panel.lengths[k] = <float>(2 * sqrt(c.rows.squares[k]) * codes.factor * up)
+        length = (sqrt(c.rows.squares[k]) + codes.margins.underflow) * codes.factor
+        c.panel.lengths[k] = <float>(2 * length * up + 2.0 ** -126)
         c.panel.errors[k] = <float>(2 * c.rows.stats[k].error * up)
         c.panel.residuals[k] = <float>(2 * sqrt(square) * up)
     c.panel.K = K

@@ -58,6 +58,8 @@ static uint64_t F(quantise)(const void *rows, int64_t stride, int64_t count, int
     const double unit = sizeof(REAL) == 4 ? 0x1p-24 : 0x1p-53;
     const double up = 1 + 80 * unit, up32 = 1 + 0x1p-21; /* of a sum's root; of a float's rounding, and more */
     const double tiny = 0x1p-126;                        /* more than what underflows in float32 */
+    /* More than what a norm lacks where squares underflow: up to half the least magnitude for each value. */
+    const double underflow = (sizeof(REAL) == 4 ? 0x1p-74 : 0x1p-536) * sqrt((double)n);
     const REAL *row = rows, *shift = shift_;
     V(vec) all = V(set1)(0);
     for (int64_t i = 0; i < count; ++i, row += stride) {
@@ -78,11 +80,12 @@ static uint64_t F(quantise)(const void *rows, int64_t stride, int64_t count, int
             lost += F(squares)(rest);
             for (int64_t j = 0; j < here; ++j) out[l + j] = (int8_t)(int)codes[j];
         }
-        const double norm = sqrt(square) * up * factor, length = usable ? scale * sqrt(coded) * up : 0;
+        const double norm = (sqrt(square) * up + underflow) * factor, length = usable ? scale * sqrt(coded) * up : 0;
         stats->scale = usable ? scale : 0;
         stats->length = (float)(length * up32);
-        stats->error = (float)((sqrt(lost) * up * factor + 2 * unit * norm) * up32 + tiny * sqrt((double)n));
-        stats->residual = (float)(margin * (norm > length ? norm : length) * up32);
+        const double error = (sqrt(lost) * up + underflow) * factor + 2 * unit * norm;
+        stats->error = (float)(error * up32 + tiny);
+        stats->residual = (float)(margin * (norm > length ? norm : length) * up32 + tiny);
         to->squares[i] = square;
     }
     return F(max_abs_bits)(all);
