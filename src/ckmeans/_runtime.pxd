@@ -121,7 +121,6 @@ cdef extern from "simd/kernels.h" nogil:
         uint64_t (*pack)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift,
                          void *tiles) noexcept nogil
         void (*pack_centroids)(const void *centroids, const void *shift, panel *panel) noexcept nogil
-        void (*gather_point)(const void *tiles, int64_t point, int64_t n, int64_t p, void *tile) noexcept nogil
         void (*assign)(const void *tiles, int64_t ntiles, const panel *panel, void *scores,
                        void *ids, void *partial) noexcept nogil
         int64_t (*assign_rows_size)(int64_t K, int64_t n) noexcept nogil
@@ -139,8 +138,6 @@ cdef extern from "simd/kernels.h" nogil:
                                     int64_t trials, const void *current, void *updated) noexcept nogil
         void (*project)(const void *tiles, int64_t ntiles, const panel *panel, int64_t tile_features,
                         void *products) noexcept nogil
-        int64_t (*screen)(const void *tile, const panel *panel, const void *bounds, hit *hits,
-                          void *least_above) noexcept nogil
         void (*pair_distances)(const void *rows, int64_t stride, int64_t n, const void *centroids,
                                const int32_t *row, const int32_t *k, int64_t count, void *squared) noexcept nogil
         uint64_t (*quantise)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift,

@@ -166,7 +166,7 @@ cdef void project_centroids(Leading *lead, const Codes *codes, const void *centr
         to.stats += first
         to.squares += first
         project_rows(lead, codes, <const char *>centroids + first * n * X.kernels.itemsize, n, min(tile, K - first),
-                kernels_of_codes().centroid_max, work, &to)
+                     kernels_of_codes().centroid_max, work, &to)
         first += tile
     for k in range(K):
         c.sums[k] = 0

@@ -37,6 +37,7 @@ cdef int64_t BATCH_CLUSTERS = 32        # of fewer the codes are not worth their
 cdef double BATCH_WORK = 1 << 26        # multiply-adds of all candidates from which batches pay
 cdef int64_t LIST_BYTES = 16 << 20      # of the lists, at least,
 cdef int64_t LIST_SHARE = 4             # or this part of X
+cdef double SCORE_ROUNDING = 2.0 ** -16  # relative, of squared norms and of what is computed from them
 cdef float NO_UPPER_BOUND = 3e38        # so that no candidate lowers the bound of another
 cdef enum:
     MAX_BATCH = 256          # candidates
@@ -188,17 +189,23 @@ cdef inline double scaled_square(const Codes *codes, int64_t row) noexcept nogil
     return codes.points.squares[row] * codes.factor * codes.factor
 
 
+cdef inline float limit_of(const Batch *b, int64_t row) noexcept nogil:
+    """Bound from above the scores of candidates that may lower the D of a row."""
+    cdef double square = b.codes.points.squares[row], distance = min_distance_of(b.state, row)
+    cdef double factor = b.codes.factor * b.codes.factor
+    return <float>((distance - square + SCORE_ROUNDING * (distance + square)) * factor)
+
+
 cdef void list_tile(const Batch *b, BatchWorkspace *work, int64_t tile, int64_t *count) noexcept nogil:
     """Append the records of a tile to the workspace's."""
     cdef const Rows *rows = b.state.base.rows
     cdef int64_t first = tile * CODE_TILE, n_rows = min(<int64_t>CODE_TILE, rows.m - first), p, n_hits, i
     cdef int32_t[32] row
-    cdef double square = b.codes.factor * b.codes.factor
     for p in range(CODE_TILE):
         row[p] = <int32_t>p
     load_tile(&work.tile, &b.codes.points, b.codes.words, first, row, n_rows)
     for p in range(n_rows):
-        work.tile.bound[p] = <float>((min_distance_of(b.state, first + p) - b.codes.points.squares[first + p]) * square)
+        work.tile.bound[p] = limit_of(b, first + p)
     n_hits = kernels_of_codes().screen(&work.tile, &b.coded.panel, work.hits + count[0],
                                        work.scores + count[0] * CODE_TILE)
     for i in range(n_hits):
@@ -306,7 +313,7 @@ cdef void improve_tile(Batch *b, int64_t listed, const char *values, BatchWorksp
     cdef int32_t[32] row
     cdef int32_t[32] k
     cdef int item = rows.kernels.itemsize
-    cdef double lower, square = b.codes.factor * b.codes.factor
+    cdef double lower
     cdef const void *values_of_rows
     memset(k, 0, sizeof(k))
     for p in range(CODE_TILE):
@@ -315,7 +322,7 @@ cdef void improve_tile(Batch *b, int64_t listed, const char *values, BatchWorksp
     for p in range(n_rows):
         lower = b.lists.scores[listed * CODE_TILE + p] - loss(&work.tile, p, &b.coded.panel, candidate)
         row[count] = <int32_t>p
-        count += lower <= (min_distance_of(b.state, first + p) - b.codes.points.squares[first + p]) * square
+        count += not lower > limit_of(b, first + p)
     if count == 0:
         return
     values_of_rows = read_rows(rows, first, n_rows, work.rows, &stride)

@@ -78,7 +78,7 @@ enum {
 /* Values in a row of `n` float64 numbers that is padded to whole `wide`s. */
 static inline int64_t wide_stride(int64_t n) { return (n + WIDE_LANES - 1) / WIDE_LANES * WIDE_LANES; }
 
-/* K centroids of n features, packed for `assign`, `screen` and `project`. */
+/* K centroids of n features, packed for `assign` and `project`. */
 struct panel {
     int64_t K, n;
     void *c;     /* K * n values, interleaved as above */
@@ -130,10 +130,6 @@ struct kernels {
      * IN centroids (K contiguous rows), shift, panel->K, panel->n; OUT the arrays of panel, which
      * the caller has allocated. */
     void (*pack_centroids)(const void *centroids, const void *shift, struct panel *panel);
-
-    /* Copies point number `point` of the tiles to place p of another tile.
-     * IN tiles of n features; INOUT tile. */
-    void (*gather_point)(const void *tiles, int64_t point, int64_t n, int64_t p, void *tile);
 
     /* ---- assign_body.h ---- */
 
@@ -192,13 +188,6 @@ struct kernels {
      * the result of at most 66 + n / 64 consecutive roundings. */
     void (*project)(const void *tiles, int64_t ntiles, const struct panel *panel, int64_t tile_features,
                     void *products);
-
-    /* Lists the centroids of a panel that cannot be excluded for some point of one tile.
-     * IN tile, panel, bounds (tile values); OUT hits (room for K + 1): centroids whose score is not
-     * above the bound of some point, in rising order; least_above (tile values): each point's lowest
-     * score above its bound, or infinity. Returns the number of hits. */
-    int64_t (*screen)(const void *tile, const struct panel *panel, const void *bounds, struct hit *hits,
-                      void *least_above);
 
     /* IN rows, centroids (K contiguous rows), row, k (count each): pairs of a row and a centroid; OUT
      * squared (count): their squared distances, with a relative error of at most

@@ -81,13 +81,6 @@ static uint64_t F(pack)(const void *rows_, int64_t stride, int64_t count, int64_
     return F(max_abs_bits)(max_abs);
 }
 
-static void F(gather_point)(const void *tiles, int64_t point, int64_t n, int64_t p, void *tile)
-{
-    const REAL *from = (const REAL *)tiles + point / F(TILE) * F(TILE) * n + point % F(TILE);
-    REAL *to = (REAL *)tile + p;
-    for (int64_t l = 0; l < n; ++l) to[l * F(TILE)] = from[l * F(TILE)];
-}
-
 /* ---- panels ------------------------------------------------------------------------------- */
 
 /* The groups of a panel: `wider` groups of width + 1 centroids, then the others of `width`. */

@@ -1,5 +1,5 @@
-/* Screening: projections, candidates within a bound, distances of single pairs (a part of
- * kernels_body.h). _screen.pyx has the proofs that use the error bounds given here. */
+/* Screening: projections, distances of single pairs (a part of kernels_body.h). _screen_leading.pxi has the proof that
+ * uses the error bounds given here. */
 
 enum { F(DEPTH) = 64 }; /* features added up before their sum is added to the product: bounds the rounding */
 
@@ -59,66 +59,6 @@ static void F(project)(const void *tiles, int64_t ntiles, const struct panel *pa
             }
         }
     }
-}
-
-/* One tile against a group of W centroids; the scores are compared while they are in registers. Without
- * branches: each centroid is written as a hit, and overwritten if it is none. */
-static ALWAYS_INLINE int64_t F(screen_group)(const int W, const REAL *x, const REAL *c, int64_t n, const REAL *norms,
-                                             const REAL *bounds, int64_t k0, struct hit *hits, REAL *least_above)
-{
-    V(vec) score[V(GROUP)][V(TILE_VECS)], bound[V(TILE_VECS)], least[V(TILE_VECS)];
-    int64_t count = 0;
-    F(score_group)(W, x, c, n, norms, 0, score);
-    UNROLL
-    for (int v = 0; v < V(TILE_VECS); ++v) {
-        bound[v] = V(load)(bounds + v * V(LANES));
-        least[v] = V(load)(least_above + v * V(LANES));
-    }
-    UNROLL
-    for (int g = 0; g < W; ++g) {
-        uint32_t points = 0;
-        UNROLL
-        for (int v = 0; v < V(TILE_VECS); ++v) {
-            points |= V(not_greater)(score[g][v], bound[v]) << (v * V(LANES));
-            least[v] = V(min_if_greater)(score[g][v], bound[v], least[v]);
-        }
-        hits[count].k = (int32_t)(k0 + g);
-        hits[count].points = points;
-        count += points != 0;
-    }
-    UNROLL
-    for (int v = 0; v < V(TILE_VECS); ++v) V(store)(least_above + v * V(LANES), least[v]);
-    return count;
-}
-
-static ALWAYS_INLINE int64_t F(screen_groups)(const int W, int64_t groups, const REAL *x, const struct panel *panel,
-                                              int64_t k0, const REAL *bounds, struct hit *hits, REAL *least_above)
-{
-    const int64_t n = panel->n;
-    const REAL *c = (const REAL *)panel->c + k0 * n, *norms = (const REAL *)panel->norms + k0;
-    int64_t count = 0;
-    for (int64_t i = 0; i < groups; ++i, c += W * n, norms += W, k0 += W)
-        count += F(screen_group)(W, x, c, n, norms, bounds, k0, hits + count, least_above);
-    return count;
-}
-
-static int64_t F(screen_width)(int width, int64_t groups, const REAL *x, const struct panel *panel, int64_t k0,
-                               const REAL *bounds, struct hit *hits, REAL *least_above)
-{
-#define SCREEN(w) case w: return F(screen_groups)(w, groups, x, panel, k0, bounds, hits, least_above);
-    switch (width) { WIDTHS(SCREEN) }
-#undef SCREEN
-    return 0;
-}
-
-static int64_t F(screen)(const void *tile, const struct panel *panel, const void *bounds, struct hit *hits,
-                         void *least_above)
-{
-    for (int p = 0; p < F(TILE); p += V(LANES)) V(store)((REAL *)least_above + p, V(set1)((REAL)INFINITY));
-    const struct F(groups) s = F(split)(panel->K);
-    const int64_t done = s.wider * (s.width + 1);
-    const int64_t count = F(screen_width)(s.width + 1, s.wider, tile, panel, 0, bounds, hits, least_above);
-    return count + F(screen_width)(s.width, s.count - s.wider, tile, panel, done, bounds, hits + count, least_above);
 }
 
 /* ---- single pairs ------------------------------------------------------------------------- */

@@ -102,10 +102,6 @@ static ALWAYS_INLINE uint32_t f64_not_greater(f64_vec a, f64_vec b)
 {
     return (uint32_t)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_NGT_UQ));
 }
-static ALWAYS_INLINE f64_vec f64_min_if_greater(f64_vec a, f64_vec b, f64_vec least)
-{
-    return _mm256_blendv_pd(least, _mm256_min_pd(a, least), _mm256_cmp_pd(a, b, _CMP_GT_OQ));
-}
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm256_add_pd(a, b); }
 static ALWAYS_INLINE double f64_sum_lanes(f64_vec a)
 {

@@ -101,10 +101,6 @@ static ALWAYS_INLINE void f64_argmin_update(f64_vec score, f64_vec id, f64_vec *
 }
 
 static ALWAYS_INLINE uint32_t f64_not_greater(f64_vec a, f64_vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_NGT_UQ); }
-static ALWAYS_INLINE f64_vec f64_min_if_greater(f64_vec a, f64_vec b, f64_vec least)
-{
-    return _mm512_mask_min_pd(least, _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), a, least);
-}
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm512_add_pd(a, b); }
 static ALWAYS_INLINE double f64_sum_lanes(f64_vec a) { return _mm512_reduce_add_pd(a); }
 static ALWAYS_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return _mm512_min_pd(a, b); }

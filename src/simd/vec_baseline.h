@@ -114,11 +114,6 @@ static ALWAYS_INLINE uint32_t f64_not_greater(f64_vec a, f64_vec b)
 {
     return (uint32_t)_mm_movemask_pd(_mm_cmpngt_pd(a, b));
 }
-static ALWAYS_INLINE f64_vec f64_min_if_greater(f64_vec a, f64_vec b, f64_vec least)
-{
-    const __m128d above = _mm_cmpgt_pd(a, b);
-    return _mm_or_pd(_mm_and_pd(above, _mm_min_pd(a, least)), _mm_andnot_pd(above, least));
-}
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return _mm_add_pd(a, b); }
 static ALWAYS_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return _mm_min_pd(a, b); }
 static ALWAYS_INLINE f64_vec f64_max(f64_vec a, f64_vec b) { return _mm_max_pd(a, b); }

@@ -93,10 +93,6 @@ static ALWAYS_INLINE uint32_t f64_not_greater(f64_vec a, f64_vec b)
     static const uint64_t bits[2] = { 1, 2 };
     return (uint32_t)vaddvq_u64(vbicq_u64(vld1q_u64(bits), vcgtq_f64(a, b)));
 }
-static ALWAYS_INLINE f64_vec f64_min_if_greater(f64_vec a, f64_vec b, f64_vec least)
-{
-    return vbslq_f64(vcgtq_f64(a, b), vminq_f64(a, least), least);
-}
 static ALWAYS_INLINE f64_vec f64_add(f64_vec a, f64_vec b) { return vaddq_f64(a, b); }
 static ALWAYS_INLINE double f64_sum_lanes(f64_vec a) { return vaddvq_f64(a); }
 static ALWAYS_INLINE f64_vec f64_min(f64_vec a, f64_vec b) { return vminq_f64(a, b); }
