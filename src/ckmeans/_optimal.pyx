@@ -1,0 +1,88 @@
+"""One feature: the partition with the lowest distortion of all.
+
+Sorted, the clusters of the optimum are intervals (X. Wu, "Optimal quantization by matrix searching", Journal of
+Algorithms 12, 1991; H. Wang and M. Song, "Ckmeans.1d.dp: optimal k-means clustering in one dimension by dynamic
+programming", The R Journal 3, 2011). Sorting is in _radix_sort.pxi, the cost of an interval in _value_sums.pxi, the
+relaxed problem, in which K is free, in _relaxation.pxi, the price at which it has K clusters in _multiplier.pxi, and
+which positions need be looked at in _partition.pxi. Time is O(m log m), whatever K is, and memory O(m).
+"""
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memset
+
+from ckmeans._points cimport PreparedPoints, Rows, check_range, ensure_loaded
+from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, poll, release, request_threads
+from ckmeans._values cimport put
+
+import numpy as np
+
+include "_radix_sort.pxi"
+include "_value_sums.pxi"
+include "_relaxation.pxi"
+include "_multiplier.pxi"
+include "_partition.pxi"
+
+
+cdef bint store_means(const ValueSums *v, int64_t K, int n_threads, void *centroids, Poll *p) noexcept nogil:
+    """Find the best partition into K clusters; store their means, which rise. False: no memory."""
+    cdef Partition c
+    cdef char *memory
+    cdef bint done
+    cdef int64_t k
+    memset(&c, 0, sizeof(c))
+    c.v, c.K, c.n_threads = v, K, n_threads
+    memory = <char *>allocate(partition_layout(&c, v.d + 1, NULL))
+    c.borders = <int64_t *>allocate((K + 1) * sizeof(int64_t))
+    done = memory != NULL and c.borders != NULL
+    if done:
+        partition_layout(&c, v.d + 1, memory)
+        done = find_borders(&c, p)
+    if done and not is_stopped(p):
+        for k in range(K):
+            put(centroids, k, v.itemsize, mean_of(v, c.borders[k], c.borders[k + 1]))
+    release(memory)
+    release(c.borders)
+    release(c.exact)
+    return done
+
+
+cdef class SortedValues:
+    """The distinct values of prepared points of one feature, in rising order, for any number of clusters."""
+    cdef ValueSums sums
+    cdef int n_threads
+
+    def __cinit__(self, PreparedPoints points, int n_threads, on_progress=None):
+        cdef CallContext call = CallContext(on_progress)
+        cdef uint64_t max_abs_bits = 0
+        cdef bint done
+        self.n_threads = n_threads
+        with nogil:
+            done = open_value_sums(&points.rows, n_threads, &self.sums, &max_abs_bits, &call.poll)
+        call.check()
+        check_range(&points.rows, max_abs_bits)
+        if not done:
+            raise MemoryError
+
+    def __dealloc__(self):
+        release_value_sums(&self.sums)
+
+    def __len__(self):
+        return self.sums.d
+
+    @property
+    def bytes(self):
+        """Memory that it holds."""
+        return self.sums.d * (24 + self.sums.itemsize)
+
+    def centroids(self, int64_t K):
+        """The means of the best K clusters, (K, 1), in rising order; K is at most the number of values."""
+        cdef CallContext call = CallContext()
+        cdef bint done
+        means = np.empty(K, np.float32 if self.sums.itemsize == 4 else np.float64)
+        cdef char[::1] view = means.view(np.int8)
+        with nogil:
+            done = store_means(&self.sums, K, self.n_threads, &view[0], &call.poll)
+        call.check()
+        if not done:
+            raise MemoryError
+        return means.reshape(-1, 1)
