@@ -22,6 +22,7 @@ from ckmeans._starts import Starts
 # Multiply-adds below which no thread is started, so that their number need not be determined (which
 # reads files). Compiled code has the same limit.
 _SERIAL_WORK = 1_000_000
+_OPTIMAL_WORK = 64  # multiply-adds that take as long as all the work for a value in the optimum of one feature
 
 _T = TypeVar("_T")
 
@@ -148,3 +149,50 @@ def fit_with_ends(
 
         fields, ends = with_dtype_fallback(points, work)
     return Result(**fields), ends
+
+
+def fit_optimal(
+    points: Inputs, K: int, n_threads: object = None, *, empty: str = "drop", progress: bool = False
+) -> Result:
+    """Return the result with the lowest J for K clusters of points of one feature.
+
+    There are fewer clusters where there are fewer distinct values of positive weight."""
+    threads = thread_count(n_threads, points.size * _OPTIMAL_WORK)
+
+    def work(prepared: PreparedPoints) -> tuple[np.ndarray, int]:
+        values = points.sorted_values(prepared, threads)
+        if empty == "error" and K > len(values):
+            raise ValueError(_validate.empty_cluster_message(len(values), 0))
+        return values.centroids(min(K, len(values)), threads), values.bytes
+
+    with ProgressBar(progress, 1, "fit") as on_progress:
+        centroids, held = with_dtype_fallback(points, work)
+        fields = _labelled(points, centroids, threads)
+        if on_progress is not None:
+            on_progress(1)
+    J = fields["distortion"]
+    return Result(
+        **fields,
+        history=np.array([J]),
+        distortions=np.array([J]),
+        n_iter=0,
+        stop_reason="optimal",
+        path=None,
+        algorithm="optimal",
+        stats={"distances_computed": 0, "distances_avoided": len(points) * K, "bytes": held},
+    )
+
+
+def _labelled(points: Inputs, centroids: np.ndarray, n_threads: int) -> dict[str, Any]:
+    """Return these centroids with labels, counts and J; without those that rounding leaves no point."""
+    labels = np.empty(len(points), np.int32)
+    while True:
+        squared_sum, _, weight_sums, counts = step(
+            points, centroids, labels, n_threads, assign=True, sums=True, measure=True
+        )
+        filled = weight_sums > 0
+        if filled.all():
+            break
+        centroids = centroids[filled]
+    J = squared_sum / points.total_weight
+    return {"centroids": centroids, "labels": labels, "counts": counts, "distortion": J}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 import numpy as np
 
 from ckmeans import _points, _validate
+from ckmeans._optimal import SortedValues
 from ckmeans._points import PreparedPoints
 
 if TYPE_CHECKING:
@@ -233,6 +234,10 @@ class Inputs:
         """Return the points for compiled code, in the computing dtype of this itemsize."""
         return PreparedPoints(self.rows, itemsize, self.weights)
 
+    def sorted_values(self, prepared: PreparedPoints, n_threads: int) -> SortedValues:
+        """Return the distinct values of these points of one feature, in rising order."""
+        return SortedValues(prepared, n_threads)
+
     def first_not_finite(self) -> Place | None:
         """Return the place of the first NaN or infinity."""
         rows = self.rows
@@ -242,13 +247,14 @@ class Inputs:
 class PersistentInputs(Inputs):
     """Inputs whose preprocessing is kept for later calls, from any thread."""
 
-    __slots__ = ("_lock", "_prepared")
+    __slots__ = ("_lock", "_prepared", "_sorted")
 
     persistent = True
 
     def __init__(self, rows: np.ndarray | CSR | Chunks, weights: np.ndarray | None = None) -> None:
         super().__init__(rows, weights)
         self._prepared: dict[int, PreparedPoints] = {}
+        self._sorted: dict[int, SortedValues] = {}
         self._lock = threading.Lock()
 
     def with_weights(self, sample_weight: object) -> NoReturn:
@@ -263,6 +269,19 @@ class PersistentInputs(Inputs):
                 prepared.persistent = True
                 self._prepared[itemsize] = prepared
             return self._prepared[itemsize]
+
+    def sorted_values(self, prepared: PreparedPoints, n_threads: int) -> SortedValues:
+        """Return the distinct values in rising order, as an earlier call found them."""
+        with self._lock:
+            if prepared.itemsize not in self._sorted:
+                self._sorted[prepared.itemsize] = super().sorted_values(prepared, n_threads)
+            return self._sorted[prepared.itemsize]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held so far beside X and its weights."""
+        held = [*self._prepared.values(), *self._sorted.values()]
+        return sum(each.bytes for each in held)
 
     @property
     def all_prepared(self) -> list[PreparedPoints]:
@@ -304,7 +323,7 @@ class Prepared:
     @property
     def nbytes(self) -> int:
         """Bytes held so far beside X and its weights."""
-        return sum(prepared.bytes for prepared in self._inputs.all_prepared)
+        return self._inputs.nbytes
 
     def __repr__(self) -> str:
         m, n = self.shape

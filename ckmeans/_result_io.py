@@ -16,7 +16,7 @@ from ckmeans._lloyd import STOP_REASONS
 __all__ = ["read", "save"]
 
 FORMAT = "ckmeans.Result"
-VERSION = 1
+VERSION = 2  # 1 does not know the optimum of one feature
 _ARRAYS = ("centroids", "labels", "counts", "history", "distortions")
 _SCALARS = {"distortion": float, "n_iter": int, "stop_reason": str, "algorithm": str, "stats": dict}
 # Exceptions of NumPy and zipfile on damaged files.
@@ -28,7 +28,8 @@ _DAMAGED = (
 
 def save(result: Any, path: str | os.PathLike[str]) -> None:
     """Write a result under exactly this name; an existing file is replaced in one step at the end."""
-    about = {"format": FORMAT, "version": VERSION, "has_path": result.path is not None}
+    version = VERSION if result.optimal else 1
+    about = {"format": FORMAT, "version": version, "has_path": result.path is not None}
     about |= {name: getattr(result, name) for name in _SCALARS}
     arrays = {name: getattr(result, name) for name in _ARRAYS}
     if about["has_path"]:
@@ -103,7 +104,7 @@ def _fields(about: dict[str, Any], read: dict[str, np.ndarray]) -> dict[str, Any
         and np.array_equal(np.bincount(labels, minlength=len(centroids)), counts)
         and fields["history"].shape == (fields["n_iter"] + 1,)
         and fields["distortions"].ndim == 1
-        and fields["stop_reason"] in STOP_REASONS
+        and fields["stop_reason"] in (*STOP_REASONS, "optimal")
     )
     if not consistent:
         raise ValueError("its arrays do not agree")

@@ -49,13 +49,11 @@ cdef bint store_means(const ValueSums *v, int64_t K, int n_threads, void *centro
 cdef class SortedValues:
     """The distinct values of prepared points of one feature, in rising order, for any number of clusters."""
     cdef ValueSums sums
-    cdef int n_threads
 
-    def __cinit__(self, PreparedPoints points, int n_threads, on_progress=None):
-        cdef CallContext call = CallContext(on_progress)
+    def __cinit__(self, PreparedPoints points, int n_threads):
+        cdef CallContext call = CallContext()
         cdef uint64_t max_abs_bits = 0
         cdef bint done
-        self.n_threads = n_threads
         with nogil:
             done = open_value_sums(&points.rows, n_threads, &self.sums, &max_abs_bits, &call.poll)
         call.check()
@@ -72,16 +70,16 @@ cdef class SortedValues:
     @property
     def bytes(self):
         """Memory that it holds."""
-        return self.sums.d * (24 + self.sums.itemsize)
+        return self.sums.d * <int64_t>(sizeof(Moments) + sizeof(double) + self.sums.itemsize)
 
-    def centroids(self, int64_t K):
+    def centroids(self, int64_t K, int n_threads):
         """The means of the best K clusters, (K, 1), in rising order; K is at most the number of values."""
         cdef CallContext call = CallContext()
         cdef bint done
         means = np.empty(K, np.float32 if self.sums.itemsize == 4 else np.float64)
         cdef char[::1] view = means.view(np.int8)
         with nogil:
-            done = store_means(&self.sums, K, self.n_threads, &view[0], &call.poll)
+            done = store_means(&self.sums, K, n_threads, &view[0], &call.poll)
         call.check()
         if not done:
             raise MemoryError

@@ -1,8 +1,8 @@
 """Distinct values in rising order with sums of their weights and moments, from which the cost of a cluster follows.
 
-Values are taken about their mean and scaled by a power of two to at most 1, weights to a sum of at most 1. Sums run
-within blocks of values, about a value of the block; the sums before each block are in two doubles. So the moments up
-to any value have more digits than a double holds, for 24 bytes a value.
+Values are taken about their mean and scaled by a power of two to at most 1, weights to a sum of at most 1. All sums are
+in two doubles, and so are values about their mean, so that clusters keep their digits, however narrow they are and
+however far from each other. Sums run within blocks of values, to be shared out over threads.
 """
 from libc.math cimport fabs, frexp, ldexp
 from libc.stdint cimport int64_t
@@ -11,7 +11,7 @@ from libc.string cimport memset
 from cython.parallel cimport prange
 
 from ckmeans._arena cimport take
-from ckmeans._double_double cimport Pair, fast_pair, pair_add, pair_product, pair_scaled
+from ckmeans._double_double cimport Pair, pair_add, pair_product, pair_scaled, pair_subtract, pair_sum
 from ckmeans._points cimport Rows, out_of_range
 from ckmeans._runtime cimport Poll, allocate, is_stopped, release, request_threads, threads_for
 from ckmeans._values cimport get
@@ -31,11 +31,9 @@ cdef struct ValueSums:
     int n_threads
     bint equal_weights       # each row's is 1
     void *values             # (d,) in the computing dtype
-    double *weights          # (d,) the weights of the values, and then their sums within blocks
-    double *first            # (d,) sums of w (x - centre) within blocks
-    double *second           # (d,) sums of w (x - centre)^2
-    double *centres          # of the blocks
-    Moments *before          # all values before each block, and at last all values
+    double *weights          # (d,) the weights of the values
+    Moments *within          # (d,) of the values of a block up to and with each one
+    Moments *before          # of all values before each block, and at last of all values
     double offset            # values are taken about this,
     double scale             # and times this
     double weight_scale
@@ -122,10 +120,6 @@ cdef bint sort_rows(const Rows *rows, int n_threads, ValueSums *v, uint64_t *max
 
 # ---- sums ------------------------------------------------------------------------------------
 
-cdef inline double scaled_value(const ValueSums *v, int64_t i) noexcept nogil:
-    return (get(v.values, i, v.itemsize) - v.offset) * v.scale
-
-
 cdef inline int64_t n_blocks(const ValueSums *v) noexcept nogil:
     return (v.d + SUM_BLOCK - 1) // SUM_BLOCK
 
@@ -161,27 +155,27 @@ cdef void total_block(ValueSums *v, int64_t block) noexcept nogil:
 
 cdef void sum_block(ValueSums *v, int64_t block) noexcept nogil:
     cdef int64_t start = block * SUM_BLOCK, end = min((block + 1) * SUM_BLOCK, v.d), i
-    cdef double centre = scaled_value(v, (start + end) // 2), weight = 0, first = 0, second = 0, w, x
-    v.centres[block] = centre
+    cdef Moments sums
+    cdef Pair x, square
+    cdef double weight
+    memset(&sums, 0, sizeof(sums))
     for i in range(start, end):
-        w = v.weights[i] * v.weight_scale
-        x = scaled_value(v, i) - centre
-        weight += w
-        first += w * x
-        second += w * x * x
-        v.weights[i], v.first[i], v.second[i] = weight, first, second
+        weight = v.weights[i] * v.weight_scale
+        x = pair_sum(get(v.values, i, v.itemsize), -v.offset)
+        x.high *= v.scale
+        x.low *= v.scale
+        square = pair_product(x.high, x.high)
+        square.low += 2 * x.high * x.low
+        sums.weight = pair_add(sums.weight, Pair(weight, 0))
+        sums.first = pair_add(sums.first, pair_scaled(x, weight))
+        sums.second = pair_add(sums.second, pair_scaled(square, weight))
+        v.within[i] = sums
 
 
-cdef void add_within_block(const ValueSums *v, int64_t block, int64_t i, Moments *sums) noexcept nogil:
-    """Add the values of a block up to and with value i."""
-    cdef double centre = v.centres[block]
-    cdef Pair square = pair_product(centre, centre)
-    sums.weight = pair_add(sums.weight, Pair(v.weights[i], 0))
-    sums.first = pair_add(sums.first, pair_product(centre, v.weights[i]))
-    sums.first = pair_add(sums.first, Pair(v.first[i], 0))
-    sums.second = pair_add(sums.second, pair_scaled(square, v.weights[i]))
-    sums.second = pair_add(sums.second, pair_product(2 * centre, v.first[i]))
-    sums.second = pair_add(sums.second, Pair(v.second[i], 0))
+cdef inline void add_moments(Moments *sums, const Moments *more) noexcept nogil:
+    sums.weight = pair_add(sums.weight, more.weight)
+    sums.first = pair_add(sums.first, more.first)
+    sums.second = pair_add(sums.second, more.second)
 
 
 cdef inline Moments moments_of_first(const ValueSums *v, int64_t count) noexcept nogil:
@@ -189,24 +183,22 @@ cdef inline Moments moments_of_first(const ValueSums *v, int64_t count) noexcept
     cdef int64_t block = count // SUM_BLOCK
     cdef Moments sums = v.before[block]
     if count > block * SUM_BLOCK:
-        add_within_block(v, block, count - 1, &sums)
+        add_moments(&sums, &v.within[count - 1])
     return sums
 
 
 cdef inline void plain_moments_of_first(const ValueSums *v, int64_t count, double *weight, double *first) noexcept nogil:
     """Weight and first moment of the first `count` values, rounded."""
-    cdef int64_t block = count // SUM_BLOCK, i = count - 1
+    cdef int64_t block = count // SUM_BLOCK
     weight[0], first[0] = v.before[block].weight.high, v.before[block].first.high
     if count > block * SUM_BLOCK:
-        weight[0] += v.weights[i]
-        first[0] += v.first[i] + v.centres[block] * v.weights[i]
+        weight[0] += v.within[count - 1].weight.high
+        first[0] += v.within[count - 1].first.high
 
 
 cdef size_t sums_layout(ValueSums *v, char *memory) noexcept nogil:
     cdef size_t at = 0
-    v.first = <double *>take(memory, &at, v.d * sizeof(double))
-    v.second = <double *>take(memory, &at, v.d * sizeof(double))
-    v.centres = <double *>take(memory, &at, n_blocks(v) * sizeof(double))
+    v.within = <Moments *>take(memory, &at, v.d * sizeof(Moments))
     v.before = <Moments *>take(memory, &at, (n_blocks(v) + 1) * sizeof(Moments))
     return at
 
@@ -231,7 +223,7 @@ cdef void sum_all(ValueSums *v) noexcept nogil:
             sum_block(v, block)
     for block in range(n_blocks(v)):
         v.before[block] = sums
-        add_within_block(v, block, min((block + 1) * SUM_BLOCK, v.d) - 1, &sums)
+        add_moments(&sums, &v.within[min((block + 1) * SUM_BLOCK, v.d) - 1])
     v.before[n_blocks(v)] = sums
 
 
@@ -252,7 +244,7 @@ cdef bint open_value_sums(const Rows *rows, int n_threads, ValueSums *v, uint64_
 cdef double mean_of(const ValueSums *v, int64_t start, int64_t end) noexcept nogil:
     """The mean of the values start .. end - 1; it lies between them, with all digits where they are one."""
     cdef Moments low = moments_of_first(v, start), high = moments_of_first(v, end)
-    cdef Pair first = pair_add(high.first, Pair(-low.first.high, -low.first.low))
-    cdef Pair weight = pair_add(high.weight, Pair(-low.weight.high, -low.weight.low))
+    cdef Pair first = pair_subtract(high.first, low.first)
+    cdef Pair weight = pair_subtract(high.weight, low.weight)
     cdef double mean = v.offset + first.high / weight.high / v.scale if weight.high > 0 else 0
     return min(max(mean, get(v.values, start, v.itemsize)), get(v.values, end - 1, v.itemsize))

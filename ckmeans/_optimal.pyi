@@ -1,0 +1,13 @@
+# One feature: the partition with the lowest distortion of all.
+import numpy as np
+from typing_extensions import disjoint_base
+
+from ckmeans._points import PreparedPoints
+
+@disjoint_base
+class SortedValues:
+    def __init__(self, points: PreparedPoints, n_threads: int) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    def centroids(self, K: int, n_threads: int) -> np.ndarray: ...
