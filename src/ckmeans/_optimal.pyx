@@ -3,8 +3,8 @@
 Sorted, the clusters of the optimum are intervals (X. Wu, "Optimal quantization by matrix searching", Journal of
 Algorithms 12, 1991; H. Wang and M. Song, "Ckmeans.1d.dp: optimal k-means clustering in one dimension by dynamic
 programming", The R Journal 3, 2011). Sorting is in _radix_sort.pxi, the cost of an interval in _value_sums.pxi, the
-relaxed problem, in which K is free, in _relaxation.pxi, the price at which it has K clusters in _multiplier.pxi, and
-which positions need be looked at in _partition.pxi. Time is O(m log m), whatever K is, and memory O(m).
+relaxed problem, in which K is free, in _relaxation.pxi, the price at which it has K clusters in _multiplier.pxi, which
+values need not be looked at in _reduction.pxi, and all together in _partition.pxi. Time is O(m log m), whatever K is, and memory O(m).
 """
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -20,29 +20,24 @@ include "_radix_sort.pxi"
 include "_value_sums.pxi"
 include "_relaxation.pxi"
 include "_multiplier.pxi"
+include "_reduction.pxi"
 include "_partition.pxi"
 
 
 cdef bint store_means(const ValueSums *v, int64_t K, int n_threads, void *centroids, Poll *p) noexcept nogil:
     """Find the best partition into K clusters; store their means, which rise. False: no memory."""
     cdef Partition c
-    cdef char *memory
     cdef bint done
     cdef int64_t k
     memset(&c, 0, sizeof(c))
     c.v, c.K, c.n_threads = v, K, n_threads
-    memory = <char *>allocate(partition_layout(&c, v.d + 1, NULL))
     c.borders = <int64_t *>allocate((K + 1) * sizeof(int64_t))
-    done = memory != NULL and c.borders != NULL
-    if done:
-        partition_layout(&c, v.d + 1, memory)
-        done = find_borders(&c, p)
+    done = c.borders != NULL and find_borders(&c, p)
     if done and not is_stopped(p):
         for k in range(K):
             put(centroids, k, v.itemsize, mean_of(v, c.borders[k], c.borders[k + 1]))
-    release(memory)
     release(c.borders)
-    release(c.exact)
+    close_partition(&c)
     return done
 
 

@@ -22,6 +22,7 @@ cdef struct PlainPoint:
     double weight
     double first
     double best              # cost of the cheapest partition of the values before the position
+    double credit            # what a border at the position is taken off (_reduction.pxi)
 
 # The same with all digits, whose costs are the sums of squares within clusters.
 cdef struct ExactPoint:
@@ -71,6 +72,13 @@ cdef inline double cost_from(const Point *points, int64_t start, int64_t end) no
 
 
 cdef inline bint overtakes(const Point *points, int64_t later, int64_t earlier, int64_t end) noexcept nogil:
+    cdef double weight, other_weight, first, other_first
+    if Point is PlainPoint:
+        weight, other_weight = points[end].weight - points[later].weight, points[end].weight - points[earlier].weight
+        first, other_first = points[end].first - points[later].first, points[end].first - points[earlier].first
+        if weight > 0:  # both sides times both weights, as divisions take longer
+            return ((points[later].best - points[earlier].best) * (weight * other_weight)
+                    < first * first * other_weight - other_first * other_first * weight)
     return cost_from(points, later, end) < cost_from(points, earlier, end)
 
 
@@ -112,6 +120,8 @@ cdef void relax(Point *points, int64_t N, double price, Queue *queue, Poll *p) n
             head += 1
         queue.previous[position] = candidate[head]
         points[position].best = cost_from(points, candidate[head], position) + price
+        if Point is PlainPoint:
+            points[position].best -= points[position].credit
         if position == N:
             return
         while last >= head:

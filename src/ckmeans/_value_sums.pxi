@@ -241,6 +241,16 @@ cdef bint open_value_sums(const Rows *rows, int n_threads, ValueSums *v, uint64_
 
 # ---- clusters --------------------------------------------------------------------------------
 
+cdef inline double scaled_value(const ValueSums *v, int64_t i) noexcept nogil:
+    return (get(v.values, i, v.itemsize) - v.offset) * v.scale
+
+
+cdef inline double scaled_mean(const Moments *low, const Moments *high, double otherwise) noexcept nogil:
+    """The mean of the values between, about the offset; another number where they have no weight."""
+    cdef Pair weight = pair_subtract(high.weight, low.weight)
+    return pair_subtract(high.first, low.first).high / weight.high if weight.high > 0 else otherwise
+
+
 cdef double mean_of(const ValueSums *v, int64_t start, int64_t end) noexcept nogil:
     """The mean of the values start .. end - 1; it lies between them, with all digits where they are one."""
     cdef Moments low = moments_of_first(v, start), high = moments_of_first(v, end)
