@@ -14,6 +14,7 @@ from ckmeans._engine import EngineEntry
 from ckmeans._engines import ENGINES
 from ckmeans._fit_options import FitOptions
 from ckmeans._inputs import Inputs
+from ckmeans._optimal import SortedValues
 from ckmeans._points import OutOfRange, Points, PreparedPoints
 from ckmeans._progress import ProgressBar
 from ckmeans._result import Result
@@ -159,15 +160,14 @@ def fit_optimal(
     There are fewer clusters where there are fewer distinct values of positive weight."""
     threads = thread_count(n_threads, points.size * _OPTIMAL_WORK)
 
-    def work(prepared: PreparedPoints) -> tuple[np.ndarray, int]:
+    def work(prepared: PreparedPoints) -> dict[str, Any]:
         values = points.sorted_values(prepared, threads)
         if empty == "error" and K > len(values):
             raise ValueError(_validate.empty_cluster_message(len(values), 0))
-        return values.centroids(min(K, len(values)), threads), values.bytes
+        return _fields_of_optimum(points, prepared, values, K, threads)
 
     with ProgressBar(progress, 1, "fit") as on_progress:
-        centroids, held = with_dtype_fallback(points, work)
-        fields = _labelled(points, centroids, threads)
+        fields = with_dtype_fallback(points, work)
         if on_progress is not None:
             on_progress(1)
     J = fields["distortion"]
@@ -179,20 +179,43 @@ def fit_optimal(
         stop_reason="optimal",
         path=None,
         algorithm="optimal",
-        stats={"distances_computed": 0, "distances_avoided": len(points) * K, "bytes": held},
     )
 
 
-def _labelled(points: Inputs, centroids: np.ndarray, n_threads: int) -> dict[str, Any]:
-    """Return these centroids with labels, counts and J; without those that rounding leaves no point."""
+def _fields_of_optimum(
+    points: Inputs, prepared: PreparedPoints, values: SortedValues, K: int, n_threads: int
+) -> dict[str, Any]:
+    """Return centroids with labels, counts and J; without clusters that rounding leaves no point."""
+    centroids = values.centroids(min(K, len(values)), n_threads)
     labels = np.empty(len(points), np.int32)
     while True:
-        squared_sum, _, weight_sums, counts = step(
-            points, centroids, labels, n_threads, assign=True, sums=True, measure=True
+        centroid_points = Points(centroids, 8)
+        if values.label(prepared, centroids, labels, n_threads):
+            rows = np.flatnonzero(labels < 0)
+            labels[rows] = _labels_of_rows(points, rows, prepared.itemsize, centroid_points, n_threads)
+        squared_sum, _, weight_sums, counts = _engine.step(
+            prepared, ENGINES["auto"], centroid_points, labels, None, _engine.SUM + _engine.MEASURE, n_threads
         )
         filled = weight_sums > 0
         if filled.all():
             break
         centroids = centroids[filled]
-    J = squared_sum / points.total_weight
-    return {"centroids": centroids, "labels": labels, "counts": counts, "distortion": J}
+    return {
+        "centroids": centroids,
+        "labels": labels,
+        "counts": counts,
+        "distortion": squared_sum / points.total_weight,
+        "stats": {"distances_computed": 0, "distances_avoided": len(points) * K, "bytes": values.bytes},
+    }
+
+
+def _labels_of_rows(
+    points: Inputs, rows: np.ndarray, itemsize: int, centroids: Points, n_threads: int
+) -> np.ndarray:
+    """Return the labels of some rows, as they are among all points of one feature."""
+    X = points.select(slice(None))[:, 0]
+    extremes = [int(X.argmin()), int(X.argmax())]  # the range of all points, on which the dtype depends
+    some = Inputs(points.select(np.append(rows, extremes))).prepared_points(itemsize)
+    labels = np.empty(len(rows) + 2, np.int32)
+    _engine.step(some, ENGINES["auto"], centroids, labels, None, _engine.ASSIGN, n_threads)
+    return labels[:-2]

@@ -4,7 +4,7 @@ Sorted, the clusters of the optimum are intervals (X. Wu, "Optimal quantization 
 Algorithms 12, 1991; H. Wang and M. Song, "Ckmeans.1d.dp: optimal k-means clustering in one dimension by dynamic
 programming", The R Journal 3, 2011). Sorting is in _radix_sort.pxi, the cost of an interval in _value_sums.pxi, the
 relaxed problem, in which K is free, in _relaxation.pxi, the price at which it has K clusters in _multiplier.pxi, which
-values need not be looked at in _reduction.pxi, and all together in _partition.pxi. Time is O(m log m), whatever K is, and memory O(m).
+values need not be looked at in _reduction.pxi, and all together in _partition.pxi; labels are in _interval_labels.pxi. Time is O(m log m), whatever K is, and memory O(m).
 """
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -12,7 +12,7 @@ from libc.string cimport memset
 
 from ckmeans._points cimport PreparedPoints, Rows, check_range, ensure_loaded
 from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, poll, release, request_threads
-from ckmeans._values cimport put
+from ckmeans._values cimport get, put
 
 import numpy as np
 
@@ -22,6 +22,7 @@ include "_relaxation.pxi"
 include "_multiplier.pxi"
 include "_reduction.pxi"
 include "_partition.pxi"
+include "_interval_labels.pxi"
 
 
 cdef bint store_means(const ValueSums *v, int64_t K, int n_threads, void *centroids, Poll *p) noexcept nogil:
@@ -79,3 +80,20 @@ cdef class SortedValues:
         if not done:
             raise MemoryError
         return means.reshape(-1, 1)
+
+    def label(self, PreparedPoints points, centroids, int32_t[::1] labels, int n_threads):
+        """Label the points that the values are of, for these centroids, which rise, in their dtype and contiguous;
+        returns how many labels are -1, as they are not certain."""
+        cdef CallContext call = CallContext()
+        cdef const char[::1] view = centroids.reshape(-1).view(np.int8)
+        cdef int64_t K = len(centroids), uncertain
+        cdef Intervals intervals
+        memset(&intervals, 0, sizeof(intervals))
+        intervals.low = get(self.sums.values, 0, self.sums.itemsize)
+        intervals.high = get(self.sums.values, self.sums.d - 1, self.sums.itemsize)
+        with nogil:
+            uncertain = label_rows(&points.rows, &view[0], K, n_threads, &labels[0], &intervals, &call.poll)
+        call.check()
+        if uncertain < 0:
+            raise MemoryError
+        return uncertain

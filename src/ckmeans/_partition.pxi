@@ -1,6 +1,6 @@
 """The partition of sorted values into K clusters with the lowest sum of squares.
 
-The price is first sought on a coarse grid of positions. Then finer and finer grids are solved in plain doubles, each
+The price is first sought on coarse grids of positions. Then finer and finer ones are solved in plain doubles, each
 from both ends, so that the cheapest partition with a border at a position is known: blocks in which it costs too much
 are left out, the others divided (_reduction.pxi). At last, positions at which a border costs more than all rounding
 errors are left out, too, and what remains is solved with all digits.
@@ -17,7 +17,7 @@ cdef enum:
     MIN_GRID = 512           # positions of the first grid,
     GRID_PER_CLUSTER = 16    # at least
     GRID_GROWTH = 16         # parts of a block in the next one
-    BLOCKS_PER_SQUARE = 8    # of K: with fewer blocks hardly any can be left out, if values are spread evenly
+    BLOCKS_PER_CLUSTER = 3   # times K: with fewer hardly any can be left out, if values are spread evenly
 
 cdef double PRICE_MARGIN = 0.125
 
@@ -115,6 +115,27 @@ cdef bint take_even_grid(Partition *c, int64_t N) noexcept nogil:
     memset(c.grid.open, 1, N)
     for i in range(N + 1):
         c.grid.positions[i] = i * c.v.d // N
+    return load_grid(c)
+
+
+cdef bint take_grid_of_clusters(Partition *c, int64_t parts) noexcept nogil:
+    """Divide the clusters of the last partition into so many blocks each, all open. False: no memory."""
+    cdef int64_t k, part, count, length, N = 0
+    for k in range(c.K + 1):
+        c.borders[k] = c.grid.positions[c.bracket.path[k]]
+    for k in range(c.K):
+        N += min(parts, c.borders[k + 1] - c.borders[k])
+    if not allocate_grid(&c.grid, N):
+        return False
+    memset(c.grid.open, 1, N)
+    N = 0
+    for k in range(c.K):
+        length = c.borders[k + 1] - c.borders[k]
+        count = min(parts, length)
+        for part in range(count):
+            c.grid.positions[N] = c.borders[k] + part * length // count
+            N += 1
+    c.grid.positions[N] = c.v.d
     return load_grid(c)
 
 
@@ -261,13 +282,19 @@ cdef bint take_coarse_grids(Partition *c, Poll *p) noexcept nogil:
     """Find the price on grids for it alone, and take the first one of which blocks may be left out; all positions where
     that would be most of them. False: no memory."""
     cdef int64_t grid = max(<int64_t>MIN_GRID, GRID_PER_CLUSTER * c.K)
-    cdef int64_t first = max(grid * GRID_GROWTH, BLOCKS_PER_SQUARE * c.K * c.K)
-    while 2 * grid < min(first, c.v.d) and not is_stopped(p):
-        if not take_even_grid(c, grid):
+    cdef int64_t parts = GRID_GROWTH * grid // c.K, first = max(parts, BLOCKS_PER_CLUSTER * c.K)
+    if 2 * grid > c.v.d:
+        return take_even_grid(c, c.v.d)
+    if not take_even_grid(c, grid):
+        return False
+    solve_grid(c, p)
+    if not is_stopped(p) and first > parts and 2 * parts * c.K < c.v.d:
+        if not take_grid_of_clusters(c, parts):
             return False
         solve_grid(c, p)
-        grid *= GRID_GROWTH
-    return take_even_grid(c, first if 2 * first < c.v.d else c.v.d)
+    if is_stopped(p):
+        return True
+    return take_grid_of_clusters(c, first) if 2 * first * c.K < c.v.d else take_even_grid(c, c.v.d)
 
 
 cdef bint search_grids(Partition *c, Poll *p) noexcept nogil:
