@@ -21,7 +21,8 @@ from ckmeans._values cimport get
 
 cdef enum:
     LABEL_BLOCK = 4096       # rows that are read together
-    MIN_BUCKETS = 256
+    BUCKETS_PER_CLUSTER = 32  # so that in few of them there is a midpoint,
+    MIN_BUCKETS = 256        # at least
     MAX_BUCKETS = 1 << 16
 
 cdef struct Intervals:
@@ -122,7 +123,7 @@ cdef int64_t label_rows(const Rows *rows, const void *centroids, int64_t K, int 
     cdef char *memory
     cdef double *wide = <double *>allocate(K * wide_stride(1) * sizeof(double))
     s.K, s.itemsize = K, rows.kernels.itemsize
-    s.n_buckets = min(max(4 * K, <int64_t>MIN_BUCKETS), <int64_t>MAX_BUCKETS)
+    s.n_buckets = min(max(BUCKETS_PER_CLUSTER * K, <int64_t>MIN_BUCKETS), <int64_t>MAX_BUCKETS)
     n_threads = threads_for(n_threads, <double>rows.m * 8)
     memory = <char *>allocate(intervals_layout(s, n_threads, NULL))
     if memory == NULL or wide == NULL:

@@ -18,6 +18,7 @@ cdef enum:
     GRID_PER_CLUSTER = 16    # at least
     GRID_GROWTH = 16         # parts of a block in the next one
     BLOCKS_PER_CLUSTER = 3   # times K: with fewer hardly any can be left out, if values are spread evenly
+    REACH_POSITIONS = 64     # for a cluster, that are looked at to bound its length
 
 cdef double PRICE_MARGIN = 0.125
 
@@ -221,7 +222,8 @@ cdef bint has_heavy_blocks(Partition *c) noexcept nogil:
     differ from the last one by a factor of up to 1 + PRICE_MARGIN."""
     cdef double price = c.bracket.price
     cdef int32_t *reach = c.queue.previous
-    find_reach(c.points, c.grid.N, price * (1 + PRICE_MARGIN) + 4 * rounding_error(c), reach)
+    cdef int64_t step = max(c.grid.N // (c.K * REACH_POSITIONS), <int64_t>1)
+    find_reach(c.points, c.grid.N, price * (1 + PRICE_MARGIN) + 4 * rounding_error(c), step, reach)
     store_mean_bounds(&c.grid, c.v, c.points, reach, c.low, c.high)
     memcpy(c.keep, c.grid.open, c.grid.N)
     return mark_heavy(&c.grid, c.points, c.low, c.high, price / (1 + PRICE_MARGIN), c.divide) > 0

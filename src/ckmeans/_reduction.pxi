@@ -17,8 +17,11 @@ Let every position be taken off the larger credit of the blocks beside it. Then 
 the two positions beside i, of those with borders between blocks only, costs no more than the one of which i is a
 border. If both cost more than some partition into K clusters that is known, i is no border of the best one.
 """
-from libc.math cimport sqrt
+from libc.math cimport fabs, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t
+
+cdef enum:
+    SHORT_BLOCK = 32         # values of a block up to which they are added up
 
 # Positions among the values, in rising order, and which blocks between them may have borders within.
 cdef struct Grid:
@@ -40,23 +43,29 @@ cdef inline double mean_between(const PlainPoint *points, int64_t start, int64_t
     return (points[end].first - points[start].first) / (points[end].weight - points[start].weight)
 
 
-cdef void find_reach(const PlainPoint *points, int64_t N, double max_gain, int32_t *reach) noexcept nogil:
-    """Find for each position the last one that a cluster may reach from there; clusters are cut at their means."""
-    cdef int64_t start, end = 0, cut = 0
+cdef void find_reach(const PlainPoint *points, int64_t N, double max_gain, int64_t step, int32_t *reach) noexcept nogil:
+    """Find for each position the last one that a cluster may reach from there: those that reach to the next position
+    can be cut for a higher gain, at their mean, say. Only every `step`-th position is looked at."""
+    cdef int64_t start = 0, end = 0, cut = 0, i, last
     cdef double mean, gain
-    for start in range(N + 1):
-        end = max(end, min(start + 1, N))
-        while end < N:
-            mean = mean_between(points, start, end + 1)
-            cut = max(cut, start + 1)
-            while cut < end and mean_between(points, cut, cut + 1) < mean:
-                cut += 1
-            gain = (cluster_cost(points, start, end + 1) - cluster_cost(points, start, cut)
-                    - cluster_cost(points, cut, end + 1))
+    while start <= N:
+        end = max(end, start)
+        while end + step <= N:
+            mean = mean_between(points, start, end + step)
+            cut = max(cut, start)
+            while cut + step < end and mean_between(points, cut, cut + step) < mean:
+                cut += step
+            gain = (cluster_cost(points, start, end + step) - cluster_cost(points, start, cut)
+                    - cluster_cost(points, cut, end + step))
             if gain > max_gain:
                 break
-            end += 1
-        reach[start] = <int32_t>end
+            end += step
+        last = N if end + step > N else end + step - 1
+        for i in range(max(start - step + 1, <int64_t>0), start + 1):
+            reach[i] = <int32_t>last
+        start += step
+    for i in range(N // step * step, N + 1):
+        reach[i] = <int32_t>N
 
 
 # ---- credits -----------------------------------------------------------------------------------
@@ -117,20 +126,32 @@ cdef int64_t mark_heavy(const Grid *g, const PlainPoint *points, const double *l
     return count
 
 
+cdef double sum_of_squares(const Grid *g, const ValueSums *v, int64_t block) noexcept nogil:
+    """A bound of the sum of squares of a block about its mean, near it."""
+    cdef int64_t first = g.positions[block], end = g.positions[block + 1], i
+    cdef double centre, square = 0, x
+    cdef Moments low, high
+    if end - first > SHORT_BLOCK:
+        low, high = moments_of_first(v, first), moments_of_first(v, end)
+        return exact_cost(&low, &high)
+    centre = scaled_value(v, (first + end) // 2)
+    for i in range(first, end):
+        x = fabs(scaled_value(v, i) - centre) + 4 * EPSILON
+        square += v.weights[i] * v.weight_scale * x * x
+    return square
+
+
 cdef void store_credits(const Grid *g, const ValueSums *v, PlainPoint *points, const double *low,
                         const double *high) noexcept nogil:
     cdef int64_t block
     cdef double credit, before = 0, weight
-    cdef Moments start = moments_of_first(v, 0), end
     for block in range(g.N):
-        end = moments_of_first(v, g.positions[block + 1])
         credit = 0
         if is_divisible(g, block):
             weight = points[block + 1].weight - points[block].weight + EPSILON
-            credit = (high[block] - low[block]) * sqrt(weight * exact_cost(&start, &end))
+            credit = (high[block] - low[block]) * sqrt(weight * sum_of_squares(g, v, block))
         points[block].credit = max(before, credit) if block > 0 else 0
         before = credit
-        start = end
 
 
 # ---- the next grid -----------------------------------------------------------------------------
