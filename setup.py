@@ -41,7 +41,18 @@ OPENMP = {
 }
 # Module -> the C files linked into it, beside the kernels in _runtime.
 C_SOURCES = {"_runtime": ["dispatch", "memory", "threads"], "_points": ["source"]}
-MODULES = ["_runtime", "_points", "_engine", "_dense", "_sparse", "_cells", "_screen", "_auto", "_lloyd", "_optimal"]
+MODULES = [
+    "_runtime",
+    "_points",
+    "_engine",
+    "_dense",
+    "_sparse",
+    "_cells",
+    "_screen",
+    "_auto",
+    "_lloyd",
+    "_optimal",
+]
 # Cython's own code for memoryviews, which each module would hold otherwise (60 kB).
 SHARED = "_cyutility"
 

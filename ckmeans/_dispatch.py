@@ -23,7 +23,9 @@ from ckmeans._starts import Starts
 # Multiply-adds below which no thread is started, so that their number need not be determined (which
 # reads files). Compiled code has the same limit.
 _SERIAL_WORK = 1_000_000
-_OPTIMAL_WORK = 64  # multiply-adds that take as long as all the work for a value in the optimum of one feature
+_OPTIMAL_WORK = (
+    64  # multiply-adds that take as long as all the work for a value in the optimum of one feature
+)
 
 _T = TypeVar("_T")
 

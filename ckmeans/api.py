@@ -140,9 +140,7 @@ def kmeans(
     callback = _validate.function("callback", callback)
     default_init = _starts.is_default(init)
     lloyd_only = {"callback": callback, "keep_path": bool(keep_path)}
-    if _validate.wants_optimum(
-        algorithm, points.kind, points.shape, default_init=default_init, **lloyd_only
-    ):
+    if _validate.wants_optimum(algorithm, points.kind, points.shape, default_init=default_init, **lloyd_only):
         _validate.seed(seed)
         return _dispatch.fit_optimal(points, K, n_threads, empty=empty_policy, progress=progress)
     engine = _validate.algorithm(algorithm, points.kind, *points.shape)

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ckmeans
+from ckmeans import _optimal
+from ckmeans._points import PreparedPoints
 
 DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">f4", ">f8", "?")
 
@@ -109,7 +111,7 @@ def test_equals_exhaustive_search(values, weighted):
 
 
 @pytest.mark.parametrize("values", VALUES)
-@pytest.mark.parametrize("m", [60, 300, 700])
+@pytest.mark.parametrize("m", [60, 300])
 def test_equals_plain_dynamic_programming(values, m):
     rng = np.random.default_rng([len(values), m])
     x, w = VALUES[values](rng, m), rng.random(m) * (rng.random(m) > 0.2)
@@ -144,6 +146,41 @@ def test_not_above_lloyd(values, m):
         assert r.distortion <= lloyd.distortion * (1 + 1e-12)
         again = ckmeans.kmeans(X, len(r.centroids), init=r.centroids, tol=0)
         assert again.distortion >= r.distortion * (1 - 1e-11)
+
+
+@pytest.mark.parametrize("kind", ["normal", "exponential", "groups", "rounded"])
+def test_no_border_can_move(kind):
+    """Of many values, of which most are left out, and with other numbers of them than fit any grid."""
+    rng = np.random.default_rng(12)
+    x = {
+        "normal": rng.normal(size=250_001),
+        "exponential": rng.exponential(size=150_003),
+        "groups": np.concatenate([rng.normal(c, s, 60_001) for c, s in ((0, 1), (9, 0.1), (1e3, 5))]),
+        "rounded": np.round(rng.normal(size=200_002), 4),
+    }[kind]
+    x = np.sort(x)
+    for K in (2, 3, 10, 60):
+        r = ckmeans.kmeans(column(x), K)
+        check_result(column(x), r)
+        borders = np.concatenate([[0], np.cumsum(r.counts)])
+        for k in range(1, K):
+            part = x[borders[k - 1] : borders[k + 1]] - x[borders[k]]
+            first, second = np.cumsum(part), np.cumsum(part**2)
+            n = np.arange(1, len(part))
+            left = second[:-1] - first[:-1] ** 2 / n
+            right = (second[-1] - second[:-1]) - (first[-1] - first[:-1]) ** 2 / (len(part) - n)
+            ours = borders[k] - borders[k - 1] - 1
+            assert (left + right)[ours] <= (left + right).min() * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("K", [2, 9, 40])
+def test_grids_equal_all_positions(K):
+    """Values of few distinct numbers are solved at all positions, more often repeated ones too."""
+    x = np.random.default_rng(13).normal(size=900)
+    few = ckmeans.kmeans(column(x), K)
+    spread = np.concatenate([x + shift for shift in np.linspace(0, 1e-9, 40)])
+    many = ckmeans.kmeans(column(spread), K)
+    np.testing.assert_array_equal(many.counts, 40 * few.counts)
 
 
 def test_borders_between_grid_positions():
@@ -441,6 +478,44 @@ def test_elbow_beyond_distinct_values():
     curve = ckmeans.elbow(column([1, 2, 2, 4, 4, 4.5]), range(1, 7), progress=False)
     assert [len(centroids) for centroids in curve.centroids] == [1, 2, 3, 4, 4, 4]
     assert curve.distortions[-1] == 0
+
+
+# ---- many problems ---------------------------------------------------------------------------------
+
+
+def fit_many(X, K, weights=None, n_threads=2):
+    P, m = X.shape
+    centroids, counts = np.full((P, K), np.nan, X.dtype), np.zeros(P, np.int64)
+    points = PreparedPoints(X.reshape(-1, 1), X.itemsize, None if weights is None else weights.ravel())
+    _optimal.fit_many(points, m, centroids, counts, n_threads)
+    return centroids, counts
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("m", [1, 5, 300, 4096])
+def test_many_equal_single_fits(m, weighted, dtype):
+    rng = np.random.default_rng(m)
+    X = np.round(rng.normal(size=(30, m)), 3).astype(dtype)
+    X[7] = 1
+    w = rng.random((30, m)) * (rng.random((30, m)) > 0.3) + np.eye(30, m) if weighted else None
+    if weighted:
+        w[:, 0] += 0.1
+    for K in (1, 4, 16):
+        centroids, counts = fit_many(X, K, w)
+        for i, row in enumerate(X):
+            r = ckmeans.kmeans(column(row, dtype), min(K, m), sample_weight=None if w is None else w[i])
+            assert counts[i] == len(r.centroids)
+            np.testing.assert_array_equal(centroids[i, : counts[i]], r.centroids[:, 0])
+            assert np.isnan(centroids[i, counts[i] :]).all()
+        np.testing.assert_array_equal(fit_many(X, K, w, n_threads=1)[0], centroids)
+
+
+def test_many_out_of_range():
+    X = np.ones((3, 4), np.float32)
+    X[1, 2], X[2, 0] = np.nan, 1e30
+    centroids, counts = fit_many(X, 2)
+    assert counts.tolist() == [1, -1, -1]
+    assert np.isnan(centroids[1:]).all()
 
 
 def test_interrupt():

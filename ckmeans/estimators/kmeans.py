@@ -164,7 +164,9 @@ class KMeans(CentroidEstimator):
 
     def _check_algorithm(self) -> str:
         """Return the engine's name for `kmeans`."""
-        algorithm = _validate.choice("algorithm", self.algorithm, (*_LLOYD, *_validate.fit_algorithms("array")))
+        algorithm = _validate.choice(
+            "algorithm", self.algorithm, (*_LLOYD, *_validate.fit_algorithms("array"))
+        )
         if algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
