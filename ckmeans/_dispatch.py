@@ -23,9 +23,7 @@ from ckmeans._starts import Starts
 # Multiply-adds below which no thread is started, so that their number need not be determined (which
 # reads files). Compiled code has the same limit.
 _SERIAL_WORK = 1_000_000
-_OPTIMAL_WORK = (
-    64  # multiply-adds that take as long as all the work for a value in the optimum of one feature
-)
+_OPTIMAL_WORK = 64  # multiply-adds that take as long as the work for a value of the optimum of one feature
 
 _T = TypeVar("_T")
 
@@ -159,14 +157,12 @@ def fit_optimal(
 ) -> Result:
     """Return the result with the lowest J for K clusters of points of one feature.
 
-    There are fewer clusters where there are fewer distinct values of positive weight."""
+    Where there are fewer distinct values of positive weight, there are as many clusters, and under the policies
+    "reinit" and "farthest" others at the last centroid, without points."""
     threads = thread_count(n_threads, points.size * _OPTIMAL_WORK)
 
     def work(prepared: PreparedPoints) -> dict[str, Any]:
-        values = points.sorted_values(prepared, threads)
-        if empty == "error" and K > len(values):
-            raise ValueError(_validate.empty_cluster_message(len(values), 0))
-        return _fields_of_optimum(points, prepared, values, K, threads)
+        return _fields_of_optimum(points, prepared, K, empty, threads)
 
     with ProgressBar(progress, 1, "fit") as on_progress:
         fields = with_dtype_fallback(points, work)
@@ -185,22 +181,26 @@ def fit_optimal(
 
 
 def _fields_of_optimum(
-    points: Inputs, prepared: PreparedPoints, values: SortedValues, K: int, n_threads: int
+    points: Inputs, prepared: PreparedPoints, K: int, empty: str, n_threads: int
 ) -> dict[str, Any]:
-    """Return centroids with labels, counts and J; without clusters that rounding leaves no point."""
+    """Return centroids with labels, counts and J; clusters that rounding leaves no point are empty, too."""
+    values = points.sorted_values(prepared, n_threads)
     centroids = values.centroids(min(K, len(values)), n_threads)
-    labels = np.empty(len(points), np.int32)
+    if empty in ("reinit", "farthest"):
+        centroids = np.concatenate([centroids, centroids[-1:].repeat(K - len(centroids), axis=0)])
+    elif empty == "error" and len(centroids) < K:
+        raise ValueError(_validate.empty_cluster_message(len(centroids), 0))
     while True:
-        centroid_points = Points(centroids, 8)
-        if values.label(prepared, centroids, labels, n_threads):
-            rows = np.flatnonzero(labels < 0)
-            labels[rows] = _labels_of_rows(points, rows, prepared.itemsize, centroid_points, n_threads)
+        labels = _labels_of_optimum(points, prepared, values, centroids, n_threads)
+        outputs = _engine.SUM + _engine.MEASURE
         squared_sum, _, weight_sums, counts = _engine.step(
-            prepared, ENGINES["auto"], centroid_points, labels, None, _engine.SUM + _engine.MEASURE, n_threads
+            prepared, ENGINES["auto"], Points(centroids, 8), labels, None, outputs, n_threads
         )
         filled = weight_sums > 0
-        if filled.all():
+        if filled.all() or empty in ("reinit", "farthest"):
             break
+        if empty == "error":
+            raise ValueError(_validate.empty_cluster_message(int(filled.argmin()), 0))
         centroids = centroids[filled]
     return {
         "centroids": centroids,
@@ -209,6 +209,20 @@ def _fields_of_optimum(
         "distortion": squared_sum / points.total_weight,
         "stats": {"distances_computed": 0, "distances_avoided": len(points) * K, "bytes": values.bytes},
     }
+
+
+def _labels_of_optimum(
+    points: Inputs, prepared: PreparedPoints, values: SortedValues, centroids: np.ndarray, n_threads: int
+) -> np.ndarray:
+    """Return the labels of all points of one feature for centroids that rise; equal ones are the last."""
+    labels = np.empty(len(points), np.int32)
+    if len(centroids) > 1 and centroids[-1] == centroids[-2]:
+        centroid_points = Points(centroids, 8)
+        _engine.step(prepared, ENGINES["auto"], centroid_points, labels, None, _engine.ASSIGN, n_threads)
+    elif values.label(prepared, centroids, labels, n_threads):
+        rows = np.flatnonzero(labels < 0)
+        labels[rows] = _labels_of_rows(points, rows, prepared.itemsize, Points(centroids, 8), n_threads)
+    return labels
 
 
 def _labels_of_rows(

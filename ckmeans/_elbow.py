@@ -214,7 +214,7 @@ def _results(
     with ProgressBar(progress, len(ks), "K") as on_progress:
         for K in ks:
             result = _dispatch.fit_optimal(points, K, n_threads)
-            # Centroids that are rounded to the dtype may raise J, which then nothing but rounding keeps from 0.
+            # Rounding of the centroids to the dtype may raise J, where nothing else keeps it from 0.
             results.append(min([result, *results[-1:]], key=lambda each: each.distortion))
             if on_progress is not None:
                 on_progress(len(results))

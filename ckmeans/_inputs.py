@@ -280,8 +280,8 @@ class PersistentInputs(Inputs):
     @property
     def nbytes(self) -> int:
         """Bytes held so far beside X and its weights."""
-        held = [*self._prepared.values(), *self._sorted.values()]
-        return sum(each.bytes for each in held)
+        held = sum(prepared.bytes for prepared in self._prepared.values())
+        return held + sum(values.bytes for values in self._sorted.values())
 
     @property
     def all_prepared(self) -> list[PreparedPoints]:

@@ -16,7 +16,7 @@ from ckmeans._lloyd import STOP_REASONS
 __all__ = ["read", "save"]
 
 FORMAT = "ckmeans.Result"
-VERSION = 2  # 1 does not know the optimum of one feature
+VERSION = 1
 _ARRAYS = ("centroids", "labels", "counts", "history", "distortions")
 _SCALARS = {"distortion": float, "n_iter": int, "stop_reason": str, "algorithm": str, "stats": dict}
 # Exceptions of NumPy and zipfile on damaged files.
@@ -28,8 +28,7 @@ _DAMAGED = (
 
 def save(result: Any, path: str | os.PathLike[str]) -> None:
     """Write a result under exactly this name; an existing file is replaced in one step at the end."""
-    version = VERSION if result.optimal else 1
-    about = {"format": FORMAT, "version": version, "has_path": result.path is not None}
+    about = {"format": FORMAT, "version": VERSION, "has_path": result.path is not None}
     about |= {name: getattr(result, name) for name in _SCALARS}
     arrays = {name: getattr(result, name) for name in _ARRAYS}
     if about["has_path"]:

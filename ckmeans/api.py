@@ -70,7 +70,8 @@ def kmeans(
         it to a random point, "farthest" to the point farthest from its centroid, "error" raises.
         After the last assignment only "drop" and "error" act. A cluster that cannot be filled, since
         every distance is 0, keeps its centroid and has count 0. With ``algorithm="optimal"`` K above
-        the number of distinct values gives that many clusters, and with "error" raises.
+        the number of distinct values gives that many clusters with "drop", and empty ones at the last
+        centroid besides with "reinit" and "farthest".
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default. Prepared points have their weights already.
     algorithm : {"auto", "dense", "cells", "screen", "optimal"}

@@ -66,10 +66,10 @@ def lowest_for_all(x, max_K, w=None):
     return np.array(lowest)
 
 
-def check_lowest(X, r, lowest, w=None):
+def check_lowest(r, lowest, slack=0.0):
     """Check J against the lowest of all; rounding of centroids raises it by their squared error."""
     eps = np.finfo(r.centroids.dtype).eps
-    slack = (2 * eps * np.abs(r.centroids).max()) ** 2 + np.finfo(float).tiny
+    slack += (2 * eps * np.abs(r.centroids).max()) ** 2 + np.finfo(float).tiny
     assert lowest * (1 - 1e-11) - slack <= r.distortion <= lowest * (1 + 1e-12) + slack
 
 
@@ -107,7 +107,7 @@ def test_equals_exhaustive_search(values, weighted):
             check_result(column(x), r, w)
             used = x if w is None else x[w > 0]
             assert len(r.centroids) == min(K, len(np.unique(used)))
-            check_lowest(x, r, lowest_by_search(x, K, w), w)
+            check_lowest(r, lowest_by_search(x, K, w))
 
 
 @pytest.mark.parametrize("values", VALUES)
@@ -119,7 +119,7 @@ def test_equals_plain_dynamic_programming(values, m):
         lowest = lowest_for_all(x, 40, weights)
         for K in (1, 2, 3, 5, 8, 13, 21, 40):
             r = ckmeans.kmeans(column(x), K, sample_weight=weights)
-            check_lowest(x, r, lowest[K - 1], weights)
+            check_lowest(r, lowest[K - 1])
 
 
 @pytest.mark.parametrize("K", [2, 3, 16, 100, 1000])
@@ -210,7 +210,8 @@ def test_any_values(values, K, random, dtype, weighted):
     assert r.optimal
     check_state(X, r, w)
     if dtype == np.float64:
-        check_lowest(X, r, lowest_for_all(X, K, w)[-1], w)
+        # Scores of values far from the others are rounded, and then another centroid may be the closest.
+        check_lowest(r, lowest_for_all(X, K, w)[-1], slack=16 * 2.0**-52 * np.ptp(X) ** 2)
 
 
 @pytest.mark.parametrize("K", [1, 5, 300, 1200, 2999, 3000])
@@ -311,7 +312,10 @@ def test_more_clusters_than_values():
     assert (r.centroids.ravel().tolist(), r.counts.tolist(), r.distortion) == ([1, 5, 7], [3, 2, 1], 0)
     r = ckmeans.kmeans(X, 5, sample_weight=[1, 0, 1, 1, 0, 0])
     assert r.centroids.ravel().tolist() == [1, 5]
-    assert len(ckmeans.kmeans(X, 4, empty="farthest").centroids) == 3
+    for policy in ("farthest", "reinit"):
+        r = ckmeans.kmeans(X, 5, empty=policy)
+        check_state(X, r)
+        assert (r.centroids.ravel().tolist(), r.counts.tolist()) == ([1, 5, 7, 7, 7], [3, 2, 1, 0, 0])
     with pytest.raises(ValueError, match='empty="error": cluster 3 has no points'):
         ckmeans.kmeans(X, 4, empty="error")
 
@@ -365,7 +369,7 @@ def test_lloyd_on_request():
         assert not r.optimal
         assert r.n_iter > 0
     assert not ckmeans.kmeans_chunks([X[:100], X[100:]], 5, seed=0).optimal
-    assert not ckmeans.KMeans(5, random_state=0).fit(X).n_iter_ == 0
+    assert ckmeans.KMeans(5, random_state=0).fit(X).n_iter_ > 0
     assert not ckmeans.kmeans(np.hstack([X, X]), 5, seed=0).optimal
 
 
@@ -399,7 +403,7 @@ def test_bad_points():
         ckmeans.kmeans(np.ones((4, 2)), 2, algorithm="optimal")
     with pytest.raises(ValueError, match='algorithm="optimal" takes an array, found chunks'):
         ckmeans.kmeans_chunks([column([1, 2, 3])], 2, algorithm="optimal")
-    with pytest.raises(ValueError, match="algorithm must be one of .*'optimal'"):
+    with pytest.raises(ValueError, match=r"algorithm must be one of .*'optimal'"):
         ckmeans.kmeans(column([1, 2, 3]), 2, algorithm="best")
     with pytest.raises(ValueError, match="K must be at most 3"):
         ckmeans.kmeans(column([1, 2, 3]), 4, algorithm="optimal")

@@ -105,10 +105,13 @@ cdef inline int32_t label_of(const Intervals *s, double value) noexcept nogil:
     return <int32_t>at if at == s.K - 1 or value <= s.end[at] else -1
 
 
-cdef int64_t label_block(const Intervals *s, const Rows *rows, int64_t block, int thread, int32_t *labels) noexcept nogil:
+cdef int64_t label_block(const Intervals *s, const Rows *rows, int64_t block, int thread,
+                         int32_t *labels) noexcept nogil:
     """Returns how many labels are not certain."""
-    cdef int64_t first = block * LABEL_BLOCK, count = min(<int64_t>LABEL_BLOCK, rows.m - first), stride, i, uncertain = 0
-    cdef const void *values = read_rows(rows, first, count, s.scratch + thread * (LABEL_BLOCK + 8) * s.itemsize, &stride)
+    cdef int64_t first = block * LABEL_BLOCK, count = min(<int64_t>LABEL_BLOCK, rows.m - first), stride, i
+    cdef int64_t uncertain = 0
+    cdef char *scratch = s.scratch + thread * (LABEL_BLOCK + 8) * s.itemsize
+    cdef const void *values = read_rows(rows, first, count, scratch, &stride)
     for i in range(count):
         labels[first + i] = label_of(s, get(values, i * stride, s.itemsize))
         uncertain += labels[first + i] < 0
@@ -117,8 +120,8 @@ cdef int64_t label_block(const Intervals *s, const Rows *rows, int64_t block, in
 
 cdef int64_t label_rows(const Rows *rows, const void *centroids, int64_t K, int n_threads, int32_t *labels,
                         Intervals *s, Poll *p) noexcept nogil:
-    """Label the rows; -1 for those that are not certain. Returns how many these are, -1: no memory. `s`: the range of the
-    values is set."""
+    """Label the rows; -1 for those that are not certain. Returns how many these are, -1: no memory. The range of the
+    values is set in the intervals."""
     cdef int64_t blocks = (rows.m + LABEL_BLOCK - 1) // LABEL_BLOCK, block, uncertain = 0
     cdef char *memory
     cdef double *wide = <double *>allocate(K * wide_stride(1) * sizeof(double))

@@ -4,7 +4,8 @@ Sorted, the clusters of the optimum are intervals (X. Wu, "Optimal quantization 
 Algorithms 12, 1991; H. Wang and M. Song, "Ckmeans.1d.dp: optimal k-means clustering in one dimension by dynamic
 programming", The R Journal 3, 2011). Sorting is in _radix_sort.pxi, the cost of an interval in _value_sums.pxi, the
 relaxed problem, in which K is free, in _relaxation.pxi, the price at which it has K clusters in _multiplier.pxi, which
-values need not be looked at in _reduction.pxi, and all together in _partition.pxi; labels are in _interval_labels.pxi. Time is O(m log m), whatever K is, and memory O(m).
+values need not be looked at in _reduction.pxi, and all together in _partition.pxi; labels are in _interval_labels.pxi.
+Time is O(m log m), whatever K is, and memory O(m).
 """
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint64_t

@@ -187,7 +187,8 @@ cdef inline Moments moments_of_first(const ValueSums *v, int64_t count) noexcept
     return sums
 
 
-cdef inline void plain_moments_of_first(const ValueSums *v, int64_t count, double *weight, double *first) noexcept nogil:
+cdef inline void plain_moments_of_first(const ValueSums *v, int64_t count, double *weight,
+                                        double *first) noexcept nogil:
     """Weight and first moment of the first `count` values, rounded."""
     cdef int64_t block = count // SUM_BLOCK
     weight[0], first[0] = v.before[block].weight.high, v.before[block].first.high
@@ -227,7 +228,8 @@ cdef void sum_all(ValueSums *v) noexcept nogil:
     v.before[n_blocks(v)] = sums
 
 
-cdef bint open_value_sums(const Rows *rows, int n_threads, ValueSums *v, uint64_t *max_abs_bits, Poll *p) noexcept nogil:
+cdef bint open_value_sums(const Rows *rows, int n_threads, ValueSums *v, uint64_t *max_abs_bits,
+                          Poll *p) noexcept nogil:
     """False: no memory, out of range (by these bits of the largest magnitude) or interrupted; release all the same."""
     if not sort_rows(rows, n_threads, v, max_abs_bits, p):
         return False
