@@ -157,8 +157,8 @@ def fit_optimal(
 ) -> Result:
     """Return the result with the lowest J for K clusters of points of one feature.
 
-    Where there are fewer distinct values of positive weight, there are as many clusters, and under the policies
-    "reinit" and "farthest" others at the last centroid, without points."""
+    Where there are fewer distinct values of positive weight, there are as many clusters, and with "reinit"
+    and "farthest" others at the last centroid, without points."""
     threads = thread_count(n_threads, points.size * _OPTIMAL_WORK)
 
     def work(prepared: PreparedPoints) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     >>> path = os.path.join(tempfile.mkdtemp(), "result.npz")
     >>> ckmeans.kmeans([[0.0], [1.0], [9.0]], 2, seed=0).save(path)
     >>> ckmeans.load(path)
-    <ckmeans.Result: 3 points x 1, K=2, distortion=0.166667, n_iter=1, stable>
+    <ckmeans.Result: 3 points x 1, K=2, distortion=0.166667, n_iter=0, optimal>
     """
     from ckmeans._result_io import read
 

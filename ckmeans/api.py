@@ -85,7 +85,7 @@ def kmeans(
         switches between it and "dense" by how many distances remain and how many labels change.
         Sparse rows have an engine of their own. "optimal", for an array of one feature, is no engine: it
         finds the lowest J of all by dynamic programming over the sorted values, in a time that hardly
-        depends on K [6]_, [7]_, and takes up to 150 bytes a row. "auto" takes it where it can.
+        depends on K [6]_, [7]_, and takes up to 250 bytes a distinct value. "auto" takes it where it can.
     seed : int, numpy.random.Generator or None
         The same seed gives bit-identical results on the same machine, on any number of threads.
     n_threads : int, optional
