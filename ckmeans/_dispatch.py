@@ -14,6 +14,7 @@ from ckmeans._engine import EngineEntry
 from ckmeans._engines import ENGINES
 from ckmeans._fit_options import FitOptions
 from ckmeans._inputs import Inputs, PersistentInputs
+from ckmeans._optimal import SortedValues
 from ckmeans._points import OutOfRange, Points, PreparedPoints
 from ckmeans._progress import ProgressBar
 from ckmeans._result import Result
@@ -22,6 +23,7 @@ from ckmeans._starts import Starts
 # Multiply-adds below which no thread is started, so that their number need not be determined (which
 # reads files). Compiled code has the same limit.
 _SERIAL_WORK = 1_000_000
+_OPTIMAL_WORK = 64  # multiply-adds that take as long as the work for a value of the optimum of one feature
 
 _T = TypeVar("_T")
 
@@ -92,10 +94,15 @@ def step(
         if isinstance(centroids, PersistentInputs):
             places = centroids.packed_centroids(prepared.itemsize)
         else:
-            places = _engine.Centroids(Points(array, 8), prepared.itemsize, False)
+            places = _centroids(prepared, array)
         return _engine.step(prepared, ENGINES["auto"], places, labels, squared, outputs, n_threads)
 
     return with_dtype_fallback(points, work, centroids=array)
+
+
+def _centroids(prepared: PreparedPoints, centroids: np.ndarray) -> _engine.Centroids:
+    """Return centroids for one step over these points."""
+    return _engine.Centroids(Points(centroids, 8), prepared.itemsize, False)
 
 
 def all_distances(points: Inputs, centroids: np.ndarray, n_threads: object = None) -> np.ndarray:
@@ -151,3 +158,89 @@ def fit_with_ends(
 
         fields, ends = with_dtype_fallback(points, work)
     return Result(**fields), ends
+
+
+def fit_optimal(
+    points: Inputs, K: int, n_threads: object = None, *, empty: str = "drop", progress: bool = False
+) -> Result:
+    """Return the result with the lowest J for K clusters of points of one feature.
+
+    Where there are fewer distinct values of positive weight, there are as many clusters, and with "reinit"
+    and "farthest" others at the last centroid, without points."""
+    threads = thread_count(n_threads, points.size * _OPTIMAL_WORK)
+
+    def work(prepared: PreparedPoints) -> dict[str, Any]:
+        return _fields_of_optimum(points, prepared, K, empty, threads)
+
+    with ProgressBar(progress, 1, "fit") as on_progress:
+        fields = with_dtype_fallback(points, work)
+        if on_progress is not None:
+            on_progress(1)
+    J = fields["distortion"]
+    return Result(
+        **fields,
+        history=np.array([J]),
+        distortions=np.array([J]),
+        n_iter=0,
+        stop_reason="optimal",
+        path=None,
+        algorithm="optimal",
+    )
+
+
+def _fields_of_optimum(
+    points: Inputs, prepared: PreparedPoints, K: int, empty: str, n_threads: int
+) -> dict[str, Any]:
+    """Return centroids with labels, counts and J; clusters that rounding leaves no point are empty, too."""
+    values = points.sorted_values(prepared, n_threads)
+    centroids = values.centroids(min(K, len(values)), n_threads)
+    if empty in ("reinit", "farthest"):
+        centroids = np.concatenate([centroids, centroids[-1:].repeat(K - len(centroids), axis=0)])
+    elif empty == "error" and len(centroids) < K:
+        raise ValueError(_validate.empty_cluster_message(len(centroids), 0))
+    while True:
+        labels = _labels_of_optimum(points, prepared, values, centroids, n_threads)
+        outputs = _engine.SUM + _engine.MEASURE
+        squared_sum, _, weight_sums, counts = _engine.step(
+            prepared, ENGINES["auto"], _centroids(prepared, centroids), labels, None, outputs, n_threads
+        )
+        filled = weight_sums > 0
+        if filled.all() or empty in ("reinit", "farthest"):
+            break
+        if empty == "error":
+            raise ValueError(_validate.empty_cluster_message(int(filled.argmin()), 0))
+        centroids = centroids[filled]
+    return {
+        "centroids": centroids,
+        "labels": labels,
+        "counts": counts,
+        "distortion": squared_sum / points.total_weight,
+        "stats": {"distances_computed": 0, "distances_avoided": len(points) * K, "bytes": values.bytes},
+    }
+
+
+def _labels_of_optimum(
+    points: Inputs, prepared: PreparedPoints, values: SortedValues, centroids: np.ndarray, n_threads: int
+) -> np.ndarray:
+    """Return the labels of all points of one feature for centroids that rise; equal ones are the last."""
+    labels = np.empty(len(points), np.int32)
+    if len(centroids) > 1 and centroids[-1] == centroids[-2]:
+        places = _centroids(prepared, centroids)
+        _engine.step(prepared, ENGINES["auto"], places, labels, None, _engine.ASSIGN, n_threads)
+    elif values.label(prepared, centroids, labels, n_threads):
+        rows = np.flatnonzero(labels < 0)
+        labels[rows] = _labels_of_rows(points, rows, prepared.itemsize, centroids, n_threads)
+    return labels
+
+
+def _labels_of_rows(
+    points: Inputs, rows: np.ndarray, itemsize: int, centroids: np.ndarray, n_threads: int
+) -> np.ndarray:
+    """Return the labels of some rows, as they are among all points of one feature."""
+    X = points.select(slice(None))[:, 0]
+    extremes = [int(X.argmin()), int(X.argmax())]  # the range of all points, on which the dtype depends
+    some = Inputs(points.select(np.append(rows, extremes))).prepared_points(itemsize)
+    labels = np.empty(len(rows) + 2, np.int32)
+    places = _centroids(some, centroids)
+    _engine.step(some, ENGINES["auto"], places, labels, None, _engine.ASSIGN, n_threads)
+    return labels[:-2]

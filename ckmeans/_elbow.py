@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _inputs, _validate
+from ckmeans import _dispatch, _inputs, _validate
 from ckmeans._fit_options import FitOptions
 from ckmeans._inputs import Inputs, PersistentInputs, PointsLike
 from ckmeans._progress import ProgressBar
@@ -125,6 +125,9 @@ def elbow(
     k-d tree, and starts are annealed first on the means of larger nodes [5]_. The tree is built once; a
     prepared X may have it already.
 
+    An array of one feature needs no search: J is the lowest of all for each K, as that of `kmeans`, from
+    values that are sorted once. Then `n_init`, `max_iter` and `tol` have nothing to decide.
+
     The knee is the K that lies farthest below the chord of the curve [2]_, on a logarithmic scale and
     relative to the distortion that evenly spread points would have [3]_; if that is not far, there is no
     clear knee.
@@ -190,8 +193,7 @@ def elbow(
         n_threads=1,
         trials=0,
     )
-    with ProgressBar(progress, n_steps(checked_ks), "step") as on_progress:
-        results = search(points, checked_ks, options, n_threads, on_progress)
+    results = _results(points, checked_ks, options, n_threads, progress)
     sample = random_sample(points, _SILHOUETTE_POINTS, np.random.default_rng(options.seed))
     silhouette = [simplified_silhouette(sample, result.centroids, n_threads) for result in results]
     ks_array, J = np.array(checked_ks), np.array([result.distortion for result in results])
@@ -199,6 +201,24 @@ def elbow(
     centroids = [result.centroids for result in results]
     knee = find_knee(ks_array, J, *points.shape)
     return Elbow(ks_array, J, knee, np.array(silhouette), calinski_harabasz, centroids)
+
+
+def _results(
+    points: PersistentInputs, ks: list[int], options: FitOptions, n_threads: int | None, progress: bool
+) -> list[Result]:
+    """Return a result for each K: the optimum of one feature, else the best that a search finds."""
+    if not _validate.wants_optimum("auto", points.kind, points.shape, default_init=True):
+        with ProgressBar(progress, n_steps(ks), "step") as on_progress:
+            return search(points, ks, options, n_threads, on_progress)
+    results: list[Result] = []
+    with ProgressBar(progress, len(ks), "K") as on_progress:
+        for K in ks:
+            result = _dispatch.fit_optimal(points, K, n_threads)
+            # Rounding of the centroids to the dtype may raise J, where nothing else keeps it from 0.
+            results.append(min([result, *results[-1:]], key=lambda each: each.distortion))
+            if on_progress is not None:
+                on_progress(len(results))
+    return results
 
 
 def _calinski_harabasz(

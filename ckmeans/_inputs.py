@@ -15,6 +15,7 @@ from ckmeans import _arrays, _points, _validate
 from ckmeans._chunks import Chunks
 from ckmeans._csr import CSR
 from ckmeans._engine import Centroids
+from ckmeans._optimal import SortedValues
 from ckmeans._places import Names
 from ckmeans._points import PreparedPoints
 
@@ -114,6 +115,10 @@ class Inputs:
         """Return the points for compiled code, in the computing dtype of this itemsize."""
         return PreparedPoints(self.rows, itemsize, self.weights)
 
+    def sorted_values(self, prepared: PreparedPoints, n_threads: int) -> SortedValues:
+        """Return the distinct values of these points of one feature, in rising order."""
+        return SortedValues(prepared, n_threads)
+
     def require_finite(self) -> None:
         """Raise for the first NaN or infinity."""
         if self.whole is not None:
@@ -131,7 +136,7 @@ class Inputs:
 class PersistentInputs(Inputs):
     """Inputs whose preprocessing is kept for later calls, from any thread."""
 
-    __slots__ = ("_centroids", "_lock", "_prepared")
+    __slots__ = ("_centroids", "_lock", "_prepared", "_sorted")
 
     persistent = True
 
@@ -140,6 +145,7 @@ class PersistentInputs(Inputs):
         self.whole = points.whole
         self._prepared: dict[int, PreparedPoints] = {}
         self._centroids: dict[int, Centroids] = {}
+        self._sorted: dict[int, SortedValues] = {}
         self._lock = threading.Lock()
 
     def with_weights(self, sample_weight: object) -> NoReturn:
@@ -162,6 +168,13 @@ class PersistentInputs(Inputs):
                 self._centroids[itemsize] = Centroids(_points.Points(self.rows, 8), itemsize, True)
             return self._centroids[itemsize]
 
+    def sorted_values(self, prepared: PreparedPoints, n_threads: int) -> SortedValues:
+        """Return the distinct values in rising order, as an earlier call found them."""
+        with self._lock:
+            if prepared.itemsize not in self._sorted:
+                self._sorted[prepared.itemsize] = super().sorted_values(prepared, n_threads)
+            return self._sorted[prepared.itemsize]
+
     @property
     def all_prepared(self) -> list[PreparedPoints]:
         """What was prepared so far, for each computing dtype that was used."""
@@ -170,8 +183,9 @@ class PersistentInputs(Inputs):
     @property
     def bytes(self) -> int:
         """Bytes of what is kept."""
-        packed = sum(centroids.bytes for centroids in self._centroids.values())
-        return packed + sum(prepared.bytes for prepared in self._prepared.values())
+        total = sum(prepared.bytes for prepared in self._prepared.values())
+        total += sum(centroids.bytes for centroids in self._centroids.values())
+        return total + sum(values.bytes for values in self._sorted.values())
 
 
 class Prepared:

@@ -30,11 +30,11 @@ class Result:
     n_iter : int
         Number of updates of this restart.
     stop_reason : str
-        "stable" (no label changed), "tolerance" (J barely fell), "max_iter" or "callback".
+        "stable" (no label changed), "tolerance" (J barely fell), "max_iter", "callback" or "optimal".
     path : list of ndarray of shape (K, n), or None
         The centroids of each assignment, with ``keep_path=True``.
     algorithm : str
-        The engine that ran.
+        The engine that ran, or "optimal".
     stats : dict
         Over all restarts: "distances_computed" (including those to nodes of the tree),
         "distances_avoided" (how many more the dense engine would have computed), and "bytes" of memory
@@ -73,8 +73,13 @@ class Result:
 
     @property
     def converged(self) -> bool:
-        """Whether the run converged: no label changed, or J barely fell."""
-        return self.stop_reason in ("stable", "tolerance")
+        """Whether the run converged: no label changed, J barely fell, or J is the lowest there is."""
+        return self.stop_reason in ("stable", "tolerance", "optimal")
+
+    @property
+    def optimal(self) -> bool:
+        """Whether J is the lowest of all with so many clusters (one feature, ``algorithm="optimal"``)."""
+        return self.stop_reason == "optimal"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all fields to one file, which `ckmeans.load` reads.
@@ -130,7 +135,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     >>> path = os.path.join(tempfile.mkdtemp(), "result.npz")
     >>> ckmeans.kmeans([[0.0], [1.0], [9.0]], 2, seed=0).save(path)
     >>> ckmeans.load(path)
-    <ckmeans.Result: 3 points x 1, K=2, distortion=0.166667, n_iter=1, stable>
+    <ckmeans.Result: 3 points x 1, K=2, distortion=0.166667, n_iter=0, optimal>
     """
     from ckmeans._result_io import read
 

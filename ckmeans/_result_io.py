@@ -119,7 +119,7 @@ def _fields(about: dict[str, Any], read: dict[str, np.ndarray]) -> dict[str, Any
         and np.array_equal(np.bincount(labels, minlength=len(centroids)), counts)
         and fields["history"].shape == (fields["n_iter"] + 1,)
         and fields["distortions"].ndim == 1
-        and fields["stop_reason"] in STOP_REASONS
+        and fields["stop_reason"] in (*STOP_REASONS, "optimal")
     )
     if not consistent:
         raise ValueError("its arrays do not agree")

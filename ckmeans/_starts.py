@@ -75,6 +75,11 @@ def read_init(
     return StartArray(given[None], points, name), 0
 
 
+def is_default(init: Init) -> bool:
+    """Return whether `init` is "k-means++", the default."""
+    return isinstance(init, str) and init == "k-means++"
+
+
 def default_trials(K: int) -> int:
     """Return the candidates per centroid of greedy k-means++ (Arthur and Vassilvitskii 2007)."""
     return 2 + int(math.log(K))

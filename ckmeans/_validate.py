@@ -18,6 +18,7 @@ from ckmeans._places import raise_at, shorten_repr
 INITS = ("k-means++", "random")
 EMPTY = ("drop", "reinit", "farthest", "error")
 
+_MAX_OPTIMAL_POINTS = 2**31 - 1  # positions among the values are int32
 _MAX_THREADS = 1024  # as in compiled code; more are not an error
 
 
@@ -143,13 +144,43 @@ def algorithms(kind: str) -> tuple[str, ...]:
 
 
 def algorithm(value: object, kind: str, m: int, n: int) -> EngineEntry:
-    """Return the engine of this name, if it accepts m points of n features of this kind."""
-    name = choice("algorithm", value, algorithms(kind))
+    """Return the engine of this name, if it accepts m points of n features of this kind; the optimum of one
+    feature is no engine (`wants_optimum`)."""
+    name = choice("algorithm", value, fit_algorithms(kind))
     entry = ENGINES[name]
     for limit, number, things in ((entry.max_features, n, "features"), (entry.max_points, m, "points")):
         if limit is not None and number > limit:
             raise ValueError(f'algorithm="{name}" takes at most {limit} {things}, found {number}')
     return entry
+
+
+def fit_algorithms(kind: str) -> tuple[str, ...]:
+    """Return what `algorithm` of a fit of points of this kind may be."""
+    return (*algorithms(kind), "optimal") if kind == "array" else algorithms(kind)
+
+
+def wants_optimum(
+    algorithm: object, kind: str, shape: tuple[int, int], *, default_init: bool, **options: object
+) -> bool:
+    """Return whether a fit is to find the optimum of one feature: if asked for, or "auto" and possible.
+
+    `options` are those that only Lloyd's algorithm has, None or False where they are not in use."""
+    if algorithm not in ("auto", "optimal") or not isinstance(algorithm, str):
+        return False
+    found = None
+    if kind != "array":
+        found = f"an array, found {kind}" if kind == "chunks" else "an array, found sparse rows"
+    elif shape[1] != 1:
+        found = f"one feature, found {shape[1]}"
+    elif shape[0] >= _MAX_OPTIMAL_POINTS:
+        found = f"fewer than {_MAX_OPTIMAL_POINTS} points, found {shape[0]}"
+    elif not default_init:
+        found = 'init="k-means++", the default, as it needs no start, found another one'
+    elif used := [name for name, value in options.items() if value not in (None, False)]:
+        found = f"no {used[0]}, as there are no iterations"
+    if found is not None and algorithm == "optimal":
+        raise ValueError(f'algorithm="optimal" takes {found}')
+    return found is None
 
 
 def _listed(valid: tuple[str, ...]) -> str:

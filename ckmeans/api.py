@@ -28,18 +28,22 @@ def kmeans(
     tol: float = 1e-4,
     empty: Literal["drop", "reinit", "farthest", "error"] = "drop",
     sample_weight: ArrayLike | None = None,
-    algorithm: Literal["auto", "dense", "cells", "screen"] = "auto",
+    algorithm: Literal["auto", "dense", "cells", "screen", "optimal"] = "auto",
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
     callback: Callable[[int, float, np.ndarray], Any] | None = None,
     progress: bool = False,
     keep_path: bool = False,
 ) -> Result:
-    """Cluster points around K centroids by Lloyd's algorithm, exactly.
+    """Cluster points around K centroids by Lloyd's algorithm, exactly; points of one feature optimally.
 
     From starting centroids, alternately assign every point to its closest centroid and move every
     centroid to the mean of its points, until nothing changes or the distortion barely falls [1]_. Of
     several restarts the one with the lowest distortion is returned.
+
+    For an array of one feature the result has the lowest distortion of all, with the centroids in rising
+    order (``algorithm="optimal"``), unless `init` is not the default, an engine is named, or `callback`
+    or `keep_path` is asked for. Then `n_init`, `max_iter`, `tol` and `seed` have nothing to decide.
 
     Parameters
     ----------
@@ -71,10 +75,12 @@ def kmeans(
         What to do with a cluster of total weight 0: "drop" removes it (K - 1 remain), "reinit" moves
         it to a random point, "farthest" to the point farthest from its centroid, "error" raises.
         After the last assignment only "drop" and "error" act. A cluster that cannot be filled, since
-        every distance is 0, keeps its centroid and has count 0.
+        every distance is 0, keeps its centroid and has count 0. With ``algorithm="optimal"`` K above
+        the number of distinct values gives that many clusters with "drop", and empty ones at the last
+        centroid besides with "reinit" and "farthest".
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default. Prepared points have their weights already.
-    algorithm : {"auto", "dense", "cells", "screen"}
+    algorithm : {"auto", "dense", "cells", "screen", "optimal"}
         The engine; every engine gives the same labels. "dense" computes every distance. "cells", for
         up to 8 features, builds a k-d tree once and assigns whole nodes of it at once (the filtering
         algorithm [3]_, [4]_). "screen", for many features, bounds every distance from below by a
@@ -83,7 +89,9 @@ def kmeans(
         [5]_. It takes 4 (n' + 3) bytes more per row (8 for float64), n' at most 128. "auto" chooses by
         the shapes, uses "screen" only if its bytes are at most half the size of X or 256 MiB, and
         switches between it and "dense" by how many distances remain and how many labels change.
-        Sparse rows have an engine of their own.
+        Sparse rows have an engine of their own. "optimal", for an array of one feature, is no engine: it
+        finds the lowest J of all by dynamic programming over the sorted values, in a time that hardly
+        depends on K [6]_, [7]_, and takes up to 250 bytes a distinct value. "auto" takes it where it can.
     seed : int, numpy.random.Generator or None
         The same seed gives bit-identical results on the same machine, on any number of threads.
     n_threads : int, optional
@@ -119,6 +127,9 @@ def kmeans(
     .. [4] Kanungo, T. et al., "An efficient k-means clustering algorithm: analysis and implementation",
        IEEE Trans. Pattern Analysis and Machine Intelligence 24, 2002.
     .. [5] Hamerly, G., "Making k-means even faster", SDM 2010.
+    .. [6] Wu, X., "Optimal quantization by matrix searching", Journal of Algorithms 12, 1991.
+    .. [7] Aggarwal, A., Schieber, B. and Tokuyama, T., "Finding a minimum-weight k-link path in graphs
+       with the concave Monge property and applications", Discrete & Computational Geometry 12, 1994.
 
     Examples
     --------
@@ -134,6 +145,11 @@ def kmeans(
     tol = _validate.tolerance(tol)
     empty_policy = _validate.choice("empty", empty, _validate.EMPTY)
     callback = _validate.function("callback", callback)
+    default_init = _starts.is_default(init)
+    lloyd_only = {"callback": callback, "keep_path": bool(keep_path)}
+    if _validate.wants_optimum(algorithm, points.kind, points.shape, default_init=default_init, **lloyd_only):
+        _validate.seed(seed)
+        return _dispatch.fit_optimal(points, K, n_threads, empty=empty_policy, progress=progress)
     engine = _validate.algorithm(algorithm, points.kind, *points.shape)
     starts, trials = _starts.read_init(init, points, K, n_init)
     options = FitOptions(

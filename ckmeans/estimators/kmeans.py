@@ -43,8 +43,10 @@ class KMeans(CentroidEstimator):
         Source of randomness; None: NumPy's global generator.
     copy_x : bool
         Ignored: X is never changed.
-    algorithm : {"lloyd", "elkan", "auto", ...}
-        The engine, as `algorithm` for `kmeans`; "lloyd" and "elkan" mean "auto".
+    algorithm : {"lloyd", "elkan", "auto", ..., "optimal"}
+        The engine, as `algorithm` for `kmeans`; "lloyd", "elkan" and "auto" mean Lloyd's algorithm.
+        "optimal" finds the lowest inertia of all for one feature; then `n_init`, `max_iter`, `tol` and
+        `random_state` have nothing to decide.
     empty : {"farthest", "drop", "reinit", "error"}
         What to do with a cluster without points, as for `kmeans`; a point that "farthest" moves a
         cluster to no longer counts for the mean of the cluster it leaves.
@@ -132,6 +134,14 @@ class KMeans(CentroidEstimator):
         algorithm = self._check_algorithm()
         random_state = _validate.random_state(self.random_state)
         self._n_init = self._check_n_init(10)
+        if algorithm == "optimal" and _validate.wants_optimum(
+            algorithm, points.kind, points.shape, default_init=_starts.is_default(self.init)
+        ):
+            result = _dispatch.fit_optimal(points, n_clusters, self.n_threads, empty=empty)
+            if self.verbose:
+                _print_inertia(total)(0, result.distortion, result.centroids)
+            self._set_results(result, total)
+            return self
         starts, trials = _starts.read_init(
             self._check_init(n, random_state), points, n_clusters, self._n_init
         )
@@ -154,7 +164,9 @@ class KMeans(CentroidEstimator):
 
     def _check_algorithm(self) -> str:
         """Return the engine's name for `kmeans`."""
-        algorithm = _validate.choice("algorithm", self.algorithm, (*_LLOYD, *_validate.algorithms("array")))
+        algorithm = _validate.choice(
+            "algorithm", self.algorithm, (*_LLOYD, *_validate.fit_algorithms("array"))
+        )
         if algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
