@@ -23,6 +23,7 @@ import links
 import matplotlib
 import numpy as np
 from matplotlib import pyplot
+from PIL import Image
 from sphinx.cmd.build import main as sphinx
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
@@ -61,12 +62,25 @@ def write_customers(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
+def write_pictures(folder: Path) -> None:
+    """Write a disc with a soft edge on nothing: an icon, and files of three frames."""
+    y, x = np.mgrid[:64, :64]
+    frames = []
+    for radius in 24, 20, 16:
+        alpha = np.clip((radius - np.hypot(x - 31.5, y - 31.5)) * 40 + 128, 0, 255)
+        frames.append(Image.fromarray(np.dstack([4 * x, 4 * y, 90 + 0 * x, alpha]).astype(np.uint8)))
+    frames[0].save(folder / "icon.png")
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(folder / "scan.tiff", save_all=True, append_images=frames[1:])
+
+
 def draw(folder: Path) -> None:
     """Run all pages in a folder with the files they use, and copy the figures they draw to docs/figures."""
     shutil.copytree(DOCS / "data", folder / "data")
     shutil.copy(ROOT / "ckmeans" / "data" / "demo.jpg", folder / "photo.jpg")
     for name in ("customers.csv", "next_month.csv"):
         write_customers(folder / name)
+    write_pictures(folder)
     figures = folder / "figures"
     figures.mkdir()
     with contextlib.chdir(folder):

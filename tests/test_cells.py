@@ -256,7 +256,7 @@ def test_limits():
 
 def test_auto_chooses_cells_where_cheaper():
     X = cases.make("uniform", 20_000, 2, np.float32)
-    assert ckmeans.kmeans(X, 64, max_iter=2, seed=0).algorithm == "cells"
+    assert ckmeans.kmeans(X, 64, max_iter=30, seed=0).algorithm == "cells"
     assert ckmeans.kmeans(X[:100], 4, max_iter=2, seed=0).algorithm == "dense"
     assert ckmeans.kmeans(X, 3, max_iter=2, seed=0).algorithm == "dense"
     assert ckmeans.kmeans(np.tile(X, (1, 16)), 64, max_iter=2, seed=0).algorithm == "dense"

@@ -27,8 +27,8 @@ class Quantized:
     Attributes
     ----------
     image : PIL.Image.Image
-        The image in mode P. Its `info` holds what the original's file says beside its pixels, as far
-        as a PNG has a place for it: ICC profile, resolution, gamma, EXIF data, texts.
+        The image in mode P. Its dictionary ``info`` holds what the original's file says beside its pixels,
+        as far as a PNG has a place for it: ICC profile, resolution, gamma, EXIF data, texts.
     palette : ndarray of uint8, shape (k, 3) or (k, 4)
         The k <= K colours in use, by descending number of pixels (ties by value); RGBA if the
         original has a pixel that is not opaque, else RGB. Of a frame it is that of all frames.
