@@ -22,8 +22,8 @@ screening
     centroids in the order of falling distance p, noise the pairs that directions leave. A fit's first step
     takes coding_cost n + coding_overhead more than that of the next restart, and the search for directions
     directions_cost for each feature of a row of its sample and direction. stable_cost is what is left of late
-    steps in which few points are open. centroid_cost and coding_overhead are not in the model: few fits
-    have as few points for a centroid, or for a feature, as would let them decide.
+    steps in which few points are open. centroid_cost and coding_overhead are fitted for the sake of
+    the others: the model leaves them out.
 codes
     codes_cost of each instruction set that CKMEANS_SIMD offers, relative to its own dense kernel: CODES_COST
     in src/simd/codes_*.c. It is the slope over n of what more centroids take. Where the processor has VNNI,
@@ -733,10 +733,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer shapes and repetitions")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS))
-    parser.add_argument("--repeats", type=int, help="repetitions of each fit (3; with --quick 2)")
+    parser.add_argument("--repeats", type=int, help="repetitions of each fit (3; with --quick 1)")
     parser.add_argument("--out", type=Path, default=ROOT / "tools" / "calibration", metavar="FILE")
     options = parser.parse_args()
-    machine, repeats = describe(), options.repeats or (2 if options.quick else 3)
+    machine, repeats = describe(), options.repeats or (1 if options.quick else 3)
     text = heading(machine, options.quick)
     kept: dict[str, Any] = {"machine": machine, "quick": options.quick, "constants": [], "tables": {}}
     print(text, end="")
