@@ -487,8 +487,8 @@ def test_least_squares_costs_are_nonnegative(calibrate):
 def test_distances_of_steps_add_up(calibrate):
     X = calibrate.uniform(500, 3)
     start = calibrate.last_rows(X, 5)
-    assert calibrate.computed_by_step(X, start, "dense", 3, max_iter=5) == [2500] * 3
-    assert calibrate.near_share(X, start, times=1e9) == 1
+    assert calibrate.first_steps(X, start, ["dense"], 1)[0].distances == 5
+    assert calibrate.trace(X, start, "dense", max_iter=5, stop=3).stats["distances_computed"] == 3 * 2500
 
 
 def test_calibration_writes_text_and_json(calibrate, tmp_path, monkeypatch):

@@ -1,37 +1,35 @@
-"""Measures the constants of the cost model of "auto" on this machine.
+"""Measures the machine costs of the cost model of "auto" on this machine.
 
-    python tools/calibrate.py [--quick] [--only SECTION ...] [--out tools/calibration] [--data DIR]
+    python tools/calibrate.py [--quick] [--only SECTION ...] [--out tools/calibration]
 
 Writes OUT.txt, a line `name = value  # unit; spread; residual` for each constant under the machine and the
 date, and OUT.json with the same and every measurement. It takes less than 10 minutes on 2 cores, with --quick
-less than 2. It measures the installed ckmeans through its public functions, on one thread and in float32; the
-machine should be idle.
+less than 2. It measures the installed ckmeans through its public functions, on one thread, in CPU time and
+in float32; the machine should be idle.
 
 Every section is measured and fitted by least squares on relative errors several times (--repeats). A constant
 is the median of those fits, its spread their range, its residual the root mean square of the relative errors.
-The unit MAC is what one multiply-add of the dense engine takes in a step of the same shape, so that prices
-are parts of a dense step.
 
-Machine costs
--------------
 screening
-    A step by screening in which every point is scored takes per point, on d of n features, with q distances
-    computed (one at least, to the point's own centroid), in MACs,
-        common K n + score_cost K (d + 4) + handling + handling_per_n n
-        + (pair_cost n + pair_cost_per_n) q,
-    where `common` is the part of a dense step that both engines do (sums, centroids). So a pair costs
-    pair_cost + pair_cost_per_n / n times as much as in the dense engine. A first step has no labels yet and
-    guesses them: it scores twice and takes first_step more. Data: 8 latent features, and noise in the others,
-    so loud that q has a wanted size. Timed are the first two steps of several restarts, from distinct rows,
-    after which every centroid moves far. q comes from stats["distances_computed"], d from stats["bytes"].
-    handling_all[n] is what a model with a single number for each point has to take at n features:
-    handling + (handling_per_n + pair_cost) n + pair_cost_per_n.
-gather
-    gather_cost: MACs more per point where the points that keep their labels and those that are scored again
-    take turns, against the same points in two contiguous parts. As a factor on scoring A active centroids it
-    is 1 + gather_cost / (A (d + 4)); `gathered` is that for A (d + 4) = 2500.
+    Constants of src/ckmeans/_screen_cost.pxi, which has them in capitals. Their unit MAC is a multiply-add of
+    the dense engine in float32: a dense step takes n (K + row_cost) of them for each point. Timed are first
+    steps, in which every point is open, in turns with dense ones. A step by codes takes for each point
+        K (codes_cost d + bound_cost) + point_cost n + point_overhead + listed_pair_cost p
+        + (pair_cost n + pair_overhead) q + centroid_cost K n / m,
+    where d is n rounded up to whole words, and on d leading directions, where it scores twice,
+        2 K (codes_cost d + bound_cost) + point_cost n + point_overhead + coded_pair_cost p + ...
+    q is counted by the engine, p here. Clusters far apart leave one pair; nearly equal centroids raise q,
+    centroids in the order of falling distance p, noise the pairs that directions leave. A fit's first step
+    takes coding_cost n + coding_overhead more than that of the next restart, and the search for directions
+    directions_cost for each feature of a row of its sample and direction. stable_cost is what is left of late
+    steps in which few points are open. centroid_cost and coding_overhead are fitted for the sake of
+    the others: the model leaves them out.
+codes
+    codes_cost of each instruction set that CKMEANS_SIMD offers, relative to its own dense kernel: CODES_COST
+    in src/simd/codes_*.c. It is the slope over n of what more centroids take. Where the processor has VNNI,
+    "avx512" is codes_avx512vnni.c.
 cells
-    Nanoseconds per point. A dense step takes
+    Constants of src/ckmeans/_cost_model.pxd, in nanoseconds for each point. A dense step takes
         dense_point + dense_point_per_n n + K (dense_pair + dense_pair_per_n n) + dense_step / m,
     building the k-d tree
         tree_point + tree_point_per_n n + tree_point_per_level log2(m / 2048) + tree_fixed / m,
@@ -39,36 +37,15 @@ cells
         cells_point[n] + cells_list[n] sqrt(q) + cells_distance[n] q
         + (cells_centroid[n] K + cells_step[n]) / m,
     where the root stands for lists of candidates too short to fill a vector. q is a property of the data:
-    log2 q is fitted as a polynomial of second degree in log2 K and log2(m / K), for each n and kind of data.
-    "cells" is faster than "dense" from the smallest K on with S (dense - cells) > tree, where S = 21 steps of
-    a fit of 20 iterations, or 84 where 4 restarts share the tree. cells_from[n] and shared_from[n] are m K of
-    that K (n <= 3) or m K^2: the geometric mean over m and kinds of data. The range shows how well one number
-    serves; the table "thresholds" has K itself (2: from the smallest K on; inf: not for K up to m / 8), and
-    "check" has both engines timed at that K: about 1 where the formula holds. rows_from[n] and
-    shared_rows_from[n] are the least m for K = 16 by the same formula.
+    reach[n] explains it by (1 + reach (32 K / m)^(1/n))^n - 1, as the geometric mean over the sets.
 few
     few_cached, few_fetched: bytes of a row for each centroid from which the dense engine scores rows as they
     lie (K <= 8) instead of packing them, where X fits the second cache and where it does not. It needs the
     private hook `set_few_bytes`, which is looked for in all modules of ckmeans; else it is left out.
 
-Statistics of data, not machine costs
--------------------------------------
-survivors
-    later_survivors (LATER_SURVIVORS): pairs that each of the 10 steps after the first screening step
-    computes, relative to that one. And by data set what the limits on the share of survivors
-    (MORE_DIRECTIONS_FROM, MORE_DIRECTIONS_UP_TO, MAX_SURVIVORS) and on close distances (MAX_CLOSE,
-    CLOSE_FACTOR) have to separate:
-    the share of survivors of the first screening step, the share of squared distances of at most 3 times the
-    second smallest, and the time of 11 steps against the dense engine. Data: mixtures, uniform, decaying
-    spectra, low rank with noise, and stored embeddings where --data has them.
-settling
-    settling_change (FEW_CHANGES, FEW_CHANGED): share of labels that change in a step, from which on a step by
-    screening with carried bounds is faster than a dense one. Data: the same kinds with 16 to 64 features.
-
-Limits that are choices of policy are not measured: MIN_GAIN and MAX_FIRST_COST (how sure a gain must be),
-FEWER_CHANGED (how soon to look again), N_LATER_STEPS (how long a fit is expected to last), the sizes of
-samples. The lower limits on K, n and m of screening follow from the costs: even without survivors a step in
-which every point is scored costs (d + 4) / n + handling_all[n] / (K n) of a dense one.
+Statistics of data (FEW_CHANGED, OPEN_SHARE, TYPICAL_PAIRS) are not measured here, nor limits that are choices
+of policy (MIN_GAIN, MAX_COST, MAX_LOSS, TRIAL_STEPS, LATER_STEPS: how sure a gain must be, and how long a fit
+is expected to last).
 """
 
 from __future__ import annotations
@@ -82,10 +59,11 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -93,9 +71,9 @@ import numpy as np
 import ckmeans
 
 ROOT = Path(__file__).resolve().parent.parent
-MINILM = "embeddings/debian_minilm_384_f16.npy"
-STEPS_ALONE, STEPS_SHARED = 21, 84  # assignments that use one tree: 20 iterations of a fit, of 4 restarts
-LATENT = 8  # features that carry the structure of the data of `screening`
+LEAF = 32  # points of a leaf of the k-d tree
+CENTROID_COST = 190.0  # as `screening` found it
+LATENT = 8  # features that carry the structure of low_rank
 Row = dict[str, float]
 
 
@@ -144,15 +122,15 @@ def trace(
     def init(X: Any, K: int, rng: Any) -> np.ndarray:
         nonlocal before
         seconds.append([])
-        before = perf_counter()
+        before = process_time()
         return start
 
     def note(iteration: int, distortion: float, centroids: np.ndarray) -> bool:
         nonlocal before, done
-        now = perf_counter()
+        now = process_time()
         seconds[-1].append(now - before)
         done += 1
-        before = perf_counter()
+        before = process_time()
         return done >= stop
 
     result = ckmeans.kmeans(
@@ -162,22 +140,13 @@ def trace(
     return Trace(seconds, result.stats)
 
 
-def computed_by_step(X: Any, start: np.ndarray, algorithm: str, steps: int, **options: Any) -> list[int]:
-    """Distances computed in each of the first steps: of fits that end one step later each time."""
-    totals = [0]
-    for stop in range(1, steps + 1):
-        stats = trace(X, start, algorithm, stop=stop, **options).stats
-        totals.append(stats["distances_computed"])
-    return list(np.diff(totals))
-
-
 def best_of(times: int, call: Callable[[], Any]) -> float:
     """The least time of some calls."""
     found = []
     for _ in range(times):
-        begin = perf_counter()
+        begin = process_time()
         call()
-        found.append(perf_counter() - begin)
+        found.append(process_time() - begin)
     return min(found)
 
 
@@ -232,14 +201,6 @@ def mixture(m: int, n: int, components: int, side: float = 10.0, seed: int = 0) 
     return X
 
 
-def spectrum(m: int, n: int, power: float, seed: int = 0) -> np.ndarray:
-    """Gaussian, with standard deviations that decay along random directions."""
-    rng = np.random.default_rng(seed)
-    axes = np.linalg.qr(rng.standard_normal((n, n)))[0].astype(np.float32)
-    scale = (np.arange(1, n + 1) ** -power).astype(np.float32)
-    return np.ascontiguousarray((rng.standard_normal((m, n), dtype=np.float32) * scale) @ axes)
-
-
 def low_rank(m: int, n: int, K: int, survivors: float, seed: int = 0) -> np.ndarray:
     """LATENT uniform features, and noise so loud that about that share of K centroids survives screening.
 
@@ -262,134 +223,275 @@ def last_rows(X: np.ndarray, K: int) -> np.ndarray:
     return X[-K:].copy()
 
 
-# ---- screening -------------------------------------------------------------------------------------
+# ---- dense steps and screening ---------------------------------------------------------------------
 
 
-def directions(X: np.ndarray, start: np.ndarray) -> float:
-    """The number of directions that screening chose, from the memory it takes: 4 (d + 3) bytes a row.
+def apart(m: int, n: int, K: int, copies: int = 1, falling: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Clusters far apart, and as a start that many copies of each centre, nearly equal.
+
+    The noise lies in a quarter of the features and the centres in the others, so that no leading directions
+    tell them apart. The first `falling` centroids are ever closer to all points, and closest to none.
+    """
+    rng = np.random.default_rng(0)
+    noise = np.where(np.arange(n) < n // 4, 2.0, 0.3).astype(np.float32)
+    centres = rng.standard_normal((-(-(K - falling) // copies), n), dtype=np.float32)
+    centres[:, : n // 4] = 0
+    X = rng.standard_normal((m, n), dtype=np.float32) * noise
+    X += centres[rng.integers(0, len(centres), m)]
+    start = rng.permutation(np.repeat(centres, copies, axis=0)[: K - falling])
+    start += 0.02 * rng.standard_normal(start.shape, dtype=np.float32)
+    line = rng.standard_normal(n, dtype=np.float32) * np.linspace(6, 3, falling, dtype=np.float32)[:, None]
+    return X, np.concatenate([line, start])
+
+
+@dataclass
+class FirstStep:
+    """CPU seconds of the first step of a fit and of its next restarts, and the distances of a point."""
+
+    opening: float
+    seconds: float
+    distances: float
+
+
+def first_steps(X: np.ndarray, start: np.ndarray, engines: Sequence[str], rounds: int) -> list[FirstStep]:
+    """The least of what they take in turns. Restarts find what the first step has made of the points."""
+    openings: list[list[float]] = [[] for _ in engines]
+    later: list[list[float]] = [[] for _ in engines]
+    distances = [0.0 for _ in engines]
+    for _ in range(rounds):
+        for i, engine in enumerate(engines):
+            first = trace(X, start, engine, stop=1)
+            distances[i] = first.stats["distances_computed"] / len(X)
+            openings[i].append(first.seconds[0][0])
+            later[i] += [steps[0] for steps in trace(X, start, engine, restarts=4).seconds[1:]]
+    return [FirstStep(min(a), min(b), q) for a, b, q in zip(openings, later, distances, strict=True)]
+
+
+def listed(X: np.ndarray, start: np.ndarray) -> float:
+    """Pairs of a point that a first step on all features lists: the closest so far, or nearly."""
+    points, centroids, _ = _about_mean(X, start)
+    scores = (centroids**2).sum(1) - 2 * points @ centroids.T
+    nearly = scores - _loss(points, centroids) <= np.minimum.accumulate(scores, axis=1)
+    return float(nearly.mean(0).sum())
+
+
+def left(X: np.ndarray, start: np.ndarray, d: int) -> float:
+    """Pairs of a point that d leading directions leave in a first step."""
+    points, centroids, axes = _about_mean(X, start, d)
+    squares = [(a**2).sum(1) for a in (points, centroids)]
+    least = (squares[0][:, None] - 2 * points @ centroids.T + squares[1]).min(1)
+    projected = [a @ axes.T for a in (points, centroids)]
+    rests = [np.sqrt(np.maximum(b - (a**2).sum(1), 0)) for a, b in zip(projected, squares, strict=True)]
+    below = squares[0][:, None] + squares[1] - 2 * projected[0] @ projected[1].T
+    below -= 2 * np.outer(*rests) + _loss(*projected)
+    return float((below <= least[:, None]).mean(0).sum())
+
+
+def _about_mean(X: np.ndarray, start: np.ndarray, d: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Some points and the centroids about the mean, and d leading directions."""
+    origin = X.mean(0, dtype=np.float64)
+    axes = np.linalg.svd(X[:1024] - origin, full_matrices=False)[2][:d]
+    return X[:: max(1, len(X) // 256)] - origin, start - origin, axes
+
+
+def _loss(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """What the codes of two vectors lose of a score: about 3 % of the product of their lengths."""
+    found: np.ndarray = 0.03 * np.outer(np.linalg.norm(points, axis=1), np.linalg.norm(centroids, axis=1))
+    return found
+
+
+def directions(X: np.ndarray, start: np.ndarray) -> int:
+    """The number of directions that screening chose, from what a row takes beside 52 bytes and its codes.
 
     The rows are repeated until there are 64 partial sums, of which there are never more.
     """
     few, many = (np.resize(X, (m, X.shape[1])) for m in (1 << 15, 1 << 16))
     taken = [trace(each, start, "screen", stop=1).stats["bytes"] for each in (few, many)]
-    return (taken[1] - taken[0]) / len(few) / 4 - 3
+    return round((taken[1] - taken[0]) / len(few)) - 52 - (X.shape[1] + 3) // 4 * 4
+
+
+# Columns of the first steps: constants of the model, and centroids, which are coded and packed.
+SCREENING_UNITS = {
+    "codes_cost": "MAC for each product of codes",
+    "bound_cost": "MAC for each bound",
+    "point_cost": "MAC for each feature of a point that is screened",
+    "point_overhead": "MAC for each point that is screened",
+    "listed_pair_cost": "MAC for each pair that is listed",
+    "coded_pair_cost": "MAC for each pair that is bounded by itself",
+    "pair_cost": "MAC for each feature of a distance",
+    "pair_overhead": "MAC for each distance",
+    "centroid_cost": "MAC for each feature of a centroid",
+}
+OPENING_UNITS = {
+    "coding_cost": "MAC for each feature of a point that is coded",
+    "coding_overhead": "MAC for each point that is coded",
+    "directions_cost": "MAC for each feature of a row of the sample and direction",
+}
+DENSE_UNITS = {
+    "mac": "s",
+    "row": "s for each feature of a row",
+    "centroid": "s for each feature of a centroid",
+    "step": "s for each step",
+}
+
+
+def dense_rows(shapes: Sequence[tuple[int, int]], dtype: str, rounds: int) -> list[Row]:
+    """Seconds of dense steps, for each point."""
+    rows = []
+    for n, K in shapes:
+        m = rows_for(n, K)
+        X = uniform(m, n).astype(dtype)
+        y = first_steps(X, last_rows(X, K), ["dense"], rounds)[0].seconds / m
+        rows.append({"mac": float(K * n), "row": float(n), "centroid": K * n / m, "step": 1 / m, "y": y})
+    return rows
+
+
+def rows_for(n: int, K: int) -> int:
+    """As many points as make a step long enough to time."""
+    return int(min(max(2e8 / (K * n), 8 * K, 2048), 16384)) // 1024 * 1024
+
+
+def screening_rows(
+    X: np.ndarray, start: np.ndarray, d: int, row_cost: float, rounds: int
+) -> tuple[Row, float]:
+    """What a first step takes for each point, in MACs, and how much more where all is yet to be made."""
+    (m, n), K = X.shape, len(start)
+    dense, screened = first_steps(X, start, ["dense", "screen"], rounds)
+    macs = n * (K + row_cost) / dense.seconds
+    scans, features = (2, d) if d else (1, (n + 3) // 4 * 4)  # directions guess labels first
+    step = {
+        "codes_cost": float(K * scans * features),
+        "bound_cost": float(K * scans),
+        "point_cost": float(n),
+        "point_overhead": 1.0,
+        "listed_pair_cost": 0.0 if d else listed(X, start),
+        "coded_pair_cost": left(X, start, d) if d else 0.0,
+        "pair_cost": n * screened.distances,
+        "pair_overhead": screened.distances,
+        "centroid_cost": K * n / m,
+        "y": screened.seconds * macs - K * n * d / m,  # centroids are projected
+    }
+    return step, (screened.opening - screened.seconds) * macs
+
+
+def opening_row(m: int, n: int, K: int, d: int, more: float, costs: Row) -> Row:
+    """What coding and the search for directions take for each point, in MACs.
+
+    Left out: the probes of numbers of directions, of 256 points each, and the projection of all points.
+    """
+    row = {"coding_cost": float(n), "coding_overhead": 1.0, "directions_cost": 0.0, "y": more}
+    if d:
+        most = min(n // 4, 96)
+        row["directions_cost"] = (512 + 4 * most) * most * n / m
+        for tried in (16, 32, 64, 96):
+            if tried <= most:
+                scans = 512 * (costs["codes_cost"] * tried + costs["bound_cost"])
+                row["y"] -= K * (n * (tried + costs["centroid_cost"]) + scans) / m
+        row["y"] -= n * d
+    return row
+
+
+def screening_data(quick: bool) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """Points, a start, and the number of leading directions: 0 where all features are screened."""
+    shapes = [(16, 256), (16, 1024), (64, 64), (64, 512), (256, 64), (256, 512), (784, 64), (784, 256)]
+    shapes += [] if quick else [(32, 512), (64, 2048), (128, 256), (512, 64), (512, 1024)]
+    data = [(*apart(rows_for(n, K), n, K), 0) for n, K in shapes]
+    data += [(*apart(1024, n, 1024), 0) for n in (16, 64, 256)]  # few points, to tell what centroids take
+    for n in (32, 256) if quick else (16, 32, 128, 256, 784):
+        for copies, falling in ((4, 0), (12, 0), (1, 32), (1, 64)):
+            data.append((*apart(rows_for(n, 256), n, 256, copies, falling), 0))
+    for n, K in ((128, 1024), (384, 1024)) if quick else ((128, 1024), (256, 1024), (384, 1024), (384, 2048)):
+        for share in (0.0, 0.003, 0.01):
+            X = low_rank(8192, n, K, share)
+            start = last_rows(X, K)
+            d = directions(X, start)
+            if d in (16, 32, 64, 96):
+                data.append((X, start, d))
+    return data
+
+
+def codes_cost(centroid_cost: float) -> float:
+    """The cost of a product of codes for the instruction set of this process: what more centroids take."""
+    rows, m = [], 8192
+    for n in (32, 96, 256):
+        few, many = (first_steps(*apart(m, n, K), ["dense", "screen"], 2) for K in (128, 512))
+        dense, screened = (more.seconds - less.seconds for less, more in zip(few, many, strict=True))
+        macs = n * screened / dense - centroid_cost * n / m
+        rows.append({"codes_cost": float(n), "bound_cost": 1.0, "y": macs})
+    return least_squares(rows)[0]["codes_cost"]
+
+
+def codes(quick: bool, repeats: int) -> Section:
+    """Costs of products of codes: in a process for each instruction set."""
+    section, chosen = Section(), os.environ.get("CKMEANS_SIMD")
+    for name in ckmeans.show_config()["simd_supported"]:
+        os.environ["CKMEANS_SIMD"] = name
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            found = [pool.submit(codes_cost, CENTROID_COST).result() for _ in range(repeats)]
+        section.constants.append(spread(f"codes_cost[{name}]", found, SCREENING_UNITS["codes_cost"]))
+    os.environ.pop("CKMEANS_SIMD")
+    if chosen is not None:
+        os.environ["CKMEANS_SIMD"] = chosen
+    return section
 
 
 def screening(quick: bool, repeats: int) -> Section:
-    """Costs of scoring, of handling a point, of a pair."""
-    shapes = [(64, 256), (64, 1000), (128, 512), (384, 64), (384, 256)]
-    shapes += [] if quick else [(64, 512), (96, 256), (200, 200), (384, 1000), (784, 100), (784, 256)]
-    shares = (0.0, 0.003, 0.02) if quick else (0.0, 0.003, 0.01, 0.02)
-    shaped = []
-    for n, K in shapes:
-        m = int(min(max(6e8 / (K * n), 4 * K, 2048), 16384)) // 1024 * 1024
-        for share in shares:
-            X = low_rank(m, n, K, share)
-            start = last_rows(X, K)
-            d = directions(X, start)
-            counts = computed_by_step(X, start, "screen", 4, restarts=2)
-            # Left out where a step computes all, or where the two numbers of rows got another d.
-            if d > 1 and abs(d - round(d)) < 0.05 and m <= counts[3] and max(counts[2:]) < 0.5 * m * K:
-                shaped.append((X, start, round(d), counts))
-    section, fits, rows = Section(tables={"screening": []}), [], []
+    """Costs of dense steps, and of what screening does in a step and once."""
+    shapes = [(n, K) for n in (16, 64, 256, 784) for K in ((16, 256) if quick else (16, 64, 256, 1024))]
+    data, fits, openings, dense_costs, stable = screening_data(quick), [], [], [], []
+    section, rounds = Section(), 2 if quick else 4
     for _ in range(repeats):
-        rows = [row for cell in shaped for row in _screening_rows(*cell)]
-        fits.append(least_squares([row for _, row in rows]))
-    for shape, row in rows:
-        fitted = sum(fits[-1][0][name] * row[name] for name in fits[-1][0])
-        section.tables["screening"].append(shape | {"macs": row["y"], "fit": fitted / row["y"]})
-    units = {
-        "common": "MAC for each of K n of a point",
-        "score_cost": "MAC for each of K (d + 4) of a point",
-        "handling": "MAC for each point that is scored",
-        "handling_per_n": "MAC for each feature of a point that is scored",
-        "first_step": "MAC for each point in a first step",
-        "pair_cost": "MAC for each feature of a pair",
-        "pair_cost_per_n": "MAC for each pair",
-    }
-    section.constants = constants(fits, units)
-    for n in sorted({n for n, _ in shapes}):
-        found = [fit["handling"] + (fit["handling_per_n"] + fit["pair_cost"]) * n + fit["pair_cost_per_n"]
-                 for fit, _ in fits]  # fmt: skip
-        section.constants.append(spread(f"handling_all[{n}]", found, "MAC for each point that is scored"))
+        narrow, wide = (least_squares(dense_rows(shapes, dtype, rounds)) for dtype in ("float32", "float64"))
+        row_cost = narrow[0]["row"] / narrow[0]["mac"]
+        dense_costs.append(
+            ({"row_cost": row_cost, "wide_cost": wide[0]["mac"] / narrow[0]["mac"]}, narrow[1])
+        )
+        rows = [screening_rows(X, start, d, row_cost, rounds) for X, start, d in data]
+        fits.append(least_squares([step for step, _ in rows]))
+        # Few centroids, for which no directions are sought, and data where some were found.
+        once = [
+            opening_row(*X.shape, len(start), d, more, fits[-1][0])
+            for (X, start, d), (_, more) in zip(data, rows, strict=True)
+            if d or len(start) <= 64
+        ]
+        openings.append(least_squares([row for row in once if row["y"] > 0]))
+        stable.append(stable_cost(row_cost, fits[-1][0], quick))
+        section.tables["screening"] = [
+            {"n": X.shape[1], "m": len(X), "K": len(start), "d": d, "listed": step["listed_pair_cost"],
+             "left": step["coded_pair_cost"], "q": step["pair_overhead"], "macs": step["y"],
+             "fit": sum(fits[-1][0][name] * step[name] for name in fits[-1][0]) / step["y"],
+             "once": more}
+            for (X, start, d), (step, more) in zip(data, rows, strict=True)
+        ]  # fmt: skip
+    units = {"row_cost": "MAC for each feature of a row", "wide_cost": "MAC for each MAC in float64"}
+    section.constants = constants(dense_costs, units) + constants(fits, SCREENING_UNITS)
+    section.constants += constants(openings, OPENING_UNITS)
+    section.constants.append(spread("stable_cost", stable, "MAC for each point whose label stays"))
     return section
 
 
-def _screening_rows(X: np.ndarray, start: np.ndarray, d: int, counts: list[int]) -> list[tuple[Row, Row]]:
-    """The first and the second step, of all restarts but the first one, which projects the points."""
-    (m, n), K = X.shape, len(start)
-    dense, screened = (trace(X, start, engine, restarts=6).seconds[1:] for engine in ("dense", "screen"))
+def stable_cost(row_cost: float, costs: Row, quick: bool) -> float:
+    """What a point takes whose label stays: of late steps in which few points are open."""
     found = []
-    for step in (0, 1):
-        q = counts[2 + step] / m
-        times = [min(steps[step] for steps in each) for each in (screened, dense)]
-        row = {
-            "common": float(K * n),
-            "score_cost": (1.0 if step else 2.0) * K * (d + 4),
-            "handling": 1.0,
-            "handling_per_n": float(n),
-            "first_step": float(step == 0),
-            "pair_cost": n * q,
-            "pair_cost_per_n": q,
-            "y": times[0] / times[1] * K * n,
-        }
-        found.append(({"m": m, "n": n, "K": K, "d": d, "step": step, "q": q}, row))
-    return found
-
-
-# ---- gathered points -------------------------------------------------------------------------------
-
-
-def two_kinds(m: int, n: int, K: int, moving: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Clusters of equal points, and a start from which `moving` of the centroids reach theirs in one update.
-
-    The others stay where they are. Bounds keep the label of every point of those; the points of the
-    moving ones are scored again, as their centroid comes from farther than half the way to the next one.
-    """
-    rng = np.random.default_rng(0)
-    axes = np.linalg.qr(rng.standard_normal((n, 3)))[0].T
-    step, sites = 1.0, np.zeros((K, 3))
-    rest = K - moving
-    # A row of sites 0.9 steps apart that do not move, far from one of sites 1.5 steps apart that do.
-    sites[:rest, 0] = 0.9 * step * np.arange(rest)
-    sites[rest:, 0] = 1.5 * step * np.arange(moving)
-    sites[rest:, 1] = 10 * step
-    places = (sites @ axes).astype(np.float32)
-    start = places.copy()
-    start[rest:] += (step * axes[2]).astype(np.float32)
-    labels = np.concatenate([np.arange(m // 2) % rest, rest + np.arange(m // 2) % moving])
-    return np.ascontiguousarray(places[labels]), start, labels
-
-
-def gather(quick: bool, repeats: int) -> Section:
-    """What it costs that points do not lie side by side."""
-    m, n, section, values = 16384, 128, Section(tables={"gather": []}), []
-    for K in (128, 256) if quick else (128, 256, 512):
-        X, start, _ = two_kinds(m, n, K, K // 8)
-        turns = np.arange(m).reshape(2, -1).T.ravel()  # kept, scored again, kept, scored again ...
-        mixed = np.ascontiguousarray(X[turns])
-        for _ in range(repeats):
-            found: list[list[float]] = [[], []]
-            for _ in range(3):  # in turns, as a machine that is not idle disturbs some of them
-                for times, points in zip(found, (X, mixed), strict=True):
-                    steps = trace(points, start, "screen", restarts=8).seconds[1:]
-                    times.append(min(step[1] for step in steps))
-            contiguous, alternating = map(min, found)
-            dense = min(steps[0] for steps in trace(X, start, "dense", restarts=6).seconds[1:])
-            macs = (alternating - contiguous) / dense * K * n
-            values.append(macs)
-            row = {"K": K, "contiguous": contiguous / dense, "alternating": alternating / dense}
-            section.tables["gather"].append(row | {"macs": macs})
-    scored = 2500  # A (d + 4): an eighth of 1000 centroids, on 16 directions
-    section.constants = [
-        spread("gather_cost", values, "MAC for each point that is not beside the one before it"),
-        spread(
-            "gathered",
-            [1 + macs / scored for macs in values],
-            "factor on scoring active centroids, A (d + 4) = 2500",
-        ),
-    ]
-    return section
+    for n in (32, 128) if quick else (16, 32, 128, 256):
+        m, K, slow = 16384, 256, 8
+        X, start = apart(m, n, K - slow)
+        rng = np.random.default_rng(1)
+        X[: m // 20] = 0.1 * rng.standard_normal((m // 20, n)) + (np.arange(n) >= n // 4)
+        X[: m // 20, -2:] += rng.uniform(0, math.sqrt(n), (m // 20, 2))  # which take many steps to settle
+        start = np.concatenate([start, X[:slow]])
+        X = rng.permutation(X)
+        until = [trace(X, start, "screen", max_iter=20, stop=stop) for stop in (10, 20)]
+        steps = len(until[1].seconds[0]) - 10
+        dense = first_steps(X, start, ["dense"], 2)[0].seconds
+        macs = n * (K + row_cost) / dense
+        q = (until[1].stats["distances_computed"] - until[0].stats["distances_computed"]) / steps / m
+        product = (n + 3) // 4 * 4 * costs["codes_cost"] + costs["bound_cost"]
+        opened = K * product + n * (costs["point_cost"] + costs["pair_cost"])
+        opened += costs["point_overhead"] + costs["pair_overhead"]
+        y = statistics.median(until[1].seconds[0][10:]) * macs
+        found.append((y - q * opened) / (1 - q) - slow * product)
+    return statistics.median(found)
 
 
 # ---- cells against dense ---------------------------------------------------------------------------
@@ -425,7 +527,7 @@ KINDS: dict[str, Callable[[int, int], np.ndarray]] = {
 
 
 def cells(quick: bool, repeats: int) -> Section:
-    """Costs of a tree, of its steps and of dense ones, and the thresholds that follow."""
+    """Costs of a tree, of its steps and of dense ones, and the distances that those steps compute."""
     features = range(1, 9)
     sizes = (512, 2048, 16_384, 131_072) if quick else (512, 2048, 8192, 32_768, 131_072, 524_288)
     section, fits, steps = Section(), [], []
@@ -447,22 +549,8 @@ def cells(quick: bool, repeats: int) -> Section:
     for n in features:
         found = constants([each[f"cells[{n}]"] for each in fits], STEP_UNITS)
         section.constants += [replace(each, name=f"{each.name}[{n}]") for each in found]
-    counts = {(kind, n): _count_model(steps, kind, n) for kind in KINDS for n in features}
-    costs = {constant.name: constant.value for constant in section.constants}
-    for name, number in (("cells_from", STEPS_ALONE), ("shared_from", STEPS_SHARED)):
-        section.constants += [_threshold(name, n, costs, counts, number, sizes[1:]) for n in features]
-    for name, number in (("rows_from", STEPS_ALONE), ("shared_rows_from", STEPS_SHARED)):
-        section.constants += [_row_threshold(name, n, costs, counts, number, sizes) for n in (1, 2, 3)]
-    section.tables = {
-        "cells": steps,
-        "counts": [{"kind": kind, "n": n, **fit} for (kind, n), fit in counts.items()],
-        "thresholds": [
-            {"n": n, "kind": kind, "steps": number}
-            | {f"K of m={m}": smallest_K(n, m, costs, counts[kind, n], number) for m in sizes}
-            for n in features for kind in KINDS for number in (STEPS_ALONE, STEPS_SHARED)
-        ],
-        "check": [_check(n, kind, costs, counts[kind, n]) for n in features for kind in KINDS],
-    }  # fmt: skip
+    section.constants += [_reach(steps, n) for n in features]
+    section.tables = {"cells": steps}
     return section
 
 
@@ -528,83 +616,11 @@ def _cells_terms(row: dict[str, Any]) -> Row:
     }
 
 
-def _count_model(steps: Sequence[dict[str, Any]], kind: str, n: int) -> Row:
-    """The coefficients of log2 q, and its root mean square error."""
-    rows = [row for row in steps if (row["kind"], row["n"]) == (kind, n)]
-    A = np.array([_count_terms(row["m"], row["K"]) for row in rows])
-    y = np.log2([row["q"] for row in rows])
-    solution = np.linalg.lstsq(A, y, rcond=None)[0]
-    names = ("1", "k", "r", "k k", "k r", "r r")  # k = log2 K, r = log2 (m / K)
-    return dict(zip(names, map(float, solution), strict=True)) | {"rms": float(np.std(A @ solution - y))}
-
-
-def _count_terms(m: int, K: float) -> list[float]:
-    k, r = math.log2(K), math.log2(m / K)
-    return [1.0, k, r, k * k, k * r, r * r]
-
-
-def gain(n: int, m: int, K: float, costs: Row, count: Row, steps: int) -> float:
-    """Nanoseconds that a fit by cells saves against a dense one."""
-    coefficients = [value for name, value in count.items() if name != "rms"]
-    q = 2 ** float(np.dot(coefficients, _count_terms(m, K)))
-    dense = costs["dense_step"] / m + costs["dense_point"] + costs["dense_point_per_n"] * n
-    dense += K * (costs["dense_pair"] + costs["dense_pair_per_n"] * n)
-    step = costs[f"cells_point[{n}]"] + costs[f"cells_list[{n}]"] * math.sqrt(q)
-    step += costs[f"cells_distance[{n}]"] * q
-    step += (costs[f"cells_centroid[{n}]"] * K + costs[f"cells_step[{n}]"]) / m
-    build = costs["tree_point"] + costs["tree_point_per_n"] * n
-    build += costs["tree_point_per_level"] * max(0.0, math.log2(m / 2048))
-    return m * (steps * (dense - step) - build) - costs["tree_fixed"]
-
-
-def smallest_K(n: int, m: int, costs: Row, count: Row, steps: int) -> float:
-    """The K from which cells gain, at least 2; infinite where they do not with 8 points a cluster."""
-    Ks = [2 * 1.05**i for i in range(400) if 2 * 1.05**i <= m / 8]
-    losing = [K for K in Ks if gain(n, m, K, costs, count, steps) <= 0]
-    if not losing:
-        return 2.0
-    return losing[-1] * 1.05 if losing[-1] < Ks[-1] else math.inf
-
-
-def _threshold(
-    name: str, n: int, costs: Row, counts: dict[tuple[str, int], Row], steps: int, rows: Sequence[int]
-) -> Constant:
-    power, found = 1 if n <= 3 else 2, []
-    for kind in KINDS:
-        for m in rows:
-            K = smallest_K(n, m, costs, counts[kind, n], steps)
-            if 2 < K < math.inf:
-                found.append(m * K**power)
-    unit = f"m K{'^2' if power > 1 else ''}; {len(found)} of {len(KINDS) * len(rows)} with 2 < K < m / 8"
-    if not found:
-        return Constant(f"{name}[{n}]", math.nan, unit, math.nan, math.nan)
-    return Constant(f"{name}[{n}]", geometric_mean(found), unit, min(found), max(found))
-
-
-def _row_threshold(
-    name: str, n: int, costs: Row, counts: dict[tuple[str, int], Row], steps: int, rows: Sequence[int]
-) -> Constant:
-    """The rows from which cells gain with 16 centroids; infinite where the measured sizes are too few."""
-    found = []
-    for kind in KINDS:
-        sizes = [round(rows[0] * 1.05**i) for i in range(300) if rows[0] * 1.05**i <= rows[-1]]
-        losing = [m for m in sizes if gain(n, m, 16, costs, counts[kind, n], steps) <= 0]
-        least = losing[-1] * 1.05 if losing else float(rows[0])
-        found.append(math.inf if losing and losing[-1] == sizes[-1] else least)
-    return spread(f"{name}[{n}]", found, f"rows, with 16 centroids; {rows[0]} to {rows[-1]} measured")
-
-
-def _check(n: int, kind: str, costs: Row, count: Row) -> dict[str, Any]:
-    """Cells against dense in one fit where the formula expects them to take equally long."""
-    m = 4000 if n <= 2 else 8000 if n == 3 else 50_000
-    K = smallest_K(n, m, costs, count, STEPS_ALONE)
-    row = {"n": n, "kind": kind, "m": m, "K": K, "cells / dense": None}
-    if not 2 < K < 2000:
-        return row
-    X = KINDS[kind](m, n)
-    start = last_rows(X, round(K))
-    tree, dense = (best_of(3, lambda a=a: _fit(X, start, a, 20)) for a in ("cells", "dense"))
-    return row | {"K": round(K), "cells / dense": tree / dense}
+def _reach(steps: Sequence[dict[str, Any]], n: int) -> Constant:
+    """The reach that explains the counted distances, where neither few nor nearly all are computed."""
+    found = [((1 + row["q"]) ** (1 / n) - 1) / (LEAF * row["K"] / row["m"]) ** (1 / n) for row in steps
+             if row["n"] == n and row["K"] >= 4 and 0.05 < row["q"] < 0.7 * row["K"]]  # fmt: skip
+    return Constant(f"reach[{n}]", geometric_mean(found), "sides of a leaf", min(found), max(found))
 
 
 # ---- few centroids ---------------------------------------------------------------------------------
@@ -649,102 +665,13 @@ def _few_row(hook: Callable[[int, int], Any], size: int, K: int, share: int) -> 
     return {"K": K, "share": share, "ratio": seconds[0] / seconds[1]}
 
 
-# ---- statistics of data ----------------------------------------------------------------------------
-
-
-def sources(n: int, m: int, folder: Path | None) -> dict[str, np.ndarray]:
-    """Data of several kinds with n features."""
-    found = {
-        "uniform": uniform(m, n),
-        "mixture, apart": mixture(m, n, 256),
-        "mixture, overlapping": mixture(m, n, 256, side=20 / math.sqrt(n)),
-        "spectrum, slow": spectrum(m, n, 0.5),
-        "spectrum, fast": spectrum(m, n, 1.0),
-        "low rank": low_rank(m, n, 256, 0.02),
-    }
-    if folder is not None and (folder / MINILM).is_file() and n == 384:
-        rows = np.load(folder / MINILM)[:m].astype(np.float32)
-        found["embeddings"] = rows[np.random.default_rng(0).permutation(len(rows))]
-    return found
-
-
-def survivors(quick: bool, repeats: int, folder: Path | None = None) -> Section:
-    """How many pairs are left, and how fast screening is then."""
-    K, section, later = 256, Section(tables={"survivors": []}), []
-    for n in (128,) if quick else (64, 128, 384):
-        for name, X in sources(n, 6144, folder).items():
-            start, m = last_rows(X, K), len(X)
-            counts = computed_by_step(X, start, "screen", 12, max_iter=11)
-            first = next((i for i, count in enumerate(counts) if count < 0.9 * m * K), len(counts) - 1)
-            share = (counts[first] / m - 1) / K
-            rest = counts[first + 1 :]
-            screened = counts[first] < 0.9 * m * K
-            following = statistics.fmean(rest) / counts[first] if screened and rest else None
-            if following is not None and share * K >= 2:  # else most pairs are the points' own
-                later.append(following)
-            times = [sum(trace(X, start, engine, max_iter=10).seconds[0]) for engine in ("screen", "dense")]
-            section.tables["survivors"].append(
-                {"data": name, "n": n, "survivors": share, "later": following,
-                 "near": near_share(X, start), "screen / dense": times[0] / times[1]}
-            )  # fmt: skip
-    if later:
-        unit = "pairs of a later step for one of the first; spread over data sets"
-        section.constants = [spread("later_survivors", later, unit)]
-    return section
-
-
-def near_share(X: np.ndarray, centroids: np.ndarray, times: float = 3.0) -> float:
-    """Share of squared distances that are at most so many times their point's second smallest."""
-    some = X[:256].astype(np.float64)
-    squares = (some**2).sum(1)[:, None] - 2 * some @ centroids.T + (centroids.astype(float) ** 2).sum(1)
-    second = np.partition(squares, 1, axis=1)[:, 1:2]
-    return float((squares <= times * second).mean())
-
-
-def settling(quick: bool, repeats: int) -> Section:
-    """From which share of changed labels on carried bounds pay."""
-    section, found, steps = Section(tables={"settling": []}), [], 100
-    for n in (32,) if quick else (16, 32, 64):
-        for K in (256,) if quick else (256, 1000):
-            for name, X in sources(n, 16_384, None).items():
-                start = last_rows(X, K)
-                path = ckmeans.kmeans(X, K, init=start, max_iter=steps, tol=0, keep_path=True).path
-                assert path is not None
-                labels = [ckmeans.assign(X, centroids) for centroids in path]
-                changed = [float((one != two).mean()) for one, two in pairwise(labels)]
-                engines = [
-                    trace(X, start, engine, max_iter=steps).seconds[0] for engine in ("screen", "dense")
-                ]
-                ratios = [a / b for a, b in zip(*engines, strict=False)][1:]
-                slow = [i for i, ratio in enumerate(_smoothed(ratios)) if ratio > 1]
-                last = slow[-1] + 1 if slow else 0
-                crosses = 0 < last < min(len(changed), len(ratios)) and changed[last] > 0
-                if crosses:
-                    found.append(changed[last])
-                section.tables["settling"].append(
-                    {"data": name, "n": n, "K": K, "steps": len(ratios), "from step": last + 1,
-                     "changed": changed[last] if crosses else None, "last ratio": ratios[-1]}
-                )  # fmt: skip
-    if found:
-        unit = "share of labels that change; spread over data sets"
-        section.constants = [spread("settling_change", found, unit)]
-    return section
-
-
-def _smoothed(values: Sequence[float]) -> list[float]:
-    """The median of each value and its neighbours."""
-    return [statistics.median(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
-
-
 # ---- the report ------------------------------------------------------------------------------------
 
 SECTIONS: dict[str, Callable[..., Section]] = {
     "screening": screening,
-    "gather": gather,
+    "codes": codes,
     "cells": cells,
     "few": few,
-    "survivors": survivors,
-    "settling": settling,
 }
 
 
@@ -806,18 +733,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer shapes and repetitions")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS))
-    parser.add_argument("--repeats", type=int, help="repetitions of each fit (3; with --quick 2)")
+    parser.add_argument("--repeats", type=int, help="repetitions of each fit (3; with --quick 1)")
     parser.add_argument("--out", type=Path, default=ROOT / "tools" / "calibration", metavar="FILE")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", metavar="DIR")
     options = parser.parse_args()
-    machine, repeats = describe(), options.repeats or (2 if options.quick else 3)
+    machine, repeats = describe(), options.repeats or (1 if options.quick else 3)
     text = heading(machine, options.quick)
     kept: dict[str, Any] = {"machine": machine, "quick": options.quick, "constants": [], "tables": {}}
     print(text, end="")
     begin = perf_counter()
     for name in options.only or SECTIONS:
-        more = {"folder": options.data} if name == "survivors" else {}
-        section = SECTIONS[name](options.quick, repeats, **more)
+        section = SECTIONS[name](options.quick, repeats)
         lines = [f"\n# {name}", *map(str, section.constants)]
         text += "\n".join(lines) + "\n"
         print("\n".join(lines))
