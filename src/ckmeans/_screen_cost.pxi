@@ -12,17 +12,19 @@ from ckmeans._runtime cimport CODE_TILE, Poll, count_bits, is_stopped, kernels_o
 # Machine costs in multiply-adds of the dense kernel in float32, as tools/calibrate.py measured them
 # (tools/calibration.txt). A product of codes: code_kernels.cost.
 cdef double WIDE_COST = 2               # of a multiply-add in float64
-cdef double ROW_COST = 17               # of a feature of a row, for the dense kernel: reading, packing, sums
-cdef double BOUND_COST = 14             # of a bound, beside the products of its codes
-cdef double POINT_COST = 18             # of a point that is screened, for each of its features,
-cdef double POINT_OVERHEAD = 2500       # and of the point
-cdef double STABLE_COST = 2000          # of a point whose bounds show that its label stays
-cdef double CODED_PAIR_COST = 1500      # of bounding a pair by itself, which is found in a list
-cdef double LISTED_PAIR_COST = 300      # of taking a pair from the hits of a tile
-cdef double PAIR_COST = 2.33            # of a feature of a distance by itself,
-cdef double PAIR_OVERHEAD = 444         # and of the distance, which is added up across lanes
-cdef double CODING_COST = 25            # of a feature that is coded
-cdef double DIRECTIONS_COST = 6         # of a feature of a row of the sample, for each direction that is found
+cdef double ROW_COST = 18               # of a feature of a row, for the dense kernel: reading, packing, sums
+cdef double BOUND_COST = 12             # of a bound, beside the products of its codes
+cdef double POINT_COST = 38             # of a point that is screened, for each of its features,
+cdef double POINT_OVERHEAD = 1080       # and of the point
+cdef double STABLE_COST = 1740          # of a point whose bounds show that its label stays
+cdef double CODED_PAIR_COST = 3580      # of bounding a pair by itself, which is found in a list
+cdef double LISTED_PAIR_COST = 163      # of taking a pair from the hits of a tile
+cdef double PAIR_COST = 2.12            # of a feature of a distance by itself,
+cdef double PAIR_OVERHEAD = 666         # and of the distance, which is added up across lanes
+cdef double CODING_COST = 30            # of a feature that is coded
+cdef double CODING_OVERHEAD = 1600      # and of the point,
+cdef double CENTROID_COST = 183         # of a feature of a centroid, in each step
+cdef double DIRECTIONS_COST = 12.8      # of a feature of a row of the sample, for each direction that is found
 
 # Statistics of data, whatever the machine.
 cdef double FEW_CHANGED = 0.05          # part of the labels that change in a step, from which down most bounds are kept
@@ -80,7 +82,8 @@ cdef inline double pairs_cost(const Rows *X, double pairs) noexcept nogil:
 
 cdef inline double screening_cost(const Rows *X, int64_t words, double K) noexcept nogil:
     """Return the cost of a point that is screened on so many words of codes, but for the pairs that this leaves."""
-    return K * (4 * words * kernels_of_codes().cost + BOUND_COST) + POINT_COST * X.n + POINT_OVERHEAD
+    return (K * (4 * words * kernels_of_codes().cost + BOUND_COST) + POINT_COST * X.n + POINT_OVERHEAD
+            + CENTROID_COST * K * X.n / X.m)
 
 
 cdef void cost_open(CostModel *cost, const Rows *X, bint adaptive) noexcept nogil:
@@ -93,13 +96,17 @@ cdef inline bint has_codes(const Screen *e) noexcept nogil:
     return e.codes != NULL or e.shared_codes != NULL and e.shared_codes[0] != NULL
 
 
+cdef inline double coding_cost(const Rows *X) noexcept nogil:
+    return CODING_COST * X.n * value_cost(X) + CODING_OVERHEAD
+
+
 cdef double expected_saving(const Screen *e, const Step *s) noexcept nogil:
     """Estimate what screening from this step on saves of a point's dense steps; negative: it is not worth trying."""
     cdef const Rows *X = e.sweep.rows
     cdef double dense = dense_cost(X, s.K), steps = min(<double>s.steps_left, LATER_STEPS)
     cdef double screened = screening_cost(X, (X.n + 3) // 4, s.K) + pairs_cost(X, TYPICAL_PAIRS)
     cdef double later = OPEN_SHARE * screened + (1 - OPEN_SHARE) * STABLE_COST
-    cdef double coding = 0 if has_codes(e) else CODING_COST * X.n * value_cost(X)
+    cdef double coding = 0 if has_codes(e) else coding_cost(X)
     cdef double hurdle = MIN_GAIN * dense * (steps + 1)
     if s.labels_epoch != 0 and s.n_changed <= FEW_CHANGED * X.m:
         return dense - later + steps * (dense - later) - coding - hurdle
@@ -112,7 +119,7 @@ cdef bint pays_once(const Problem *problem) noexcept nogil:
     """Tell whether a single assignment, which codes the points, is to be screened."""
     cdef const Rows *X = problem.rows
     cdef double screened = screening_cost(X, (X.n + 3) // 4, problem.K) + pairs_cost(X, TYPICAL_PAIRS)
-    return can_code(X) and screened + CODING_COST * X.n * value_cost(X) < (1 - MIN_GAIN) * dense_cost(X, problem.K)
+    return can_code(X) and screened + coding_cost(X) < (1 - MIN_GAIN) * dense_cost(X, problem.K)
 
 
 cdef bint wants_codes(const Screen *e, const Step *s) noexcept nogil:
