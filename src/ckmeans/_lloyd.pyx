@@ -20,6 +20,8 @@ import numpy as np
 
 include "_arrays.pxi"
 include "_seed.pxi"
+include "_seed_order.pxi"
+include "_seed_blocks.pxi"
 include "_seed_batches.pxi"
 include "_stop.pxi"
 include "_empty.pxi"

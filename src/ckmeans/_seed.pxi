@@ -53,12 +53,16 @@ cdef struct Draw:
     double target            # where in the chunk's sum of weighted squared distances it lies
     int64_t row              # -1: not yet found
 
+cdef struct SeedBlocks
+
 cdef struct SeedingState:
     Seeding base
     Team team
     int64_t n_chunks
     int64_t n_slots          # of the hash table: a power of two, at least 2 K
     bint keep_packed
+    bint in_blocks           # k-means++ by blocks of near rows: see _seed_blocks.pxi
+    SeedBlocks *blocks       # made when they are first needed
     int64_t *table           # hash table of the centroids' values: index of a centroid + 1; 0: free
     int64_t *drawn           # (K,) rows
     char *min_distances      # (m,) squared distance to the nearest centroid so far
@@ -139,6 +143,7 @@ cdef Seeding *seeding_open(const Rows *rows, int64_t K, int64_t trials, int n_th
 
 
 cdef void seeding_close(Seeding *seeding) noexcept nogil:
+    release((<SeedingState *>seeding).blocks)
     release(seeding)
 
 

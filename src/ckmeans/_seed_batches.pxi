@@ -444,6 +444,7 @@ cdef Seeding *open_seeding(const Rows *rows, int64_t K, int64_t trials, int n_th
     cdef Seeding *seeding = seeding_open(rows, K, trials, n_threads, not batches)
     if seeding != NULL:
         seeding.codes = codes if batches else NULL
+        (<SeedingState *>seeding).in_blocks = blocks_pay(rows, K, trials)
     return seeding
 
 
@@ -452,6 +453,8 @@ cdef int draw_start(Seeding *seeding, Stream *random, int64_t n_given, void *cen
     """Draw a start, after the first `n_given` centroids, which are there; nonzero: no memory, or interrupted."""
     if seeding.trials == 0:
         max_abs_bits[0] = random_examples(seeding, random, centroids, p)
+    elif (<SeedingState *>seeding).in_blocks:
+        return plus_plus_in_blocks(seeding, random, n_given, centroids, max_abs_bits, p)
     elif seeding.codes == NULL:
         max_abs_bits[0] = plus_plus(seeding, random, n_given, centroids, p)
     else:
