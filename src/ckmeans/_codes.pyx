@@ -54,8 +54,8 @@ from ckmeans._values cimport get, put
 
 cdef enum:
     BLOCK = 64               # rows that are coded together
-    ORIGIN_GROUPS = 9        # the origin is the median of the means of so many groups of rows: no outlier moves it far
-    ORIGIN_ROWS = 32         # rows of a group
+    ORIGIN_GROUPS = 33       # the origin is the median of the means of so many groups of rows, as outliers move few
+    ORIGIN_ROWS = 8          # rows of a group
     MAX_THREADS = 1024       # threads: the limit of n_threads
 
 cdef float LARGE = 3e38                  # no score is as large

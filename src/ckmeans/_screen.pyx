@@ -168,7 +168,8 @@ cdef Engine *open_screen(const Problem *problem, int64_t K, bint adaptive) noexc
     draft.shared_codes = problem.codes
     draft.n_workspaces = problem.n_threads
     draft.piece = max(n_tiles(X, cached_rows(X)) * tile, <int64_t>CODE_TILE)
-    draft.max_pairs = min(<int64_t>(CODE_TILE * K * 2 / pair_cost(X.n)), MAX_PAIRS) + CODE_TILE
+    # Three times as many as take as long as all pairs of a tile in the dense kernel, which gives no bounds to carry.
+    draft.max_pairs = min(<int64_t>(CODE_TILE * K * 3 / pair_cost(X.n)), MAX_PAIRS) + CODE_TILE
     draft.rounding = 2.0 ** -16 if X.kernels.itemsize == 4 else 2.0 ** -20
     # Fewer lanes add up more terms each, more lanes take longer to add up.
     draft.distance_error = 1.1 * (X.n + 48) * (2.0 ** -24 if X.kernels.itemsize == 4 else 2.0 ** -53)

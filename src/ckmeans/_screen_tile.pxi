@@ -201,6 +201,7 @@ cdef bint screen_tile(const Screen *e, const Step *s, PartialSum *part, Workspac
     cdef code_rows points = block_codes(&e.codes.points, block.first)
     cdef const CodedCentroids *c = cheapest_centroids(e)
     cdef bint leading = e.leading.in_use
+    cdef bint listed
     cdef int64_t p, n_hits
     load_tile(&tile.codes, points_of_cheapest(e), c.panel.words, block.first, tile.row, tile.count)
     if s.labels_epoch == 0 and leading:
@@ -214,11 +215,12 @@ cdef bint screen_tile(const Screen *e, const Step *s, PartialSum *part, Workspac
     allow_slack(e, s, tile, &points)
     n_hits = kernels_of_codes().screen(&tile.codes, &c.panel, tile.hits, tile.scores)
     memcpy(tile.lowest, tile.codes.lowest_above, CODE_TILE * sizeof(float))
-    if not list_hits(work, &c.panel, n_hits, part):
-        return False
-    if work.pairs.count > SLACK_PAIRS * tile.count and s.labels_epoch != 0:
+    listed = list_hits(work, &c.panel, n_hits, part)
+    if tile.codes.slack[0] > 0 and (not listed or work.pairs.count > SLACK_PAIRS * tile.count):
         memset(tile.codes.slack, 0, sizeof(tile.codes.slack))
-        list_hits(work, &c.panel, n_hits, part)
+        listed = list_hits(work, &c.panel, n_hits, part)
+    if not listed:
+        return False
     if leading:
         bound_pairs(e, work, &points)
     return True
