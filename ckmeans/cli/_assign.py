@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ckmeans.cli._cluster import write_clusters
+from ckmeans.cli._cluster import add_clusters_output, check_clusters_output, write_clusters
 from ckmeans.cli._columns import split_names
 from ckmeans.cli._model import load_model
-from ckmeans.cli._options import add_output_option, add_threads_option, threads_option
+from ckmeans.cli._options import add_threads_option, threads_option
 from ckmeans.cli._outputs import check_outputs, check_table_name
 from ckmeans.cli._points import read_again
 from ckmeans.cli._read_options import add_read_options, read_options
@@ -34,14 +34,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--missing", choices=("error", "drop"), help="records that lack a value, if not as the model says"
     )
-    add_output_option(
-        parser,
-        "OUT.csv",
-        "write the table with a column of clusters here (.csv, .tsv, .parquet; .npy: labels)",
-    )
-    parser.add_argument(
-        "--labels-only", action="store_true", help="write labels (and --id) without the table"
-    )
+    add_clusters_output(parser)
     add_threads_option(parser)
     add_read_options(parser)
     parser.set_defaults(run=_run)
@@ -53,8 +46,7 @@ def _run(arguments: argparse.Namespace) -> str:
     from ckmeans.api import assign
 
     n_threads = threads_option(arguments)
-    if arguments.labels_only and arguments.output is None:
-        raise ValueError("--labels-only says what -o writes: give -o too")
+    check_clusters_output(arguments)
     check_outputs(arguments.table, [("--out", arguments.output)])
     check_outputs(arguments.model, [("--out", arguments.output)])
     check_table_name(arguments.output, is_npy_allowed=True)

@@ -23,7 +23,7 @@ from ckmeans.cli._outputs import (
 from ckmeans.cli._points import TablePoints, add_table_options, read_points, table_options
 from ckmeans.cli._report import centroid_table, elbow_table, notes, print_notes, table_line
 
-__all__ = ["add_parser"]
+__all__ = ["add_clusters_output", "add_parser", "check_clusters_output", "write_clusters"]
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -37,14 +37,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     add_table_options(parser)
     parser.add_argument("-k", type=int, metavar="K", help="number of clusters")
     parser.add_argument("--elbow", metavar="LOW:HIGH", help="try these numbers of clusters, such as 1:10")
-    add_output_option(
-        parser,
-        "OUT.csv",
-        "write the table with a column of clusters here (.csv, .tsv, .parquet; .npy: labels)",
-    )
-    parser.add_argument(
-        "--labels-only", action="store_true", help="write labels (and --id) without the table"
-    )
+    add_clusters_output(parser)
     parser.add_argument("--save", metavar="MODEL.npz", help="save the model for ckmeans assign")
     parser.add_argument(
         "--plot",
@@ -64,8 +57,7 @@ def _run(arguments: argparse.Namespace) -> str:
         _validate.integer("K", arguments.k, 1)
     ks = None if arguments.elbow is None else parse_ks("--elbow", arguments.elbow)
     options = fit_options(arguments)
-    if arguments.labels_only and arguments.output is None:
-        raise ValueError("--labels-only says what -o writes: give -o too")
+    check_clusters_output(arguments)
     outputs = {"--out": arguments.output, "--save": arguments.save, "--plot": arguments.plot}
     check_outputs(arguments.table, outputs.items())
     check_table_name(arguments.output, is_npy_allowed=True)
@@ -113,6 +105,24 @@ def _fit_clusters(
         "counts": result.counts.tolist(),
         "centroids": data.recipe.in_table_units(result.centroids).tolist(),
     }
+
+
+def add_clusters_output(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where clusters are written, and how."""
+    add_output_option(
+        parser,
+        "OUT.csv",
+        "write the table with a column of clusters here (.csv, .tsv, .parquet; .npy: labels)",
+    )
+    parser.add_argument(
+        "--labels-only", action="store_true", help="write labels (and --id) without the table"
+    )
+
+
+def check_clusters_output(arguments: argparse.Namespace) -> None:
+    """Check that these options fit together."""
+    if arguments.labels_only and arguments.output is None:
+        raise ValueError("--labels-only says what -o writes: give -o too")
 
 
 def write_clusters(data: TablePoints, labels: Any, arguments: argparse.Namespace) -> dict[str, Any]:

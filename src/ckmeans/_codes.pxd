@@ -1,4 +1,5 @@
 """8-bit codes of points and centroids: see _codes.pyx."""
+from libc.math cimport fabs
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 
 from ckmeans._points cimport Rows
@@ -10,6 +11,7 @@ cdef enum:
 cdef struct Margins:
     double score             # G of the proof: of a dense score
     double product           # M: of a product; the square root of it is the margin of one vector
+    double rounding          # relative, of squared norms and of what is computed from them
     double underflow         # what a norm may lack because squares underflow, in units of the points
 
 # The points, about an origin. Numbers in float32 are in units of 1 / factor.
@@ -35,6 +37,20 @@ cdef struct Bounds:
     double upper
 
 
+# Words of a row of codes.
+cdef inline int64_t words_of(int64_t n) noexcept nogil:
+    return (n + 3) // 4
+
+
+cdef inline code_rows rows_from(const code_rows *rows, int64_t first) noexcept nogil:
+    """Return the rows from number `first` on."""
+    cdef code_rows rest = rows[0]
+    rest.codes += first * rest.stride
+    rest.stats += first
+    rest.squares += first
+    return rest
+
+
 # Whether products of so many features fit their integers.
 cdef bint can_code(const Rows *rows) noexcept nogil
 # Code all points; NULL: no memory, or interrupted.
@@ -52,8 +68,9 @@ cdef void code_centroids(CodedCentroids *c, const Codes *codes, const void *cent
                          int n_threads) noexcept nogil
 # Pack some of the coded centroids, in rising order, into another panel.
 cdef void pack_selected(const CodedCentroids *c, const int32_t *k, int64_t count, code_panel *to) noexcept nogil
-# Fill up the floats of the last group.
-cdef void complete_panel(code_panel *panel) noexcept nogil
+# Add up the codes of a centroid; then, with the floats of all that were coded set, pack these.
+cdef void sum_codes(CodedCentroids *c, int64_t k, int64_t n) noexcept nogil
+cdef void pack_coded(CodedCentroids *c, int64_t K) noexcept nogil
 
 # Load up to a tile of points, rows row[0] .. row[count - 1] of `points` from row `first` on. Without slack; the bounds
 # are left to the caller, but for places without a point.
@@ -77,3 +94,10 @@ cdef inline double loss(const code_tile *tile, int64_t p, const code_panel *pane
     """How far the score of point p of a tile and centroid k may lie from that of their codes."""
     return (<double>tile.length[p] * panel.errors[k] + <double>tile.error[p] * panel.lengths[k]
             + <double>tile.residual[p] * panel.residuals[k])
+
+
+cdef inline float score_below(const Codes *codes, int64_t i, double squared_distance) noexcept nogil:
+    """Bound from above the score that stands for a squared distance of point i."""
+    cdef double square = codes.points.squares[i], rounding = codes.margins.rounding
+    cdef double score = squared_distance - square + rounding * (squared_distance + 2 * square)
+    return <float>((score + rounding * fabs(score)) * codes.factor * codes.factor)

@@ -69,7 +69,8 @@ cdef Margins margins_of(int64_t n, int itemsize) noexcept nogil:
     cdef double unit = FLOAT_ROUNDING if itemsize == 4 else 2.0 ** -53
     cdef double score = 1.1 * ((n if itemsize == 4 else 2 * n) + 8) * unit
     cdef double least = 2.0 ** -74 if itemsize == 4 else 2.0 ** -536
-    return Margins(score, score + 32 * FLOAT_ROUNDING, least * sqrt(n))
+    cdef double rounding = 2.0 ** -16 if itemsize == 4 else 2.0 ** -20
+    return Margins(score, score + 32 * FLOAT_ROUNDING, rounding, least * sqrt(n))
 
 
 cdef bint can_code(const Rows *rows) noexcept nogil:
@@ -107,7 +108,7 @@ cdef void coded_layout(CodedCentroids *c, int64_t K, int64_t words, char *memory
 cdef size_t codes_layout(Codes *codes, const Rows *rows, char *memory) noexcept nogil:
     """Lay everything out after the struct; with memory NULL only count the bytes."""
     cdef size_t at = (sizeof(Codes) + 63) // 64 * 64
-    codes.words = (rows.n + 3) // 4
+    codes.words = words_of(rows.n)
     codes.origin = take(memory, &at, rows.n * rows.kernels.itemsize)
     rows_layout(&codes.points, rows.m, codes.words, memory, &at)
     return at
@@ -156,12 +157,9 @@ cdef bint find_origin(Codes *codes) noexcept nogil:
 
 cdef uint64_t code_block(const Codes *codes, int64_t first, int64_t count, void *scratch) noexcept nogil:
     cdef const Rows *X = codes.rows
-    cdef code_rows to = codes.points
+    cdef code_rows to = rows_from(&codes.points, first)
     cdef int64_t stride
     cdef const void *rows = read_rows(X, first, count, scratch, &stride)
-    to.codes += first * to.stride
-    to.stats += first
-    to.squares += first
     return X.kernels.quantise(rows, stride, count, X.n, codes.origin, codes.factor, sqrt(codes.margins.product),
                               CODE_MAX, &to)
 
@@ -228,6 +226,7 @@ cdef void set_panel(CodedCentroids *c, const Codes *codes, int64_t k, double off
 
 
 cdef void complete_panel(code_panel *panel) noexcept nogil:
+    """Fill up the floats of the last group."""
     cdef int64_t last = panel.K - 1, k
     for k in range(panel.K, (panel.K + CODE_GROUP_MAX - 1) // CODE_GROUP_MAX * CODE_GROUP_MAX):
         panel.scales[k], panel.norms[k], panel.gaps[k] = panel.scales[last], panel.norms[last], panel.gaps[last]
@@ -235,20 +234,28 @@ cdef void complete_panel(code_panel *panel) noexcept nogil:
         panel.residuals[k] = panel.residuals[last]
 
 
+cdef void sum_codes(CodedCentroids *c, int64_t k, int64_t n) noexcept nogil:
+    cdef int64_t l
+    c.sums[k] = 0
+    for l in range(n):
+        c.sums[k] += c.rows.codes[k * c.rows.stride + l]
+
+
+cdef void pack_coded(CodedCentroids *c, int64_t K) noexcept nogil:
+    c.panel.K = K
+    complete_panel(&c.panel)
+    kernels_of_codes().pack_centroids(c.rows.codes, c.rows.stride, NULL, &c.panel)
+
+
 cdef void code_some(CodedCentroids *c, const Codes *codes, const void *centroids, int64_t first, int64_t last,
                     double offset) noexcept nogil:
     cdef const Rows *X = codes.rows
-    cdef code_rows to = c.rows
-    cdef int64_t n = X.n, k, l
-    to.codes += first * to.stride
-    to.stats += first
-    to.squares += first
+    cdef code_rows to = rows_from(&c.rows, first)
+    cdef int64_t n = X.n, k
     X.kernels.quantise(<const char *>centroids + first * n * X.kernels.itemsize, n, last - first, n, codes.origin,
                        codes.factor, 0, kernels_of_codes().centroid_max, &to)
     for k in range(first, last):
-        c.sums[k] = 0
-        for l in range(n):
-            c.sums[k] += c.rows.codes[k * to.stride + l]
+        sum_codes(c, k, n)
         set_panel(c, codes, k, offset)
 
 
@@ -260,9 +267,7 @@ cdef void code_centroids(CodedCentroids *c, const Codes *codes, const void *cent
     else:
         for t in prange(threads, schedule="static", num_threads=request_threads(threads)):
             code_some(c, codes, centroids, t * K // threads, (t + 1) * K // threads, offset)
-    c.panel.K = K
-    complete_panel(&c.panel)
-    kernels_of_codes().pack_centroids(c.rows.codes, c.rows.stride, NULL, &c.panel)
+    pack_coded(c, K)
 
 
 cdef void pack_selected(const CodedCentroids *c, const int32_t *k, int64_t count, code_panel *to) noexcept nogil:

@@ -89,7 +89,6 @@ cdef struct Screen:
     int64_t max_pairs        # pairs of a tile that are looked at one by one,
     int64_t piece            # and rows that are packed together for the dense kernel
     int32_t *all_k           # 0 .. K - 1
-    double rounding          # relative, of squared norms and of what is computed from them
     double underflow         # absolute
     double distance_error    # relative, of a distance in full
     bint exact               # this step computes all pairs
@@ -140,7 +139,7 @@ cdef size_t screen_layout(Screen *e, char *memory) noexcept nogil:
     memset(&work, 0, sizeof(Workspace))
     e.centroids.shift = take(memory, &at, X.n * item)
     e.centroids.errors = <ScoreError *>take(memory, &at, e.K * sizeof(ScoreError))
-    coded_layout(&e.centroids.coded, e.K, (X.n + 3) // 4, memory, &at)
+    coded_layout(&e.centroids.coded, e.K, words_of(X.n), memory, &at)
     hamerly_layout(&e.hamerly, X, e.K, memory, &at)
     e.all_k = <int32_t *>take(memory, &at, e.K * sizeof(int32_t))
     e.workspaces = <Workspace *>take(memory, &at, e.n_workspaces * sizeof(Workspace))
@@ -170,7 +169,6 @@ cdef Engine *open_screen(const Problem *problem, int64_t K, bint adaptive) noexc
     draft.piece = max(n_tiles(X, cached_rows(X)) * tile, <int64_t>CODE_TILE)
     # Three times as many as take as long as all pairs of a tile in the dense kernel, which gives no bounds to carry.
     draft.max_pairs = min(<int64_t>(CODE_TILE * K * 3 / pair_cost(X.n)), MAX_PAIRS) + CODE_TILE
-    draft.rounding = 2.0 ** -16 if X.kernels.itemsize == 4 else 2.0 ** -20
     # Fewer lanes add up more terms each, more lanes take longer to add up.
     draft.distance_error = 1.1 * (X.n + 48) * (2.0 ** -24 if X.kernels.itemsize == 4 else 2.0 ** -53)
     draft.underflow = 32 * (X.n + 16) * (1.5e-45 if X.kernels.itemsize == 4 else 5e-324)
@@ -303,7 +301,7 @@ cdef void code_step(Screen *e, const Step *s) noexcept nogil:
     for k in range(s.K):
         c.mean_length += log(c.coded.panel.lengths[k]) / s.K
         c.mean_error += log(c.coded.panel.errors[k]) / s.K
-        norm = sqrt(c.coded.rows.squares[k]) * (1 + e.rounding)
+        norm = sqrt(c.coded.rows.squares[k]) * (1 + e.codes.margins.rounding)
         c.errors[k].constant = margin * (norm * norm + c.offset * (4 * norm + 3 * c.offset)) + e.underflow
         c.errors[k].slope = 2 * margin * (norm + c.offset)
     c.mean_length, c.mean_error = exp(c.mean_length), exp(c.mean_error)
@@ -325,7 +323,7 @@ cdef int start_step(Screen *e, const Step *s, Poll *p) noexcept nogil:
         return 1
     if not e.exact:
         if e.leading.in_use:
-            project_centroids(&e.leading, e.codes, s.centroids, &c.coded, c.offset, &e.workspaces[0].projection)
+            project_centroids(e, s)
         update_bounds(e, s)
     elif e.codes != NULL:
         hamerly_reset(&e.hamerly)

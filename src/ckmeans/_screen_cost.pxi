@@ -2,12 +2,15 @@
 
 Costs are in multiply-adds of the dense kernel, for one point. They decide how steps are made, and never the labels.
 """
-from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int32_t, int64_t
 
+from ckmeans._codes cimport can_code, codes_open, load_stats, load_tile, rows_from, words_of
 from ckmeans._engine cimport Problem, Step
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport CODE_TILE, Poll, count_bits, is_stopped, kernels_of_codes, poll
+from ckmeans._runtime cimport (
+    CODE_TILE, Poll, code_rows, count_bits, is_stopped, kernels_of_codes, poll, request_threads, threads_for,
+)
 
 # Machine costs in multiply-adds of the dense kernel in float32, as tools/calibrate.py measured them
 # (tools/calibration.txt). A product of codes: code_kernels.cost.
@@ -86,6 +89,11 @@ cdef inline double screening_cost(const Rows *X, int64_t words, double K) noexce
             + CENTROID_COST * K * X.n / X.m)
 
 
+cdef double open_cost(const Rows *X, double K) noexcept nogil:
+    """Return the cost of a point that is screened on all features, as far as the shapes tell."""
+    return screening_cost(X, words_of(X.n), K) + pairs_cost(X, TYPICAL_PAIRS)
+
+
 cdef void cost_open(CostModel *cost, const Rows *X, bint adaptive) noexcept nogil:
     cost.adaptive = adaptive
     cost.possible = can_code(X)
@@ -104,7 +112,7 @@ cdef double expected_saving(const Screen *e, const Step *s) noexcept nogil:
     """Estimate what screening from this step on saves of a point's dense steps; negative: it is not worth trying."""
     cdef const Rows *X = e.sweep.rows
     cdef double dense = dense_cost(X, s.K), steps = min(<double>s.steps_left, LATER_STEPS)
-    cdef double screened = screening_cost(X, (X.n + 3) // 4, s.K) + pairs_cost(X, TYPICAL_PAIRS)
+    cdef double screened = open_cost(X, s.K)
     cdef double later = OPEN_SHARE * screened + (1 - OPEN_SHARE) * STABLE_COST
     cdef double coding = 0 if has_codes(e) else coding_cost(X)
     cdef double hurdle = MIN_GAIN * dense * (steps + 1)
@@ -118,8 +126,7 @@ cdef double expected_saving(const Screen *e, const Step *s) noexcept nogil:
 cdef bint pays_once(const Problem *problem) noexcept nogil:
     """Tell whether a single assignment, which codes the points, is to be screened."""
     cdef const Rows *X = problem.rows
-    cdef double screened = screening_cost(X, (X.n + 3) // 4, problem.K) + pairs_cost(X, TYPICAL_PAIRS)
-    return can_code(X) and screened + coding_cost(X) < (1 - MIN_GAIN) * dense_cost(X, problem.K)
+    return can_code(X) and open_cost(X, problem.K) + coding_cost(X) < (1 - MIN_GAIN) * dense_cost(X, problem.K)
 
 
 cdef bint wants_codes(const Screen *e, const Step *s) noexcept nogil:
@@ -157,7 +164,7 @@ cdef int64_t count_survivors(Screen *e, const Step *s, int64_t first) noexcept n
     """Count the pairs of the tile of points from row `first` on that the directions in use leave."""
     cdef Workspace *work = e.workspaces
     cdef TileWorkspace *tile = &work.tile
-    cdef code_rows points = block_codes(&e.codes.points, first)
+    cdef code_rows points = rows_from(&e.codes.points, first)
     cdef int64_t step = e.sweep.rows.kernels.tile, done = 0, count = 0, i
     while done < CODE_TILE:
         project_points(&e.leading, e.codes, first + done, &work.projection)
@@ -181,8 +188,7 @@ cdef double survivors(Screen *e, const Step *s, int64_t d, Poll *p) noexcept nog
     cdef double count = 0
     if leading_open(&e.leading, e.codes, e.K, d):
         return -1
-    project_centroids(&e.leading, e.codes, s.centroids, &e.centroids.coded, e.centroids.offset,
-                      &e.workspaces[0].projection)
+    project_centroids(e, s)
     for i in range(n):
         if not poll(p):
             count += count_survivors(e, s, i * tiles // n * CODE_TILE)

@@ -161,7 +161,7 @@ cdef uint32_t decide_intervals(const Screen *e, Workspace *work, int64_t first, 
     cdef int64_t i, p
     cdef uint32_t undecided = 0
     for p in range(work.tile.count):
-        intervals[p].norm = norm_of(e, first + work.tile.row[p]) * (1 + e.rounding)
+        intervals[p].norm = norm_of(e, first + work.tile.row[p]) * (1 + e.codes.margins.rounding)
         intervals[p].upper = intervals[p].others = intervals[p].lower = INFINITY
         intervals[p].winner = 0
     for i in range(pairs.count):

@@ -12,7 +12,7 @@ from libc.stdlib cimport qsort
 from libc.string cimport memset
 
 from ckmeans._arena cimport take
-from ckmeans._codes cimport CodedCentroids, code_panel_layout, load_tile, pack_selected
+from ckmeans._codes cimport CodedCentroids, code_panel_layout, load_tile, pack_selected, score_below, words_of
 from ckmeans._engine cimport MAX_BLOCK, Block, Step
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport CODE_TILE, allocate, code_panel, code_rows, kernels_of_codes, lowest_bit, release
@@ -59,7 +59,7 @@ cdef struct RowClasses:
 cdef void hamerly_layout(Hamerly *h, const Rows *X, int64_t K, char *memory, size_t *at) noexcept nogil:
     h.moves = <Move *>take(memory, at, K * sizeof(Move))
     h.moved = <double *>take(memory, at, K * sizeof(double))
-    code_panel_layout(&h.active, K, (X.n + 3) // 4, memory, at)
+    code_panel_layout(&h.active, K, words_of(X.n), memory, at)
     h.active_k = <int32_t *>take(memory, at, K * sizeof(int32_t))
 
 
@@ -103,10 +103,10 @@ cdef inline void forget_bounds(Hamerly *h, int64_t first, int64_t count) noexcep
 
 cdef inline void store_bounds(Hamerly *h, const Screen *e, int64_t i, double upper, double lower) noexcept nogil:
     """Round the bounds of row i outwards and store them; forget them where the upper one is too large."""
-    cdef double quantum = norm_of(e, i) * QUANTUM, quanta = upper * (1 + e.rounding) / quantum
+    cdef double quantum = norm_of(e, i) * QUANTUM, quanta = upper * (1 + e.codes.margins.rounding) / quantum
     if quanta < MAX_QUANTA:
         h.upper[i] = <uint16_t>(<int64_t>quanta + 1)
-        h.lower[i] = <uint16_t>min(lower * (1 - e.rounding) / quantum, MAX_QUANTA)
+        h.lower[i] = <uint16_t>min(lower * (1 - e.codes.margins.rounding) / quantum, MAX_QUANTA)
     else:
         h.lower[i] = 0
 
@@ -115,7 +115,7 @@ cdef inline double move_bounds(const Screen *e, int64_t i, int32_t label, double
                                DistanceBounds *to) noexcept nogil:
     """Move the bounds of row i with the centroids, the others by at most `max_shift`; positive: its label stays."""
     cdef const Hamerly *h = &e.hamerly
-    cdef double rounding = e.rounding, norm = norm_of(e, i), quantum = norm * QUANTUM
+    cdef double rounding = e.codes.margins.rounding, norm = norm_of(e, i), quantum = norm * QUANTUM
     cdef double error = h.max_error.constant + h.max_error.slope * norm * (1 + rounding)
     to.upper = (h.upper[i] * quantum + h.moved[label]) * (1 + rounding)
     to.lower = (h.lower[i] * quantum - max_shift) * (1 - rounding)
@@ -245,7 +245,7 @@ cdef uint32_t reached_points(const Screen *e, TileWorkspace *tile, int64_t first
     load_tile(&tile.codes, points_of_cheapest(e), active.words, first, tile.row, tile.count)
     for p in range(tile.count):
         error = e.hamerly.max_error.constant + e.hamerly.max_error.slope * norm_of(e, first + tile.row[p])
-        tile.codes.bound[p] = score_below(e, first + tile.row[p], bounds[p].upper * bounds[p].upper + error)
+        tile.codes.bound[p] = score_below(e.codes, first + tile.row[p], bounds[p].upper * bounds[p].upper + error)
     for i in range(kernels_of_codes().screen(&tile.codes, active, tile.hits, tile.scores)):
         points = tile.hits[i].points
         while points:

@@ -23,8 +23,9 @@ from libc.string cimport memset
 
 from ckmeans._arena cimport take
 from ckmeans._codes cimport (
-    CodedCentroids, Codes, coded_layout, complete_panel, rows_layout,
+    CodedCentroids, Codes, coded_layout, pack_coded, rows_from, rows_layout, sum_codes, words_of,
 )
+from ckmeans._engine cimport Step
 from ckmeans._points cimport Rows, read_rows
 from ckmeans._runtime cimport (
     CODE_MAX, CODE_TILE, Poll, allocate, code_rows, is_stopped, kernels_of_codes, panel, poll, release,
@@ -82,7 +83,7 @@ cdef int leading_open(Leading *lead, const Codes *codes, int64_t K, int64_t d) n
     cdef double defect = lead.directions.defect, t = unit * (68 + X.n / 64.0) * sqrt(d * (1 + defect))
     cdef double L = 1 + defect + t
     leading_release(lead)
-    lead.d, lead.words = d, (d + 3) // 4
+    lead.d, lead.words = d, words_of(d)
     lead.bytes = <int64_t>leading_layout(lead, X, K, NULL)
     lead.memory = allocate(lead.bytes)
     if lead.memory == NULL:
@@ -140,10 +141,7 @@ cdef void project_points(Leading *lead, const Codes *codes, int64_t first, Proje
     cdef const Rows *X = codes.rows
     cdef int64_t count = min(<int64_t>X.kernels.tile, X.m - first), stride, i
     cdef const void *rows = read_rows(X, first, count, work.rows, &stride)
-    cdef code_rows to = lead.points
-    to.codes += first * to.stride
-    to.stats += first
-    to.squares += first
+    cdef code_rows to = rows_from(&lead.points, first)
     project_rows(lead, codes, rows, stride, count, CODE_MAX, work, &to)
     for i in range(count):
         to.stats[i].residual = <float>(sqrt(residual_of(lead, codes, codes.points.squares[first + i], to.squares[i]))
@@ -152,35 +150,40 @@ cdef void project_points(Leading *lead, const Codes *codes, int64_t first, Proje
 
 # ---- centroids -------------------------------------------------------------------------------
 
-cdef void project_centroids(Leading *lead, const Codes *codes, const void *centroids, const CodedCentroids *full,
-                            double offset, ProjectionWorkspace *work) noexcept nogil:
-    """Project, code and pack the centroids, of which `full` has the codes of all features."""
-    cdef const Rows *X = codes.rows
+cdef void set_leading_panel(Leading *lead, const Codes *codes, const CodedCentroids *full, int64_t k,
+                            double offset) noexcept nogil:
+    """Set the floats of centroid k, of which `full` has those of all features."""
     cdef CodedCentroids *c = &lead.centroids
-    cdef int64_t K = full.panel.K, n = X.n, tile = X.kernels.tile, first = 0, k, l
-    cdef double up = 1 + 2.0 ** -17, h = offset * codes.factor, norm, length, square
-    cdef code_rows to
-    while first < K:
-        to = c.rows
-        to.codes += first * to.stride
-        to.stats += first
-        to.squares += first
-        project_rows(lead, codes, <const char *>centroids + first * n * X.kernels.itemsize, n, min(tile, K - first),
-                     kernels_of_codes().centroid_max, work, &to)
-        first += tile
-    for k in range(K):
-        c.sums[k] = 0
-        for l in range(lead.d):
-            c.sums[k] += c.rows.codes[k * c.rows.stride + l]
-        norm = full.panel.lengths[k] / 2 + h
-        square = residual_of(lead, codes, full.rows.squares[k], c.rows.squares[k])
-        square += codes.margins.product * (norm + h) * (norm + h)
-        c.panel.scales[k] = -2 * c.rows.stats[k].scale
-        c.panel.norms[k], c.panel.gaps[k] = full.panel.norms[k], full.panel.gaps[k]
-        length = (sqrt(c.rows.squares[k]) + codes.margins.underflow) * codes.factor
-        c.panel.lengths[k] = <float>(2 * length * up + 2.0 ** -126)
-        c.panel.errors[k] = <float>(2 * c.rows.stats[k].error * up)
-        c.panel.residuals[k] = <float>(2 * sqrt(square) * up)
-    c.panel.K = K
-    complete_panel(&c.panel)
-    kernels_of_codes().pack_centroids(c.rows.codes, c.rows.stride, NULL, &c.panel)
+    cdef double up = 1 + 2.0 ** -17, norm = full.panel.lengths[k] / 2 + offset * codes.factor
+    cdef double length = (sqrt(c.rows.squares[k]) + codes.margins.underflow) * codes.factor
+    cdef double square = residual_of(lead, codes, full.rows.squares[k], c.rows.squares[k])
+    square += codes.margins.product * (norm + offset * codes.factor) * (norm + offset * codes.factor)
+    c.panel.scales[k] = -2 * c.rows.stats[k].scale
+    c.panel.norms[k], c.panel.gaps[k] = full.panel.norms[k], full.panel.gaps[k]
+    c.panel.lengths[k] = <float>(2 * length * up + 2.0 ** -126)
+    c.panel.errors[k] = <float>(2 * c.rows.stats[k].error * up)
+    c.panel.residuals[k] = <float>(2 * sqrt(square) * up)
+
+
+cdef void project_some(Screen *e, const void *centroids, int64_t first, int64_t count,
+                       ProjectionWorkspace *work) noexcept nogil:
+    """Project and code at most a tile of centroids, from number `first` on."""
+    cdef const Rows *X = e.codes.rows
+    cdef Leading *lead = &e.leading
+    cdef code_rows to = rows_from(&lead.centroids.rows, first)
+    cdef int64_t k
+    project_rows(lead, e.codes, <const char *>centroids + first * X.n * X.kernels.itemsize, X.n, count,
+                 kernels_of_codes().centroid_max, work, &to)
+    for k in range(first, first + count):
+        sum_codes(&lead.centroids, k, lead.d)
+        set_leading_panel(lead, e.codes, &e.centroids.coded, k, e.centroids.offset)
+
+
+cdef void project_centroids(Screen *e, const Step *s) noexcept nogil:
+    """Project, code and pack the centroids of a step, of which the codes of all features are there."""
+    cdef const Rows *X = e.codes.rows
+    cdef int64_t tile = X.kernels.tile, t
+    cdef int threads = threads_for(e.n_workspaces, <double>s.K * X.n * e.leading.d)
+    for t in prange(n_tiles(X, s.K), schedule="static", num_threads=request_threads(threads)):
+        project_some(e, s.centroids, t * tile, min(tile, s.K - t * tile), &e.workspaces[threadid()].projection)
+    pack_coded(&e.leading.centroids, s.K)

@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
-from ckmeans._codes cimport Bounds, CodedCentroids, load_stats, load_tile, loss, pair_bounds
+from ckmeans._codes cimport Bounds, CodedCentroids, load_stats, load_tile, loss, pair_bounds, rows_from, words_of
 from ckmeans._engine cimport Block, PartialSum, Step
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport (
@@ -44,7 +44,7 @@ cdef void tile_layout(TileWorkspace *tile, const Rows *X, int64_t K, char *memor
     cdef int64_t places = K + CODE_GROUP_MAX
     tile.row = <int32_t *>take(memory, at, CODE_TILE * sizeof(int32_t))
     tile.label = <int32_t *>take(memory, at, CODE_TILE * sizeof(int32_t))
-    tile.codes.words = <int32_t *>take(memory, at, (X.n + 3) // 4 * CODE_TILE * sizeof(int32_t))
+    tile.codes.words = <int32_t *>take(memory, at, words_of(X.n) * CODE_TILE * sizeof(int32_t))
     tile.hits = <hit *>take(memory, at, places * sizeof(hit))
     tile.scores = <float *>take(memory, at, places * CODE_TILE * sizeof(float))
     tile.lowest = <float *>take(memory, at, CODE_TILE * sizeof(float))
@@ -61,20 +61,13 @@ cdef inline const code_rows *points_of_cheapest(const Screen *e) noexcept nogil:
     return &e.leading.points if e.leading.in_use else &e.codes.points
 
 
-cdef inline float score_below(const Screen *e, int64_t i, double squared_distance) noexcept nogil:
-    """Bound from above the score that stands for a squared distance of point i."""
-    cdef double square = e.codes.points.squares[i], factor = e.codes.factor
-    cdef double score = squared_distance - square + e.rounding * (squared_distance + 2 * square)
-    return <float>((score + e.rounding * fabs(score)) * factor * factor)
-
-
 cdef inline double distance_above(const Screen *e, int64_t i, double score) noexcept nogil:
     """Bound from below the distance of point i that a score stands for."""
     cdef double square = e.codes.points.squares[i]
     if score == INFINITY:
         return score
     score /= e.codes.factor * e.codes.factor
-    score += square - e.rounding * (fabs(score) + 2 * square)
+    score += square - e.codes.margins.rounding * (fabs(score) + 2 * square)
     return sqrt(score) if score > 0 else 0
 
 
@@ -88,15 +81,6 @@ cdef void fill_tile(const Screen *e, TileWorkspace *tile, const int32_t *rows, i
     for p in range(tile.count):
         tile.row[p] = rows[p]
         tile.label[p] = labels[first + rows[p]]
-
-
-cdef code_rows block_codes(const code_rows *points, int64_t first) noexcept nogil:
-    """Return the codes from row `first` on."""
-    cdef code_rows rows = points[0]
-    rows.codes += first * rows.stride
-    rows.stats += first
-    rows.squares += first
-    return rows
 
 
 cdef void bound_by_labels(const Screen *e, Workspace *work, const code_rows *points) noexcept nogil:
@@ -198,7 +182,7 @@ cdef bint screen_tile(const Screen *e, const Step *s, PartialSum *part, Workspac
                       const Block *block) noexcept nogil:
     """List a tile's pairs that may be the closest, in rising order of centroids; False: they are too many."""
     cdef TileWorkspace *tile = &work.tile
-    cdef code_rows points = block_codes(&e.codes.points, block.first)
+    cdef code_rows points = rows_from(&e.codes.points, block.first)
     cdef const CodedCentroids *c = cheapest_centroids(e)
     cdef bint leading = e.leading.in_use
     cdef bint listed

@@ -20,7 +20,7 @@ from libc.string cimport memcpy, memmove, memset
 from ckmeans._arena cimport take
 from ckmeans._codes cimport (
     MAX_CODES_BYTES, CodedCentroids, Codes, can_code, code_centroids, codes_bytes, codes_close, codes_open,
-    coded_layout, load_stats, load_tile, loss,
+    coded_layout, load_stats, load_tile, loss, score_below,
 )
 from ckmeans._points cimport PreparedPoints, Rows, check_range, out_of_range, read_row, read_rows
 from ckmeans._random cimport Stream, next_unit, stream_of
@@ -37,7 +37,6 @@ cdef int64_t BATCH_CLUSTERS = 32        # of fewer the codes are not worth their
 cdef double BATCH_WORK = 1 << 26        # multiply-adds of all candidates from which batches pay
 cdef int64_t LIST_BYTES = 16 << 20      # of the lists, at least,
 cdef int64_t LIST_SHARE = 4             # or this part of X
-cdef double SCORE_ROUNDING = 2.0 ** -16  # relative, of squared norms and of what is computed from them
 cdef float NO_UPPER_BOUND = 3e38        # so that no candidate lowers the bound of another
 cdef enum:
     MAX_BATCH = 256          # candidates
@@ -189,13 +188,6 @@ cdef inline double scaled_square(const Codes *codes, int64_t row) noexcept nogil
     return codes.points.squares[row] * codes.factor * codes.factor
 
 
-cdef inline float limit_of(const Batch *b, int64_t row) noexcept nogil:
-    """Bound from above the scores of candidates that may lower the D of a row."""
-    cdef double square = b.codes.points.squares[row], distance = min_distance_of(b.state, row)
-    cdef double factor = b.codes.factor * b.codes.factor
-    return <float>((distance - square + SCORE_ROUNDING * (distance + square)) * factor)
-
-
 cdef void list_tile(const Batch *b, BatchWorkspace *work, int64_t tile, int64_t *count) noexcept nogil:
     """Append the records of a tile to the workspace's."""
     cdef const Rows *rows = b.state.base.rows
@@ -205,7 +197,7 @@ cdef void list_tile(const Batch *b, BatchWorkspace *work, int64_t tile, int64_t 
         row[p] = <int32_t>p
     load_tile(&work.tile, &b.codes.points, b.codes.words, first, row, n_rows)
     for p in range(n_rows):
-        work.tile.bound[p] = limit_of(b, first + p)
+        work.tile.bound[p] = score_below(b.codes, first + p, min_distance_of(b.state, first + p))
     n_hits = kernels_of_codes().screen(&work.tile, &b.coded.panel, work.hits + count[0],
                                        work.scores + count[0] * CODE_TILE)
     for i in range(n_hits):
@@ -322,7 +314,7 @@ cdef void improve_tile(Batch *b, int64_t listed, const char *values, BatchWorksp
     for p in range(n_rows):
         lower = b.lists.scores[listed * CODE_TILE + p] - loss(&work.tile, p, &b.coded.panel, candidate)
         row[count] = <int32_t>p
-        count += not lower > limit_of(b, first + p)
+        count += not lower > score_below(b.codes, first + p, min_distance_of(b.state, first + p))
     if count == 0:
         return
     values_of_rows = read_rows(rows, first, n_rows, work.rows, &stride)
