@@ -317,6 +317,7 @@ def initial_centers(value: object, n_clusters: int, n_features: int) -> np.ndarr
         raise ValueError(f"{does_not_match} clusters {n_clusters}.")
     if array.shape[1] != n_features:
         raise ValueError(f"{does_not_match} features of the data {n_features}.")
+    require_finite("init", array)
     return array
 
 
