@@ -230,7 +230,7 @@ def _calinski_harabasz(
     """Return the index for each K, from its distortion; NaN if it is undefined."""
     total_J = J[0] if ks[0] == 1 else kmeans(points, 1, n_threads=n_threads).distortion
     total = float(len(points) if points.weights is None else points.weights.sum())
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scores: np.ndarray = ((total_J - J) / (ks - 1)) / (J / (total - ks))
     scores[(ks == 1) | (ks >= total)] = np.nan
     return scores
