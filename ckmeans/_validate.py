@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import operator
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
@@ -196,7 +197,9 @@ def function(name: str, value: object) -> Any:
 
 def seed(seed: object) -> int:
     """Return the 64-bit seed of the whole call; from a Generator it is drawn."""
-    if isinstance(seed, np.random.Generator):
+    # There is no generator before its module, whose import takes longer than a small fit.
+    generators = sys.modules.get("numpy.random")
+    if generators is not None and isinstance(seed, generators.Generator):
         return int(seed.integers(1 << 63))
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
