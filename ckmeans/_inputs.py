@@ -5,6 +5,7 @@ X may be an array, sparse rows, chunks that are iterated over again and again, o
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
@@ -21,6 +22,9 @@ from ckmeans._points import PreparedPoints
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+
+_SAFE = 2.0**-256  # from here on up to its inverse there is room for squares, and for sums of many of them
 
 
 class Inputs:
@@ -97,7 +101,9 @@ class Inputs:
     def part(self, which: Any, weights: np.ndarray | None = None) -> Inputs:
         """Return some of the points."""
         selected = self.select(which)
-        part = Inputs(selected if isinstance(self.rows, np.ndarray) else CSR(selected), weights)
+        part = Inputs(
+            selected if isinstance(self.rows, np.ndarray) else CSR(selected), weights, original=selected
+        )
         part.whole = self if self.whole is None else self.whole
         return part
 
@@ -110,6 +116,25 @@ class Inputs:
     def with_weights(self, sample_weight: object) -> Inputs:
         """Return the same points with other weights, which are checked."""
         return self.reweighted(_validate.weights(sample_weight, len(self)))
+
+    @property
+    def max_abs(self) -> float:
+        """The largest magnitude, NaN if there is one; found in a pass over the rows."""
+        return _validate.max_abs(self.rows)
+
+    def rescaled(self, exponent: int) -> Inputs:
+        """Return the same points divided by 2**exponent, as a copy in float64 of what lies in memory."""
+        points = Inputs(_rescaled_rows(self.rows, exponent), self.weights, self.names, self.original)
+        points.whole = self if self.whole is None else self.whole
+        return points
+
+    def safe_exponent(self, max_abs: float | None = None) -> int:
+        """Return the exponent with which `rescaled` points have squares that neither overflow nor underflow
+        where they are added up: 0 for nearly all. `max_abs` is the largest magnitude, if it is known."""
+        if self.itemsize == 4:  # float64 holds the squares of these
+            return 0
+        max_abs = self.max_abs if max_abs is None else max_abs
+        return math.frexp(max_abs)[1] if 0 < max_abs < _SAFE or 1 / _SAFE < max_abs < math.inf else 0
 
     def prepared_points(self, itemsize: int) -> PreparedPoints:
         """Return the points for compiled code, in the computing dtype of this itemsize."""
@@ -133,10 +158,17 @@ class Inputs:
             _validate.raise_at("X", value, row, column, self.names)
 
 
+def _rescaled_rows(rows: np.ndarray | CSR | Chunks, exponent: int) -> np.ndarray | CSR | Chunks:
+    if isinstance(rows, (CSR, Chunks)):
+        return rows.rescaled(exponent)
+    array: np.ndarray = _arrays.times_power(_arrays.widened(rows), -exponent)
+    return array
+
+
 class PersistentInputs(Inputs):
     """Inputs whose preprocessing is kept for later calls, from any thread."""
 
-    __slots__ = ("_centroids", "_lock", "_prepared", "_sorted")
+    __slots__ = ("_centroids", "_lock", "_prepared", "_rescaled", "_sorted")
 
     persistent = True
 
@@ -146,6 +178,7 @@ class PersistentInputs(Inputs):
         self._prepared: dict[int, PreparedPoints] = {}
         self._centroids: dict[int, Centroids] = {}
         self._sorted: dict[int, SortedValues] = {}
+        self._rescaled: dict[int, PersistentInputs] = {}  # the last ones, by the exponent
         self._lock = threading.Lock()
 
     def with_weights(self, sample_weight: object) -> NoReturn:
@@ -160,6 +193,13 @@ class PersistentInputs(Inputs):
                 prepared.persistent = True
                 self._prepared[itemsize] = prepared
             return self._prepared[itemsize]
+
+    def rescaled(self, exponent: int) -> PersistentInputs:
+        """Return the same points divided by 2**exponent, with what earlier calls prepared of them."""
+        with self._lock:
+            if exponent not in self._rescaled:
+                self._rescaled = {exponent: PersistentInputs(super().rescaled(exponent))}
+            return self._rescaled[exponent]
 
     def packed_centroids(self, itemsize: int) -> Centroids:
         """Return the points as centroids for compiled code, packed in this or an earlier call."""
@@ -183,9 +223,11 @@ class PersistentInputs(Inputs):
     @property
     def bytes(self) -> int:
         """Bytes of what is kept."""
+        m, n = self.shape
         total = sum(prepared.bytes for prepared in self._prepared.values())
         total += sum(centroids.bytes for centroids in self._centroids.values())
-        return total + sum(values.bytes for values in self._sorted.values())
+        total += sum(values.bytes for values in self._sorted.values())
+        return total + sum(m * n * 8 + points.bytes for points in self._rescaled.values())
 
 
 class Prepared:
