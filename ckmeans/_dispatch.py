@@ -15,7 +15,7 @@ from ckmeans._engines import ENGINES
 from ckmeans._fit_options import FitOptions
 from ckmeans._inputs import Inputs, PersistentInputs
 from ckmeans._optimal import SortedValues
-from ckmeans._points import OutOfRange, Points, PreparedPoints
+from ckmeans._points import OutOfRange, Points, PreparedPoints, ZeroRow
 from ckmeans._progress import ProgressBar
 from ckmeans._result import Result
 from ckmeans._starts import Starts
@@ -45,6 +45,8 @@ def with_dtype_fallback(points: Inputs, work: Callable[[PreparedPoints], _T], **
         prepared = points.prepared_points(itemsize)
         try:
             return work(prepared)
+        except ZeroRow as error:
+            points.raise_zero_row(error.args[0])
         except OutOfRange as error:
             if not math.isfinite(error.args[0]):
                 points.require_finite()
@@ -81,7 +83,8 @@ def step(
     Returns
     -------
     squared_sum : float
-        The (weighted) sum of squared distances; only if `measure` or `sums`.
+        The (weighted) sum of squared distances; only if `measure` or `sums`. With the metric "cosine" that to
+        the directions of the centroids.
     offsets : ndarray of shape (K, n), float64
         The (weighted) sum of x - centroid over each cluster; only if `sums`, as are the following.
     weight_sums : ndarray of shape (K,), float64
@@ -106,7 +109,9 @@ def _centroids(prepared: PreparedPoints, centroids: np.ndarray) -> _engine.Centr
 
 
 def all_distances(points: Inputs, centroids: np.ndarray, n_threads: object = None) -> np.ndarray:
-    """Return the (m, K) distances of points to centroids, in the computing dtype."""
+    """Return the (m, K) distances of points to centroids, in the computing dtype.
+
+    With the metric "cosine" they are those of the rows at unit length."""
     if points.kind == "sparse":
         return _all_distances_of_sparse(points, centroids, n_threads)
     threads = thread_count(n_threads, points.size * len(centroids))

@@ -11,6 +11,7 @@ import numpy as np
 from ckmeans import _validate
 from ckmeans._inputs import Inputs
 from ckmeans._points import OutOfRange, PreparedPoints
+from ckmeans._unit_length import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -90,6 +91,8 @@ def _in_dtype(centroids: np.ndarray, points: Inputs, prepared: PreparedPoints, n
 
     If it cannot, and X needs no wider dtype, raise ValueError: the result would be in float64, and its
     labels not those that `assign` computes in float32."""
+    if points.is_cosine:
+        centroids = unit_rows(centroids, prepared.itemsize, name)
     max_abs = float(np.abs(centroids).max())
     if not max_abs <= prepared.largest:
         _validate.require_finite(name, centroids)

@@ -17,6 +17,7 @@ from ckmeans._places import raise_at, shorten_repr
 
 INITS = ("k-means++", "random")
 EMPTY = ("drop", "reinit", "farthest", "error")
+METRICS = ("euclidean", "cosine")
 
 _MAX_OPTIMAL_POINTS = 2**31 - 1  # positions among the values are int32
 _MAX_THREADS = 1024  # as in compiled code; more are not an error
@@ -160,7 +161,13 @@ def fit_algorithms(kind: str) -> tuple[str, ...]:
 
 
 def wants_optimum(
-    algorithm: object, kind: str, shape: tuple[int, int], *, default_init: bool, **options: object
+    algorithm: object,
+    kind: str,
+    shape: tuple[int, int],
+    *,
+    default_init: bool,
+    metric: str = "euclidean",
+    **options: object,
 ) -> bool:
     """Return whether a fit is to find the optimum of one feature: if asked for, or "auto" and possible.
 
@@ -174,6 +181,8 @@ def wants_optimum(
         found = f"one feature, found {shape[1]}"
     elif shape[0] >= _MAX_OPTIMAL_POINTS:
         found = f"fewer than {_MAX_OPTIMAL_POINTS} points, found {shape[0]}"
+    elif metric != "euclidean":
+        found = f'metric="euclidean", found "{metric}"'
     elif not default_init:
         found = 'init="k-means++", the default, as it needs no start, found another one'
     elif used := [name for name, value in options.items() if value not in (None, False)]:
@@ -427,6 +436,18 @@ def require_finite(name: str, array: np.ndarray) -> None:
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise_at(name, array[row, column], row, column)
+
+
+def require_no_zero_row(name: str, array: np.ndarray) -> None:
+    """Raise for the first row of zeros of a small array, which has no direction."""
+    zero = ~array.any(axis=1)
+    if zero.any():
+        raise_zero_row(name, f"row {int(zero.argmax())}")
+
+
+def raise_zero_row(name: str, place: str) -> NoReturn:
+    """Raise for a row of zeros at this place."""
+    raise ValueError(f'{name} must have no row of zeros with metric="cosine", found one at {place}')
 
 
 def max_abs(array: HasExtrema) -> float:

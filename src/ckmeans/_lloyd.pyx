@@ -11,7 +11,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
-from ckmeans._points cimport Rows, out_of_range
+from ckmeans._engine cimport square_of
+from ckmeans._points cimport Rows, mean_loss, out_of_range
 from ckmeans._random cimport stream_of
 from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, release, wide_stride
 from ckmeans._values cimport get, put, widen
@@ -26,6 +27,7 @@ include "_seed_batches.pxi"
 include "_stop.pxi"
 include "_empty.pxi"
 include "_anneal.pxi"
+include "_directions.pxi"
 
 cdef double MIN_GAIN = 1e-9            # of the distortion, below which it is summed up in full: carried sums lose less
 
@@ -175,7 +177,7 @@ cdef int assign(Fit *f, int64_t updates, Poll *p) noexcept nogil:
         f.step.n_changed = f.rows.m
     f.epoch = f.step.labels_epoch = f.step.epoch
     f.step.previous = f.run.centroids
-    f.run.distortion = f.step.sums.square / f.rows.total_weight
+    f.run.distortion = mean_loss(f.rows, square_of(f.rows, &f.step))
     f.run.incremental = f.step.sums.incremental
     f.stats.n_distances += f.step.n_distances
     f.stats.n_pairs += <double>f.rows.m * f.run.K
@@ -235,19 +237,28 @@ cdef int check_stop(Fit *f, double distortion_before, Poll *p) noexcept nogil:
 
 # ---- update ----------------------------------------------------------------------------------
 
-cdef void move_to_means(Fit *f) noexcept nogil:
-    """Move every centroid with points to their mean, rounded to the computing dtype."""
-    cdef int64_t n = f.rows.n, stride = wide_stride(n), k, l
+cdef void move_to_mean(Fit *f, int64_t k) noexcept nogil:
+    """Move a centroid to the mean of its points, rounded to the computing dtype."""
+    cdef int64_t n = f.rows.n, stride = wide_stride(n), l
     cdef int item = f.rows.kernels.itemsize
     cdef double mean
+    for l in range(n):
+        mean = f.step.sums.offsets[k * stride + l] / f.step.sums.weights[k]
+        if not f.step.sums.uncentred:
+            mean = get(f.previous, k * n + l, item) + mean
+        put(f.run.centroids, k * n + l, item, mean)
+
+
+cdef void move_to_means(Fit *f) noexcept nogil:
+    """Move every centroid with points to their mean, or its direction."""
+    cdef int64_t k
     for k in range(f.run.K):
         if f.step.sums.weights[k] == 0:
             continue
-        for l in range(n):
-            mean = f.step.sums.offsets[k * stride + l] / f.step.sums.weights[k]
-            if not f.step.sums.uncentred:
-                mean = get(f.previous, k * n + l, item) + mean
-            put(f.run.centroids, k * n + l, item, mean)
+        if f.rows.unit:
+            move_to_direction(f, k)
+        else:
+            move_to_mean(f, k)
 
 
 cdef int update(Fit *f, Poll *p) noexcept nogil:
