@@ -89,12 +89,11 @@ def kmeans(
     algorithm : {"auto", "dense", "cells", "screen", "optimal"}
         The engine; every engine gives the same labels. "dense" computes every distance. "cells", for
         up to 8 features, builds a k-d tree once and assigns whole nodes of it at once (the filtering
-        algorithm [3]_, [4]_). "screen", for many features, bounds every distance from below by a
-        projection on the n' leading principal directions of a sample and computes only the distances
-        that the bounds leave; from iteration to iteration it carries bounds of each point's distances
-        [5]_. It takes 4 (n' + 3) bytes more per row (8 for float64), n' at most 128. "auto" chooses by
-        the shapes, uses "screen" only if its bytes are at most half the size of X or 256 MiB, and
-        switches between it and "dense" by how many distances remain and how many labels change.
+        algorithm [3]_, [4]_). "screen", for many features, bounds every distance from both sides by products
+        of 8-bit codes and computes only the distances that the bounds leave; from iteration to iteration
+        it carries bounds of each point's distances [5]_. It takes n + 36 bytes more per row, and up to 72
+        where it screens on leading principal directions first. "auto" chooses by the shapes, and switches
+        between "screen" and "dense" by how many distances remain and how many labels change.
         Sparse rows have an engine of their own. "optimal", for an array of one feature, is no engine: it
         finds the lowest J of all by dynamic programming over the sorted values, in a time that hardly
         depends on K [6]_, [7]_, and takes up to 250 bytes a distinct value. "auto" takes it where it can.
@@ -190,7 +189,7 @@ def prepare(X: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Prepared
     Everything is computed when it is first needed: the deduplicated points (photos: up to three
     features of bytes, from 262,144 points on, if four points or more share a value), which "k-means++"
     uses, too; and the k-d tree, for up to 8 features, with which `assign` and `distortion` assign
-    whole nodes at once. For more features nothing is cached: projection and packing take less time
+    whole nodes at once. For more features nothing is cached: coding and packing take less time
     than an iteration. Sparse rows are checked and converted once.
 
     Parameters

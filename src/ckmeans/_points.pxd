@@ -66,6 +66,11 @@ cdef void read_row(const Rows *rows, int64_t row, void *values) noexcept nogil
 # Some of the rows, which lie in memory, as rows of their own without weights.
 cdef Rows some_rows(const Rows *rows, int64_t first, int64_t count) noexcept nogil
 
+cdef inline int64_t n_tiles(const Rows *rows, int64_t count) noexcept nogil:
+    """Count the tiles of the kernels that hold so many rows."""
+    return (count + rows.kernels.tile - 1) // rows.kernels.tile
+
+
 # Single rows from anywhere: `ensure_loaded` and `read_row`, in as few passes over the chunks as can be.
 cdef void fetch_row(const Rows *rows, int64_t row, void *values, Poll *p) noexcept nogil
 cdef void fetch_rows(const Rows *rows, const int64_t *wanted, int64_t count, void *values, Poll *p) noexcept nogil

@@ -22,7 +22,7 @@ from ckmeans._engine cimport (
     Block, Engine, EngineFactory, PartialSum, Problem, Step, Sweep, cached_rows, entry_of, sweep_bytes, sweep_close,
     sweep_open, sweep_step, update_labels,
 )
-from ckmeans._points cimport Points, Rows
+from ckmeans._points cimport Points, Rows, n_tiles
 from ckmeans._runtime cimport (
     CODE_GROUP_MAX, CODE_TILE, CallContext, Poll, allocate, code_panel, code_rows, code_tile, hit, kernels_of_codes,
     lowest_bit, panel, release, wide_stride,

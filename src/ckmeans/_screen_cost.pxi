@@ -7,7 +7,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from ckmeans._codes cimport can_code, codes_open, load_stats, load_tile, rows_from, words_of
 from ckmeans._engine cimport Problem, Step
-from ckmeans._points cimport Rows
+from ckmeans._points cimport Rows, n_tiles
 from ckmeans._runtime cimport (
     CODE_TILE, Poll, code_rows, count_bits, is_stopped, kernels_of_codes, poll, request_threads, threads_for,
 )
@@ -27,7 +27,7 @@ cdef double PAIR_OVERHEAD = 666         # and of the distance, which is added up
 cdef double CODING_COST = 30            # of a feature that is coded
 cdef double CODING_OVERHEAD = 1600      # and of the point,
 cdef double CENTROID_COST = 183         # of a feature of a centroid, in each step
-cdef double DIRECTIONS_COST = 12.8      # of a feature of a row of the sample, for each direction that is found
+cdef double DIRECTIONS_COST = 50        # of a feature of a row of the sample, for each direction that is found
 
 # Statistics of data, whatever the machine.
 cdef double FEW_CHANGED = 0.05          # part of the labels that change in a step, from which down most bounds are kept
@@ -42,8 +42,8 @@ cdef double LATER_STEPS = 10            # over which a projection of the points 
 
 cdef enum:
     PROBE_TILES = 8          # tiles of points that tell how many pairs leading directions leave
-    N_CHOICES = 4            # numbers of directions to choose from: 16, 32, 64, 96
-    MIN_LEADING_FEATURES = 64  # features from which fewer directions can be much cheaper
+    N_DIRECTIONS = 48        # leading directions
+    MIN_LEADING_FEATURES = 4 * N_DIRECTIONS  # features from which those can be much cheaper
 
 # What is known of the costs. Only this file writes it.
 cdef struct CostModel:
@@ -182,47 +182,23 @@ cdef int64_t count_survivors(Screen *e, const Step *s, int64_t first) noexcept n
     return count
 
 
-cdef double survivors(Screen *e, const Step *s, int64_t d, Poll *p) noexcept nogil:
-    """Return the mean number of pairs of a point that the first d directions leave; negative: no memory."""
-    cdef int64_t tiles = e.sweep.rows.m // CODE_TILE, n = min(tiles, <int64_t>PROBE_TILES), i
+cdef bint directions_pay(Screen *e, const Step *s, double steps, Poll *p) noexcept nogil:
+    """Tell whether points are cheaper to screen on the directions first, by the pairs that these leave of a few."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t tiles = X.m // CODE_TILE, n = min(tiles, <int64_t>PROBE_TILES), i
     cdef double count = 0
-    if leading_open(&e.leading, e.codes, e.K, d):
-        return -1
-    project_centroids(e, s)
     for i in range(n):
         if not poll(p):
             count += count_survivors(e, s, i * tiles // n * CODE_TILE)
-    return count / (n * CODE_TILE)
+    return (screening_cost(X, e.leading.words, s.K) + count / (n * CODE_TILE) * CODED_PAIR_COST
+            + X.n * (e.leading.d + POINT_COST) * value_cost(X) / steps) < screening_cost(X, e.codes.words, s.K)
 
 
-cdef int choose_directions(Screen *e, const Step *s, double steps, Poll *p) noexcept nogil:
-    """Use as many leading directions as make a step cheapest, if any; nonzero: no memory."""
-    cdef int64_t n = e.sweep.rows.n, best_d = 0, d = 96, i
-    cdef const Rows *X = e.sweep.rows
-    cdef double best = screening_cost(X, e.codes.words, s.K), left, cost
-    for i in range(N_CHOICES):  # the most first: the others take no more memory
-        if d <= e.leading.directions.d:
-            left = survivors(e, s, d, p)
-            if left < 0 or is_stopped(p):
-                return 1
-            cost = (screening_cost(X, e.leading.words, s.K) + left * CODED_PAIR_COST
-                    + n * (d + POINT_COST) * value_cost(X) / steps)
-            if cost < best:
-                best, best_d = cost, d
-        d = 64 if d == 96 else d // 2
-    leading_release(&e.leading)
-    if best_d == 0:
-        return 0
-    return use_directions(e, best_d, p)
-
-
-cdef int use_directions(Screen *e, int64_t d, Poll *p) noexcept nogil:
-    """Project all points on the first d directions; nonzero: no memory, or interrupted."""
+cdef int project_all(Screen *e, Poll *p) noexcept nogil:
+    """Project all points on the directions; nonzero: interrupted."""
     cdef const Rows *X = e.sweep.rows
     cdef int64_t tile = X.kernels.tile, t
-    cdef int threads = threads_for(e.n_workspaces, <double>X.m * X.n * d)
-    if leading_open(&e.leading, e.codes, e.K, d):
-        return 1
+    cdef int threads = threads_for(e.n_workspaces, <double>X.m * X.n * e.leading.d)
     for t in prange(n_tiles(X, X.m), schedule="static", num_threads=request_threads(threads)):
         if not poll(p):
             project_points(&e.leading, e.codes, t * tile, &e.workspaces[threadid()].projection)
@@ -245,34 +221,31 @@ def set_directions(int64_t d):
     return before
 
 
-cdef int force_directions(Screen *e, Poll *p) noexcept nogil:
-    """Screen on FORCED_DIRECTIONS, or as many as there are; nonzero: no memory, or interrupted."""
-    if FORCED_DIRECTIONS == 0:
-        return 0
-    if directions_find(&e.leading.directions, e.sweep.rows, e.codes.origin, FORCED_DIRECTIONS, e.n_workspaces, p):
-        return 1
-    return use_directions(e, min(FORCED_DIRECTIONS, e.leading.directions.d), p) if e.leading.directions.d > 0 else 0
-
-
 cdef int plan_step(Screen *e, const Step *s, Poll *p) noexcept nogil:
     """Look for leading directions, once, where they may pay; nonzero: no memory, or interrupted."""
     cdef const Rows *X = e.sweep.rows
-    cdef int64_t max_d = min(X.n // 4, <int64_t>96)
+    cdef bint forced = FORCED_DIRECTIONS >= 0
+    cdef int64_t d = FORCED_DIRECTIONS if forced else N_DIRECTIONS
     # In which all points are open, counted as so many.
     cdef double steps = (s.labels_epoch == 0) + OPEN_SHARE * min(<double>s.steps_left, LATER_STEPS), gain, cost
-    if FORCED_DIRECTIONS >= 0 and not e.cost.leading_tried:
-        e.cost.leading_tried = True
-        return force_directions(e, p)
-    if e.cost.leading_tried or X.n < MIN_LEADING_FEATURES or X.m < PROBE_TILES * CODE_TILE:
+    if e.cost.leading_tried or d == 0:
         return 0
-    gain = steps * s.K * (X.n - 16) * kernels_of_codes().cost * X.m
-    cost = DIRECTIONS_COST * (MIN_SAMPLE + ROWS_PER_DIRECTION * max_d) * max_d * <double>X.n + 16.0 * X.n * X.m
-    if gain < 2 * cost:
-        return 0
+    if not forced:
+        if X.n < MIN_LEADING_FEATURES or X.m < PROBE_TILES * CODE_TILE:
+            return 0
+        gain = steps * s.K * (X.n - d) * kernels_of_codes().cost * X.m
+        cost = X.n * (DIRECTIONS_COST * SAMPLE_ROWS * d + (d + POINT_COST) * X.m)
+        if gain < 2 * cost:
+            return 0
     e.cost.leading_tried = True
-    if directions_find(&e.leading.directions, X, e.codes.origin, max_d, e.n_workspaces, p):
+    if leading_open(&e.leading, e.codes, e.K, min(d, X.n), e.n_workspaces, p):
         return 1
-    return choose_directions(e, s, steps, p)
+    if e.leading.d > 0:
+        project_centroids(e, s)
+        if forced or directions_pay(e, s, steps, p):
+            return project_all(e, p)
+    leading_close(&e.leading)
+    return is_stopped(p)
 
 
 # ---- after a step ----------------------------------------------------------------------------
