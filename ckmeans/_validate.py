@@ -318,6 +318,33 @@ def starting_centroids(
     return array
 
 
+def frozen(value: Any, init: object, K: int, name: str = "init") -> np.ndarray | None:
+    """Return a flag of uint8 for each of K centroids, set for those that are to stay as `init` has them.
+
+    `value` is a number of leading rows of the array `init`, or a boolean for each of its rows; K booleans
+    will do as well, where those that k-means++ draws are False."""
+    if value is None:
+        return None
+    if isinstance(init, str) or callable(init):
+        raise ValueError(f"frozen needs {name} to be an array of centroids, found {shorten_repr(init)}")
+    given = len(points(init, name))
+    flags = np.zeros(K, np.uint8)
+    if not isinstance(value, (bool, np.bool_)) and hasattr(value, "__index__") and np.ndim(value) == 0:
+        flags[: integer("frozen", value, 0, given, f" (the rows of {name})")] = 1
+        return flags
+    array = _arrays.as_ndarray("frozen", value)
+    if array.dtype != np.bool_:
+        wanted = f"a number of rows of {name}, or a boolean for each"
+        raise TypeError(f"frozen must be {wanted}, found {shorten_repr(value)}")
+    if array.shape not in ((given,), (K,)):
+        raise ValueError(f"frozen must have shape ({given},), one a row of {name}, found shape {array.shape}")
+    if array[given:].any():
+        row = given + int(array[given:].argmax())
+        raise ValueError(f"frozen must mark none but the {given} rows of {name}, found True at {row}")
+    flags[: len(array)] = array
+    return flags
+
+
 def initial_centers(value: object, n_clusters: int, n_features: int) -> np.ndarray:
     """Return an estimator's starting centroids, checked with scikit-learn's messages."""
     array = points(value, "init")

@@ -23,6 +23,7 @@ def kmeans(
     K: int,
     *,
     init: Init = "k-means++",
+    frozen: int | ArrayLike | None = None,
     n_init: int = 1,
     max_iter: int = 300,
     tol: float = 1e-4,
@@ -66,6 +67,10 @@ def kmeans(
         with 2 + floor(ln K) candidates per centroid [2]_; an array is used as given (with n_init=1),
         and completed by "k-means++" in each restart if it has fewer than K rows; a callable is called
         as ``init(X, K, rng)`` for each restart.
+    frozen : int or array_like of bool, optional
+        Which rows of the array `init` stay where they are: the first so many, or those marked by one boolean
+        a row. Points are assigned to frozen centroids as to others, but these are never updated, dropped or
+        put elsewhere; one without points keeps its place and has count 0, also with ``empty="error"``.
     n_init : int
         Number of restarts. Restart r draws from stream r of the seed.
     max_iter : int
@@ -161,11 +166,13 @@ def kmeans(
         metric=points.metric,
         callback=callback,
         keep_path=keep_path,
+        frozen=frozen is not None,
     ):
         _validate.seed(seed)
         return _dispatch.fit_optimal(points, K, n_threads, empty=empty_policy, progress=progress)
     engine = _validate.algorithm(algorithm, points.kind, *points.shape)
     starts, trials = _starts.read_init(init, points, K, n_init)
+    flags = _validate.frozen(frozen, init, K)
     options = FitOptions(
         K=K,
         n_init=n_init,
@@ -177,6 +184,7 @@ def kmeans(
         trials=trials,
         callback=callback,
         keep_path=keep_path,
+        frozen=flags,
     )
     return _dispatch.fit(points, engine, starts, options, progress)
 

@@ -1,6 +1,6 @@
 """A fit: from its arguments to its result."""
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
 from ckmeans._codes cimport Codes, codes_close
@@ -174,6 +174,8 @@ cdef Options options_of(options, starts):
     o.empty = EMPTY_POLICIES[options.empty]
     o.next_start = <PyObject *>starts if callable(starts) else NULL
     o.callback = NULL if options.callback is None else <PyObject *>options.callback
+    cdef const uint8_t[::1] frozen = options.frozen  # the options keep it
+    o.frozen = NULL if frozen is None else &frozen[0]
     return o
 
 
