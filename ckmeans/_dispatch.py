@@ -15,7 +15,7 @@ from ckmeans._engines import ENGINES
 from ckmeans._fit_options import FitOptions
 from ckmeans._inputs import Inputs, PersistentInputs
 from ckmeans._optimal import SortedValues
-from ckmeans._points import OutOfRange, Points, PreparedPoints
+from ckmeans._points import OutOfRange, Points, PreparedPoints, ZeroRow
 from ckmeans._progress import ProgressBar
 from ckmeans._result import Result
 from ckmeans._starts import Starts
@@ -49,14 +49,12 @@ def with_unit_fallback(
     which is 0 unless squares of X or of `others`, small arrays by name, overflow or underflow. `work` divides
     what it was given by the same power (`divided`), and returns what is in the units of X (`in_units`). Both
     are exact but where a value underflows."""
-    try:
-        return work(points, points.prepared_points(points.itemsize), 0)
-    except OutOfRange as error:
-        found = error.args[0]
-    _require_finite(found, points, others)
-    if points.itemsize == 4:
+    found = 0.0
+    for itemsize in (4, 8) if points.itemsize == 4 else (8,):
         try:
-            return work(points, points.prepared_points(8), 0)
+            return work(points, points.prepared_points(itemsize), 0)
+        except ZeroRow as error:
+            points.raise_zero_row(error.args[0])
         except OutOfRange as error:
             found = error.args[0]
         _require_finite(found, points, others)
@@ -145,7 +143,8 @@ def step(
     Returns
     -------
     squared_sum : float
-        The (weighted) sum of squared distances; only if `measure` or `sums`.
+        The (weighted) sum of squared distances; only if `measure` or `sums`. With the metric "cosine" that to
+        the directions of the centroids.
     offsets : ndarray of shape (K, n), float64
         The (weighted) sum of x - centroid over each cluster; only if `sums`, as are the following.
     weight_sums : ndarray of shape (K,), float64
@@ -173,7 +172,7 @@ def distortion(
     """Return J, after filling `labels` if `assign`; float64 may hold it where it has no room for the sum."""
     outputs = assign * _engine.ASSIGN + _engine.MEASURE
     exponent, squared_sum, *_ = scaled_step(points, centroids, labels, n_threads, outputs)
-    J = squared_sum / points.total_weight
+    J = points.mean_loss(squared_sum)
     if squared_sum < _TINY_SUM and exponent == 0 and (exponent := points.safe_exponent()):
         # Nothing above looks at how small the values are where labels are given.
         places = divided(_rows_of(centroids), exponent)
@@ -244,7 +243,9 @@ def _centroids(prepared: PreparedPoints, centroids: np.ndarray) -> _engine.Centr
 
 
 def all_distances(points: Inputs, centroids: np.ndarray, n_threads: object = None) -> np.ndarray:
-    """Return the (m, K) distances of points to centroids, in the computing dtype."""
+    """Return the (m, K) distances of points to centroids, in the computing dtype.
+
+    With the metric "cosine" they are those of the rows at unit length."""
     if points.kind == "sparse":
         return _all_distances_of_sparse(points, centroids, n_threads)
     threads = thread_count(n_threads, points.size * len(centroids))
@@ -255,7 +256,7 @@ def all_distances(points: Inputs, centroids: np.ndarray, n_threads: object = Non
         rounded = np.ascontiguousarray(scaled, np.float32 if prepared.itemsize == 4 else np.float64)
         out = np.empty((len(points), len(rounded)), rounded.dtype)
         _dense.distances(prepared, rounded, out, threads)
-        distances: np.ndarray = in_units(out, exponent, X=points, centroids=centroids)
+        distances: np.ndarray = in_units(out, exponent, X=points.rows, centroids=centroids)
         return distances
 
     return with_unit_fallback(points, work, centroids=centroids)

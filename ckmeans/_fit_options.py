@@ -45,6 +45,8 @@ class FitOptions(NamedTuple):
         scikit-learn's stopping rule in place of `tol`: a restart stops when the squared shifts of the
         centroids sum to at most this. A point to which "farthest" moves an empty cluster then no longer
         counts for the mean of the cluster it leaves.
+    frozen : ndarray of shape (K,), uint8, optional
+        1 for each centroid of the given start that stays where it is.
     annealing : Annealing, optional
         How updates differ from the means.
     keep_ends : bool
@@ -62,6 +64,7 @@ class FitOptions(NamedTuple):
     shift_tol: float | None = None
     callback: Callable[[int, float, np.ndarray], Any] | None = None
     keep_path: bool = False
+    frozen: np.ndarray | None = None
     annealing: Annealing | None = None
     keep_ends: bool = False
 

@@ -11,6 +11,7 @@ import numpy as np
 from ckmeans import _arrays, _validate
 from ckmeans._inputs import Inputs
 from ckmeans._points import OutOfRange, PreparedPoints
+from ckmeans._unit_length import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -103,6 +104,8 @@ def _in_dtype(
     labels not those that `assign` computes in float32."""
     if exponent:
         centroids = _arrays.times_power(centroids, -exponent)
+    if points.is_cosine:
+        centroids = unit_rows(centroids, prepared.itemsize, name)
     max_abs = float(np.abs(centroids).max())
     if not max_abs <= prepared.largest:
         _validate.require_finite(name, centroids)
