@@ -87,7 +87,11 @@ def _in_another_unit(
     others: dict[str, np.ndarray],
     found: float,
 ) -> _T:
-    """Do `work` with the largest magnitude just below the limit, so that small values keep their squares."""
+    """Do `work` with the largest magnitude just below the limit, so that small values keep their squares.
+
+    Directions have no unit: with the metric "cosine" only the rows are divided."""
+    if points.is_cosine:
+        others = {}
     limit = math.frexp(points.prepared_points(8).largest)[1] - 1
     max_abs = max(points.max_abs, *(_validate.max_abs(other) for other in others.values()), 0.0)
     max_abs = max(max_abs, found) if math.isfinite(found) else max_abs
@@ -97,7 +101,7 @@ def _in_another_unit(
         prepared = scaled.prepared_points(8)
         prepared.accept_small_values()
         try:
-            return work(scaled, prepared, exponent)
+            return work(scaled, prepared, 0 if points.is_cosine else exponent)
         except OutOfRange as error:
             larger = float(_arrays.times_power(error.args[0], exponent))
         if not max_abs < larger < math.inf:  # else a start that a callable returned is larger than all before
