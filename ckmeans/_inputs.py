@@ -5,6 +5,7 @@ X may be an array, sparse rows, chunks that are iterated over again and again, o
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
@@ -22,6 +23,11 @@ from ckmeans._unit_length import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+
+Metric: TypeAlias = Literal["euclidean", "cosine"]
+
+_SAFE = 2.0**-256  # from here on up to its inverse there is room for squares, and for sums of many of them
 
 
 class Inputs:
@@ -59,7 +65,7 @@ class Inputs:
         weights: np.ndarray | None = None,
         names: Names | None = None,
         original: Any = None,
-        metric: str = "euclidean",
+        metric: Metric = "euclidean",
     ) -> None:
         self.rows = rows
         self.shape: tuple[int, int] = rows.shape
@@ -99,9 +105,13 @@ class Inputs:
         """Whether rows are compared by their cosines."""
         return self.metric == "cosine"
 
+    def loss(self, squared_sum: float) -> float:
+        """Return a sum of squared distances as the metric has it: as it is, or as the sum of 1 - cos."""
+        return squared_sum * 0.5 if self.is_cosine else squared_sum
+
     def mean_loss(self, squared_sum: float) -> float:
         """Return J: the mean of the squared distances, whose sum is given, or of 1 - cos."""
-        return squared_sum / self.total_weight * (0.5 if self.is_cosine else 1)
+        return self.loss(squared_sum) / self.total_weight
 
     def centroids(self, array: np.ndarray, name: str = "centroids") -> np.ndarray:
         """Return centroids as this metric compares them: as they are, or at unit length."""
@@ -116,7 +126,7 @@ class Inputs:
         """Return some of the points."""
         selected = self.select(which)
         rows = selected if isinstance(self.rows, np.ndarray) else CSR(selected)
-        part = Inputs(rows, weights, metric=self.metric)
+        part = Inputs(rows, weights, original=selected, metric=self.metric)
         part.whole = self if self.whole is None else self.whole
         return part
 
@@ -124,11 +134,11 @@ class Inputs:
         """Return the same points with other weights."""
         return self._copy(weights, self.metric)
 
-    def with_metric(self, metric: str) -> Inputs:
+    def with_metric(self, metric: Metric) -> Inputs:
         """Return the same points under another metric."""
         return self if metric == self.metric else self._copy(self.weights, metric)
 
-    def _copy(self, weights: np.ndarray | None, metric: str) -> Inputs:
+    def _copy(self, weights: np.ndarray | None, metric: Metric) -> Inputs:
         points = Inputs(self.rows, weights, self.names, self.original, metric)
         points.whole = self.whole
         return points
@@ -136,6 +146,26 @@ class Inputs:
     def with_weights(self, sample_weight: object) -> Inputs:
         """Return the same points with other weights, which are checked."""
         return self.reweighted(_validate.weights(sample_weight, len(self)))
+
+    @property
+    def max_abs(self) -> float:
+        """The largest magnitude, NaN if there is one; found in a pass over the rows."""
+        return _validate.max_abs(self.rows)
+
+    def rescaled(self, exponent: int) -> Inputs:
+        """Return the same points divided by 2**exponent, as a copy in float64 of what lies in memory."""
+        rows = _rescaled_rows(self.rows, exponent)
+        points = Inputs(rows, self.weights, self.names, self.original, self.metric)
+        points.whole = self if self.whole is None else self.whole
+        return points
+
+    def safe_exponent(self, max_abs: float | None = None) -> int:
+        """Return the exponent with which `rescaled` points have squares that neither overflow nor underflow
+        where they are added up: 0 for nearly all. `max_abs` is the largest magnitude, if it is known."""
+        if self.itemsize == 4 or self.is_cosine:  # float64 holds the squares of these
+            return 0
+        max_abs = self.max_abs if max_abs is None else max_abs
+        return math.frexp(max_abs)[1] if 0 < max_abs < _SAFE or 1 / _SAFE < max_abs < math.inf else 0
 
     def prepared_points(self, itemsize: int) -> PreparedPoints:
         """Return the points for compiled code, in the computing dtype of this itemsize."""
@@ -161,15 +191,27 @@ class Inputs:
     def raise_zero_row(self, row: int) -> NoReturn:
         """Raise for a row of zeros, which has no direction; of a part, for the first one of the whole."""
         if self.whole is not None:
-            whole = _points.Points(self.whole.rows, self.itemsize)
-            self.whole.raise_zero_row(whole.first_zero_row() or 0)
+            self.whole.require_directions()
         _validate.raise_zero_row("X", f"row {row}" if self.names is None else self.names.row(row))
+
+    def require_directions(self) -> None:
+        """Raise for the first row of zeros, if rows are compared by their cosines."""
+        row = _points.Points(self.rows, self.itemsize).first_zero_row() if self.is_cosine else None
+        if row is not None:
+            self.raise_zero_row(row)
+
+
+def _rescaled_rows(rows: np.ndarray | CSR | Chunks, exponent: int) -> np.ndarray | CSR | Chunks:
+    if isinstance(rows, (CSR, Chunks)):
+        return rows.rescaled(exponent)
+    array: np.ndarray = _arrays.times_power(_arrays.widened(rows), -exponent)
+    return array
 
 
 class PersistentInputs(Inputs):
     """Inputs whose preprocessing is kept for later calls, from any thread."""
 
-    __slots__ = ("_centroids", "_lock", "_prepared", "_sorted")
+    __slots__ = ("_centroids", "_lock", "_prepared", "_rescaled", "_sorted")
 
     persistent = True
 
@@ -179,9 +221,10 @@ class PersistentInputs(Inputs):
         self._prepared: dict[tuple[int, str], PreparedPoints] = {}
         self._centroids: dict[tuple[int, str], Centroids] = {}
         self._sorted: dict[int, SortedValues] = {}
+        self._rescaled: dict[int, PersistentInputs] = {}  # the last ones, by the exponent
         self._lock = threading.Lock()
 
-    def with_metric(self, metric: str) -> PersistentInputs:
+    def with_metric(self, metric: Metric) -> PersistentInputs:
         """Return the same points under another metric; what is kept for each is kept in common."""
         if metric == self.metric:
             return self
@@ -204,6 +247,13 @@ class PersistentInputs(Inputs):
                 prepared.persistent = True
                 self._prepared[key] = prepared
             return self._prepared[key]
+
+    def rescaled(self, exponent: int) -> PersistentInputs:
+        """Return the same points divided by 2**exponent, with what earlier calls prepared of them."""
+        with self._lock:
+            if exponent not in self._rescaled:
+                self._rescaled = {exponent: PersistentInputs(super().rescaled(exponent))}
+            return self._rescaled[exponent].with_metric(self.metric)
 
     def packed_centroids(self, itemsize: int) -> Centroids:
         """Return the points as centroids for compiled code, packed in this or an earlier call."""
@@ -230,9 +280,11 @@ class PersistentInputs(Inputs):
     @property
     def bytes(self) -> int:
         """Bytes of what is kept."""
+        m, n = self.shape
         total = sum(prepared.bytes for prepared in self._prepared.values())
         total += sum(centroids.bytes for centroids in self._centroids.values())
-        return total + sum(values.bytes for values in self._sorted.values())
+        total += sum(values.bytes for values in self._sorted.values())
+        return total + sum(m * n * 8 + points.bytes for points in self._rescaled.values())
 
 
 class Prepared:
@@ -304,8 +356,6 @@ def read(
     `n_expected` is the number of features that X should have, if that is known; `check` is
     `_validate.two_dimensional`, or another function that checks an array and raises with other messages;
     `metric` is "euclidean" for points that bring none, unless it is given."""
-    if metric is not None:
-        metric = _validate.choice("metric", metric, _validate.METRICS)
     if type(X) is np.ndarray and X.dtype in _arrays.COMPUTING_ITEMSIZE:  # the usual case, first
         points = Inputs(check(X, "X", n_expected))
     elif isinstance(X, Prepared):
@@ -320,8 +370,12 @@ def read(
         # An array of bfloat16 is of no use to the caller's functions.
         points = Inputs(rows, None, names, X if rows.dtype == _points.BFLOAT16 else None)
     if metric is not None:
-        points = points.with_metric(metric)
+        points = points.with_metric(_metric_of(metric))
     return points if sample_weight is None else points.with_weights(sample_weight)
+
+
+def _metric_of(value: object) -> Metric:
+    return "cosine" if _validate.choice("metric", value, _validate.METRICS) == "cosine" else "euclidean"
 
 
 def read_with_centroids(

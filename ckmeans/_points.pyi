@@ -26,6 +26,7 @@ class Points:
 @disjoint_base
 class PreparedPoints(Points):
     persistent: bool
+    def accept_small_values(self) -> None: ...
     @property
     def distinct(self) -> int | None: ...
     @property

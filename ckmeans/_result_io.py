@@ -12,6 +12,7 @@ import numpy as np
 
 from ckmeans import _atomic_write
 from ckmeans._lloyd import STOP_REASONS
+from ckmeans._size_limits import check_unpacked
 
 __all__ = ["read", "read_table_recipe", "save"]
 
@@ -59,6 +60,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]
         try:
             _check_start(file.peek(2))
             with np.load(file, allow_pickle=False) as archive:
+                check_unpacked(sum(entry.file_size for entry in archive.zip.infolist()))
                 about = json.loads(bytes(archive["about"]))
                 _check_version(about)
                 arrays = {name: archive[name] for name in archive.files if name != "about"}
@@ -113,6 +115,7 @@ def _fields(about: dict[str, Any], read: dict[str, np.ndarray]) -> dict[str, Any
     consistent = (
         centroids.ndim == 2
         and centroids.dtype in (np.float32, np.float64)
+        and bool(np.isfinite(centroids).all())
         and labels.dtype == np.int32
         and labels.ndim == 1
         and counts.dtype == np.int64

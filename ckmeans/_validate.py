@@ -353,6 +353,7 @@ def initial_centers(value: object, n_clusters: int, n_features: int) -> np.ndarr
         raise ValueError(f"{does_not_match} clusters {n_clusters}.")
     if array.shape[1] != n_features:
         raise ValueError(f"{does_not_match} features of the data {n_features}.")
+    require_finite("init", array)
     return array
 
 
@@ -408,7 +409,8 @@ def weights(value: object, m: int) -> np.ndarray | None:
     if array.shape != (m,):
         raise ValueError(f"sample_weight must have shape ({m},), one a row of X, found shape {array.shape}")
     array = np.ascontiguousarray(array, np.float64)
-    total = array.sum()
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()
     if not np.isfinite(total):
         if np.isfinite(array).all():
             raise ValueError("sample_weight must have a finite sum, found infinity")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ckmeans import _dispatch, _inputs, _lloyd, _starts, _validate
 from ckmeans._fit_options import FitOptions
-from ckmeans._inputs import CentroidsLike, PersistentInputs, PointsLike, Prepared
+from ckmeans._inputs import CentroidsLike, Inputs, Metric, PersistentInputs, PointsLike, Prepared
 from ckmeans._points import PreparedPoints
 from ckmeans._result import Result
 from ckmeans._starts import Init
@@ -29,7 +29,7 @@ def kmeans(
     tol: float = 1e-4,
     empty: Literal["drop", "reinit", "farthest", "error"] = "drop",
     sample_weight: ArrayLike | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     algorithm: Literal["auto", "dense", "cells", "screen", "optimal"] = "auto",
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
@@ -52,7 +52,9 @@ def kmeans(
     X : array_like of shape (m, n), data frame, tensor or sparse matrix
         Points. float32, float16, bfloat16, int8, uint8 and uint16 data are computed in float32,
         everything else in float64. Any strides, byte order and memory map are accepted; the array is
-        read block by block. Values whose squares leave float32 are computed in float64.
+        read block by block. Values whose squares leave float32 are computed in float64, those whose
+        squares leave float64 too in another unit, a power of two, from a copy; only a J that float64
+        cannot hold is an error.
         The columns of a data frame (pandas, polars, Arrow, or any with ``__arrow_c_stream__`` or
         ``__dataframe__``) may hold numbers or booleans of any dtype, categories and objects that are
         numbers too; the result is that of an array of their common dtype (``numpy.result_type``;
@@ -298,7 +300,7 @@ def assign(
     *,
     return_squared_distance: Literal[False] = False,
     out: np.ndarray | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
 ) -> np.ndarray: ...
 
@@ -310,7 +312,7 @@ def assign(
     *,
     return_squared_distance: Literal[True],
     out: np.ndarray | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]: ...
 
@@ -321,7 +323,7 @@ def assign(
     *,
     return_squared_distance: bool = False,
     out: np.ndarray | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Return the index of each point's closest centroid; of equally close ones the lowest.
@@ -400,12 +402,8 @@ def update(
     points = _inputs.read(X, sample_weight)
     K = _validate.integer("K", K, 1)
     labels = _validate.labels(labels, len(points), K)
-    origin = np.zeros((K, points.shape[1]))
     threads = _dispatch.thread_count(n_threads, points.size)
-    _, sums, weight_sums, counts = _dispatch.step(points, origin, labels, threads, sums=True)
-    filled = weight_sums > 0
-    means = np.full(sums.shape, np.nan)
-    np.divide(sums, weight_sums[:, None], out=means, where=filled[:, None])
+    means, counts = _dispatch.means(points, labels, K, threads)
     return means.astype(points.computing_dtype), counts
 
 
@@ -415,7 +413,7 @@ def distortion(
     labels: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
 ) -> float:
     """Return J, the (weighted) mean squared distance of the points to their centroids, or mean of 1 - cos.
@@ -450,8 +448,7 @@ def distortion(
     assign_labels = labels is None
     labels = np.empty(m, np.int32) if labels is None else _validate.labels(labels, m, K)
     threads = _dispatch.thread_count(n_threads, points.size * K if assign_labels else points.size)
-    squared_sum, *_ = _dispatch.step(points, places, labels, threads, assign=assign_labels, measure=True)
-    return points.mean_loss(squared_sum)
+    return _dispatch.distortion(points, places, labels, threads, assign=assign_labels)
 
 
 @overload
@@ -463,7 +460,7 @@ def init_centroids(
     seed: int | np.random.Generator | None = None,
     trials: int | None = None,
     sample_weight: ArrayLike | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
     return_indices: Literal[False] = False,
 ) -> np.ndarray: ...
@@ -478,7 +475,7 @@ def init_centroids(
     seed: int | np.random.Generator | None = None,
     trials: int | None = None,
     sample_weight: ArrayLike | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
     return_indices: Literal[True],
 ) -> tuple[np.ndarray, np.ndarray]: ...
@@ -492,7 +489,7 @@ def init_centroids(
     seed: int | np.random.Generator | None = None,
     trials: int | None = None,
     sample_weight: ArrayLike | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
     return_indices: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -540,16 +537,19 @@ def init_centroids(
     n_trials = trials if trials is not None and default_trials else default_trials
     threads = _dispatch.thread_count(n_threads, points.size * K * n_trials)
 
-    def draw(prepared: PreparedPoints) -> tuple[np.ndarray, np.ndarray | None]:
+    def draw(_: Inputs, prepared: PreparedPoints, exponent: int) -> tuple[np.ndarray, np.ndarray | None]:
         given = np.empty((0, points.shape[1]))
         if starts is not None:
-            resolved = starts.resolve(prepared, seed_)
+            resolved = starts.resolve(prepared, seed_, exponent)
             given = resolved(0) if callable(resolved) else resolved[0]
         if len(given) == K:
-            return given.copy(), np.full(K, -1) if return_indices else None  # not the caller's array
+            given = _dispatch.in_units(given.copy(), exponent)  # not the caller's array
+            return given, np.full(K, -1) if return_indices else None
         centroids, indices = _lloyd.init(prepared, given, K, n_trials, seed_, threads, return_indices)
         _dispatch.check_centroids(prepared, centroids)  # random examples were drawn without this check
-        return centroids, indices
+        return _dispatch.in_units(centroids, exponent), indices
 
-    centroids, indices = _dispatch.with_dtype_fallback(points, draw)
+    centroids, indices = _dispatch.with_unit_fallback(
+        points, draw, **({} if starts is None else starts.given)
+    )
     return centroids if indices is None else (centroids, indices)

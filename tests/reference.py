@@ -179,23 +179,26 @@ def gamma(j, eps) -> float:
     return j * eps / 2 / (1 - j * eps / 2)
 
 
-def score_errors(X, centroids, dtype) -> np.ndarray:
-    """Return E(x, c) of the module's docstring, (m, K), plus the reference's own error."""
+def score_errors(X, centroids, dtype, about_zero=False) -> np.ndarray:
+    """Return E(x, c) of the module's docstring, (m, K), plus the reference's own error.
+
+    `about_zero`: the shift s is 0, as it is for sparse rows, which a shift would fill."""
     X, centroids = rounded(X, dtype), rounded(centroids, dtype)
     n = X.shape[1]
     eps, tiny = float(np.finfo(dtype).eps), float(np.finfo(dtype).smallest_subnormal)
-    shift = shift_of(centroids)
+    shift = np.zeros(n) if about_zero else shift_of(centroids)
     x = np.sqrt(((X - shift) ** 2).sum(axis=1))[:, None]
     c = np.sqrt(((centroids - shift) ** 2).sum(axis=1))[None, :]
     own = gamma(n + 2, np.finfo(np.float64).eps) * squared_distances(X, centroids)
     return gamma(2 * n + 3, eps) * c**2 + 2 * gamma(n + 3, eps) * x * c + (2 * n + 2) * tiny + own
 
 
-def certain_labels(X, centroids, dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Return (labels, whether each of them is certain) for a computation in `dtype`."""
+def certain_labels(X, centroids, dtype, about_zero=False) -> tuple[np.ndarray, np.ndarray]:
+    """Return (labels, whether each of them is certain) for a computation in `dtype`; of sparse rows
+    `about_zero`."""
     X, centroids = rounded(X, dtype), rounded(centroids, dtype)
     squared = squared_distances(X, centroids)
-    errors = score_errors(X, centroids, dtype)
+    errors = score_errors(X, centroids, dtype, about_zero)
     labels = squared.argmin(axis=1)
     every = np.arange(len(X))
     latest = (squared + errors)[every, labels]

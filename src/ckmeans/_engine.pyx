@@ -286,13 +286,15 @@ def step(PreparedPoints points, EngineEntry engine, Centroids centroids, int32_t
     cdef const EngineFactory *factory = row_sums_factory(&points.rows)
     s.K, s.epoch, s.labels, s.centroids = K, 1, &labels[0], centroids.values
     s.packed = &centroids.packed if centroids.is_packed else NULL
-    # How small the values are is for the points alone to say: a fit, too, looks only at these for that.
+    # How small the values are is for the points alone to say: a fit, too, looks only at these for that. Of points
+    # that are all 0 the centroids say it.
     if centroids.max_abs_bits > points.rows.max_safe_bits:
         check_range(&points.rows, centroids.max_abs_bits)
     s.assign = outputs & _ASSIGN != 0
     if s.assign:
         factory = chosen_factory(engine.factory, &problem)
     cdef bint measure = outputs & (_SUM | _MEASURE) != 0
+    cdef bint all_zero = s.assign and factory.build_index == NULL  # unless the step finds another magnitude
     cdef bint in_parts = s.assign and factory.keeps_rows, labels_first = s.assign and not factory.distances
     cdef double[:, ::1] offsets
     cdef double[::1] weights
@@ -310,7 +312,7 @@ def step(PreparedPoints points, EngineEntry engine, Centroids centroids, int32_t
     s.squared = NULL if squared is None else &squared[0]
     if s.max_abs_bits <= points.rows.max_safe_bits and (s.assign or measure or s.squared != NULL):
         run_step(factory, &problem, points, &s, call)
-    check_range(&points.rows, s.max_abs_bits)
+    check_range(&points.rows, centroids.max_abs_bits if all_zero and s.max_abs_bits == 0 else s.max_abs_bits)
     if measure and not isfinite(s.sums.square):
         raise OutOfRange(INFINITY)
     return square_of(&points.rows, &s) if measure else 0, *sums

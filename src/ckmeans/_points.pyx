@@ -191,7 +191,8 @@ cdef void set_safe_range(Rows *rows) noexcept:
     cdef int itemsize = rows.kernels.itemsize
     cdef double overflow = FLT_MAX if itemsize == 4 else DBL_MAX / max(rows.total_weight, 1)
     rows.max_safe_bits = bits_of(sqrt(overflow / 16 / <double>rows.n), itemsize)
-    rows.min_safe_bits = bits_of(1e-15 if itemsize == 4 else 1e-145, itemsize)
+    # Of light points the sums of squares are smaller than the squares.
+    rows.min_safe_bits = bits_of(1e-15 if itemsize == 4 else 1e-145 / sqrt(min(rows.total_weight, 1)), itemsize)
 
 
 cdef int64_t rows_in_place(const source *s, int itemsize, int view_itemsize) noexcept:

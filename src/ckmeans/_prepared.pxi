@@ -99,6 +99,10 @@ cdef class PreparedPoints(Points):
             raise MemoryError
         return index
 
+    def accept_small_values(self):
+        """Take values whose squares underflow: those beside which they are measured allow no smaller unit."""
+        self.rows.min_safe_bits = 0
+
     @property
     def distinct(self):
         """The number of distinct points, where equal ones were deduplicated; else None."""

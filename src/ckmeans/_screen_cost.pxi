@@ -31,14 +31,13 @@ cdef double DIRECTIONS_COST = 50        # of a feature of a row of the sample, f
 
 # Statistics of data, whatever the machine.
 cdef double FEW_CHANGED = 0.05          # part of the labels that change in a step, from which down most bounds are kept
-cdef double OPEN_SHARE = 0.3            # part of the points that a later step screens against all centroids
 cdef double MAX_COST = 1.1              # dense steps that a step may take, as later ones take less
 cdef double TYPICAL_PAIRS = 3           # pairs of an open point that bounds leave
 cdef double MIN_GAIN = 0.1              # part of the dense steps that screening must be expected to save
 cdef double MAX_SLACK_PAIRS = 3         # pairs of an open point up to which the next step looks at some more
 cdef int64_t TRIAL_STEPS = 3            # after which what is carried from step to step must pay,
 cdef double MAX_LOSS = 0.05             # or else the trial has cost this part of the fit
-cdef double LATER_STEPS = 10            # over which a projection of the points is to pay
+cdef double LATER_STEPS = 10            # of a fit, at most, over which coding or projecting the points is to pay
 
 cdef enum:
     PROBE_TILES = 8          # tiles of points that tell how many pairs leading directions leave
@@ -51,6 +50,7 @@ cdef struct CostModel:
     bint possible            # products of the codes fit their integers
     bint leading_tried
     int64_t max_changed      # screen when at most so many labels changed in the step before
+    int64_t changed_before   # labels that changed in the step before that; 0: not known
     int64_t steps            # that were screened since the first one
     bint no_slack            # many pairs were within reach without any
     double fallback_share    # part of the tiles that the last step left to the dense kernel
@@ -89,9 +89,9 @@ cdef inline double screening_cost(const Rows *X, int64_t words, double K) noexce
             + CENTROID_COST * K * X.n / X.m)
 
 
-cdef double open_cost(const Rows *X, double K) noexcept nogil:
-    """Return the cost of a point that is screened on all features, as far as the shapes tell."""
-    return screening_cost(X, words_of(X.n), K) + pairs_cost(X, TYPICAL_PAIRS)
+cdef double open_cost(const Rows *X, double K, double pairs) noexcept nogil:
+    """Return the cost of a point that is screened on all features, which leaves so many pairs."""
+    return screening_cost(X, words_of(X.n), K) + pairs_cost(X, pairs)
 
 
 cdef void cost_open(CostModel *cost, const Rows *X, bint adaptive) noexcept nogil:
@@ -108,35 +108,51 @@ cdef inline double coding_cost(const Rows *X) noexcept nogil:
     return CODING_COST * X.n * value_cost(X) + CODING_OVERHEAD
 
 
-cdef double expected_saving(const Screen *e, const Step *s) noexcept nogil:
-    """Estimate what screening from this step on saves of a point's dense steps; negative: it is not worth trying."""
+cdef double later_steps(const CostModel *cost, const Step *s) noexcept nogil:
+    """Estimate how many steps follow, as if the labels that change in each fell by the same factor until none does."""
+    cdef double steps = min(<double>s.steps_left, LATER_STEPS)
+    if not 0 < s.n_changed < cost.changed_before:
+        return steps
+    return min(steps, 1 + log(s.n_changed) / log(<double>cost.changed_before / s.n_changed))
+
+
+cdef double saving(const Screen *e, const Step *s, const Probe *probe) noexcept nogil:
+    """Return what screening from this step on is expected to save of a point's dense steps, beyond MIN_GAIN of them."""
     cdef const Rows *X = e.sweep.rows
-    cdef double dense = dense_cost(X, s.K), steps = min(<double>s.steps_left, LATER_STEPS)
-    cdef double screened = open_cost(X, s.K)
-    cdef double later = OPEN_SHARE * screened + (1 - OPEN_SHARE) * STABLE_COST
+    cdef double dense = dense_cost(X, s.K), steps = later_steps(&e.cost, s)
+    cdef double screened = open_cost(X, s.K, probe.pairs)
+    cdef double later = probe.open_share * screened + (1 - probe.open_share) * STABLE_COST
     cdef double coding = 0 if has_codes(e) else coding_cost(X)
-    cdef double hurdle = MIN_GAIN * dense * (steps + 1)
-    if s.labels_epoch != 0 and s.n_changed <= FEW_CHANGED * X.m:
-        return dense - later + steps * (dense - later) - coding - hurdle
-    if coding + TRIAL_STEPS * (screened - dense) > MAX_LOSS * dense * (steps + 1):
+    # At first neither what later steps leave open nor how many there are is known.
+    cdef double trial = coding + TRIAL_STEPS * (screened - dense)
+    if e.cost.changed_before == 0 and trial > MAX_LOSS * dense * (steps + 1):
         return -1
-    return dense - screened + steps * (dense - later) - coding - hurdle
+    return dense - screened + steps * (dense - later) - coding - MIN_GAIN * dense * (steps + 1)
 
 
 cdef bint pays_once(const Problem *problem) noexcept nogil:
     """Tell whether a single assignment, which codes the points, is to be screened."""
     cdef const Rows *X = problem.rows
-    return can_code(X) and open_cost(X, problem.K) + coding_cost(X) < (1 - MIN_GAIN) * dense_cost(X, problem.K)
+    cdef double cost = open_cost(X, problem.K, TYPICAL_PAIRS) + coding_cost(X)
+    return can_code(X) and cost < (1 - MIN_GAIN) * dense_cost(X, problem.K)
 
 
-cdef bint wants_codes(const Screen *e, const Step *s) noexcept nogil:
+cdef bint wants_codes(Screen *e, const Step *s) noexcept nogil:
     """Tell whether this step is to be screened."""
-    cdef const CostModel *cost = &e.cost
+    cdef CostModel *cost = &e.cost
+    cdef Probe best = Probe(1, 0)
     if not (cost.adaptive and cost.possible):
         return cost.possible
-    if s.labels_epoch != 0 and s.n_changed > cost.max_changed:
+    if s.labels_epoch != 0 and (s.n_changed > cost.max_changed or not e.exact):
+        return s.n_changed <= cost.max_changed
+    if saving(e, s, &best) <= 0:
         return False
-    return expected_saving(e, s) > 0
+    best = probe_points(e, s)
+    if saving(e, s, &best) > 0:
+        return True
+    if s.labels_epoch != 0:
+        cost.max_changed = s.n_changed // 2  # when to look again
+    return False
 
 
 cdef int make_codes(Screen *e, Poll *p) noexcept nogil:
@@ -263,10 +279,11 @@ cdef double step_cost(const Screen *e, const Step *s, const StepCounts *counts) 
             + (coded_pairs + pairs_cost(X, one_by_one) + fallback * dense_cost(X, s.K)) / m)
 
 
-cdef void review_step(Screen *e, const Step *s, const StepCounts *counts) noexcept nogil:
+cdef void review_step(Screen *e, const Step *s, int64_t changed, const StepCounts *counts) noexcept nogil:
     """Compute all pairs of the following steps where the one that was made cost more."""
     cdef CostModel *cost = &e.cost
     cdef const Rows *X = e.sweep.rows
+    cost.changed_before = changed if s.labels_epoch != 0 else 0
     if e.exact:
         return
     cost.fallback_share = counts.n_fallback_tiles / ((X.m + CODE_TILE - 1) // CODE_TILE)

@@ -163,12 +163,12 @@ struct kernels {
     /* ---- sums_body.h ---- */
 
     /* Adds rows to the sums of their clusters.
-     * IN rows, labels, weights (count; NULL: 1), centroids; INOUT sums: only `square` if sums->offsets
+     * IN rows, labels, weights (count; NULL: 1), centroids (rows); INOUT sums: only `square` if sums->offsets
      * is NULL. */
     void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
                        const double *weights, const void *centroids, struct sums *sums);
 
-    /* IN rows, labels, centroids; OUT squared (count): squared distance of each row to its centroid. */
+    /* IN rows, labels, centroids (rows); OUT squared (count): squared distance of each row to its centroid. */
     void (*distances)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
                       const void *centroids, double *squared);
 
