@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ckmeans import image as image
     from ckmeans import plot
     from ckmeans._elbow import compare, elbow
+    from ckmeans._partial import PartialStep, combine, partial_step
     from ckmeans._silhouette import silhouette
     from ckmeans.estimators import KMeans, MiniBatchKMeans
     from ckmeans.image import quantize
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 __all__ = [
     "KMeans",
     "MiniBatchKMeans",
+    "PartialStep",
     "Prepared",
     "Result",
     "__version__",
     "assign",
+    "combine",
     "compare",
     "distortion",
     "elbow",
@@ -32,6 +35,7 @@ __all__ = [
     "kmeans",
     "kmeans_chunks",
     "load",
+    "partial_step",
     "plot",
     "prepare",
     "quantize",
@@ -45,10 +49,13 @@ __all__ = [
 _LAZY = {
     "KMeans": "ckmeans.estimators",
     "MiniBatchKMeans": "ckmeans.estimators",
+    "PartialStep": "ckmeans._partial",
+    "combine": "ckmeans._partial",
     "compare": "ckmeans._elbow",
     "elbow": "ckmeans._elbow",
     "_elbow": "",
     "image": "",
+    "partial_step": "ckmeans._partial",
     "plot": "",
     "quantize": "ckmeans.image",
     "silhouette": "ckmeans._silhouette",
