@@ -11,6 +11,7 @@ from ckmeans._version import __version__
 from ckmeans.api import assign, distortion, init_centroids, kmeans, kmeans_chunks, prepare, update
 
 if TYPE_CHECKING:
+    from ckmeans import dask as dask
     from ckmeans import image as image
     from ckmeans import plot
     from ckmeans._elbow import compare, elbow
@@ -54,6 +55,7 @@ _LAZY = {
     "compare": "ckmeans._elbow",
     "elbow": "ckmeans._elbow",
     "_elbow": "",
+    "dask": "",
     "image": "",
     "partial_step": "ckmeans._partial",
     "plot": "",
