@@ -60,6 +60,7 @@ MODULES = [
     "_screen",
     "_auto",
     "_lloyd",
+    "_block",
     "_optimal",
 ]
 # Cython's own code for memoryviews, which each module would hold otherwise (60 kB).

@@ -179,6 +179,22 @@ def test_callback_gets_the_callers_units():
         np.testing.assert_array_equal(others, times(centroids, -600))
 
 
+@pytest.mark.parametrize("exponent", [-1000, -600, -498, 490])
+@pytest.mark.parametrize("form", ["array", "sparse"])
+def test_parts_in_any_unit(exponent, form):
+    X = whole(300, 3)
+    C, weights = X[:5] + 1, np.random.default_rng(0).random(300)
+    one, two = (
+        ckmeans.combine(
+            ckmeans.partial_step(forms(points)[form], centroids, sample_weight=weights) for _ in range(2)
+        )
+        for points, centroids in ((X, C), (times(X, exponent), times(C, exponent)))
+    )
+    np.testing.assert_array_equal(two.centroids, times(one.centroids, exponent))
+    np.testing.assert_array_equal(two.counts, one.counts)
+    assert two.squares == times(one.squares, 2 * exponent)
+
+
 # ---- limits ------------------------------------------------------------------------------------------
 
 
