@@ -129,14 +129,13 @@ def partial_step(
     threads = _dispatch.thread_count(n_threads, points.size * len(array))
 
     def work(_: Inputs, prepared: PreparedPoints, exponent: int) -> PartialStep:
-        origin = np.ascontiguousarray(
-            _dispatch.divided(array, exponent), np.float32 if prepared.itemsize == 4 else np.float64
-        )
-        rounded = _engine.Centroids(Points(origin, 8), prepared.itemsize, False)
+        scaled = _dispatch.divided(array, exponent)
+        rounded = _engine.Centroids(Points(scaled, 8), prepared.itemsize, False)
         outputs = _engine.ASSIGN + _engine.SUM
         squares, offsets, weights, counts = _engine.step(
             prepared, ENGINES["auto"], rounded, labels, None, outputs, threads
         )
+        origin = np.ascontiguousarray(scaled, np.float32 if prepared.itemsize == 4 else np.float64)
         if points.kind == "sparse":  # of sparse rows the engine returns the sums of x itself
             offsets = offsets - weights[:, None] * origin
         X = {"X_block": points.rows, "centroids": array}
