@@ -7,6 +7,7 @@ struct F(sparse) {
     struct source X;
     REAL *values;
     void *indices, *indptr;
+    double *factors; /* of the rows; 0: none */
     int64_t first, count, places; /* places: K rounded up to whole vectors */
     struct panel panel;
     double *norms;
@@ -20,11 +21,13 @@ static void F(set_index)(void *indices, int int64_indices, int64_t at, int64_t v
     else ((int32_t *)indices)[at] = (int32_t)value;
 }
 
-static struct F(sparse) F(make_sparse)(struct F(data) *d, int int64_indices)
+static struct F(sparse) F(make_sparse)(struct F(data) *d, int int64_indices, int scaled)
 {
     const int64_t m = d->m, n = d->n, item = sizeof(REAL), size = int64_indices ? 8 : 4;
     struct F(sparse) s = { .d = d, .k = d->k->sparse, .first = m / 4, .count = m - m / 4 };
     int64_t stored = 0;
+    s.factors = scaled ? allocate(m * 8) : 0;
+    for (int64_t r = 0; scaled && r < m; ++r) s.factors[r] = (REAL)(random_value() / 3);
     for (int64_t i = 0; i < m * n; ++i) stored += F(is_stored)(i / n, i % n);
     s.values = allocate(stored * item), s.indices = allocate(stored * size), s.indptr = allocate((m + 1) * size);
     stored = 0;
@@ -38,7 +41,7 @@ static struct F(sparse) F(make_sparse)(struct F(data) *d, int int64_indices)
     }
     F(set_index)(s.indptr, int64_indices, m, stored);
     s.X = (struct source){ .data = (const char *)s.values, .m = m, .n = n, .dtype = sizeof(REAL) == 4 ? SOURCE_FLOAT32 : SOURCE_FLOAT64,
-                           .indices = s.indices, .indptr = s.indptr, .int64_indices = int64_indices };
+                           .indices = s.indices, .indptr = s.indptr, .int64_indices = int64_indices, .factors = s.factors };
     s.places = (d->K + s.k->lanes - 1) / s.k->lanes * s.k->lanes;
     s.panel = (struct panel){ d->K, n, allocate(s.places * n * item), allocate(s.places * item), allocate(s.places * item) };
     s.norms = allocate(d->K * 8);
@@ -51,13 +54,14 @@ static struct F(sparse) F(make_sparse)(struct F(data) *d, int int64_indices)
 
 static void F(release_sparse)(struct F(sparse) *s)
 {
-    release(s->values), release(s->indices), release(s->indptr), release(s->norms);
+    release(s->values), release(s->indices), release(s->indptr), release(s->norms), release(s->factors);
     release(s->panel.c), release(s->panel.norms), release(s->panel.ids);
 }
 
 static REAL F(value_of)(const struct F(sparse) *s, int64_t r, int64_t l)
 {
-    return F(is_stored)(r, l) ? s->d->rows[r * s->d->stride + l] : 0;
+    const REAL x = F(is_stored)(r, l) ? s->d->rows[r * s->d->stride + l] : 0;
+    return s->factors ? x * (REAL)s->factors[r] : x;
 }
 
 static double F(sparse_distance)(const struct F(sparse) *s, int64_t r, int64_t k)
@@ -202,9 +206,9 @@ static void F(check_sparse_sums)(struct F(sparse) *s)
     release(sums), release(moves), free(expected);
 }
 
-static void F(check_sparse)(struct F(data) *d, int int64_indices)
+static void F(check_sparse)(struct F(data) *d, int int64_indices, int scaled)
 {
-    struct F(sparse) s = F(make_sparse)(d, int64_indices);
+    struct F(sparse) s = F(make_sparse)(d, int64_indices, scaled);
     REAL *current = allocate(s.count * (int64_t)sizeof(REAL));
     for (int64_t i = 0; i < s.count; ++i) current[i] = (REAL)(fabs(random_value()) * (double)d->n);
     F(check_sparse_pack)(&s, 1, 0);
