@@ -270,7 +270,7 @@ def all_distances(points: Inputs, centroids: np.ndarray, n_threads: object = Non
         rounded = np.ascontiguousarray(scaled, np.float32 if prepared.itemsize == 4 else np.float64)
         out = np.empty((len(points), len(rounded)), rounded.dtype)
         _dense.distances(prepared, rounded, out, threads)
-        distances: np.ndarray = in_units(out, exponent, X=points, centroids=centroids)
+        distances: np.ndarray = in_units(out, exponent, X=points.rows, centroids=centroids)
         return distances
 
     return with_unit_fallback(points, work, centroids=centroids)
