@@ -113,6 +113,7 @@ struct leaf {
 
 struct kernels {
     const char *name; /* of the instruction set */
+    const char *compiler;
     int itemsize;     /* of the computing dtype in bytes: 4 or 8 */
     int tile;         /* points of a tile, at most MAX_TILE */
     int max_group;    /* centroids of a group in a panel */
