@@ -1,4 +1,4 @@
-"""Calls of every kind from several threads of Python at once, each on OpenMP threads of its own: the same bits.
+"""Calls of every kind from several Python threads at once, some on two OpenMP threads: the same bits.
 
 For ThreadSanitizer: `python tools/sanitize.py thread` runs it with a build of ckmeans that it watches.
 """

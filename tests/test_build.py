@@ -1,7 +1,7 @@
 """The build is what it should be: a set, OpenMP or the right compiler missing would otherwise only be slow.
 
-CKMEANS_TEST_BUILD says what it should be: "openmp" or "serial"; the workflows and the wheel builder set it. A build
-from the sdist with an old compiler may lack sets: there it is not set.
+CKMEANS_TEST_BUILD says what it should be: "openmp" or "serial"; the workflows and the wheel builder set it. A
+build from the sdist with an old compiler may lack sets: there it is not set.
 """
 
 from __future__ import annotations

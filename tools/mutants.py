@@ -4,8 +4,8 @@
     python tools/mutants.py tail free    # those whose names contain one of these words
     python tools/mutants.py --list
 
-Each runs in a copy of the tree, in which the tool passes before the line is broken. Linux; see tools/sanitize.py and
-tools/check_kernels.py for what they need.
+Each runs in a copy of the tree, in which the tool passes before the line is broken. Linux only; what they
+need stands in tools/sanitize.py and tools/check_kernels.py.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BUILD = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/test_build
 
 @dataclass
 class Mutant:
-    """One line of the sources, as it is and as it is broken, and the arguments of Python that must fail then."""
+    """One line of the sources, as it is and as it is broken, and arguments of Python that must fail then."""
 
     name: str
     path: str

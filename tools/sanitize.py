@@ -1,13 +1,13 @@
-"""Builds ckmeans with a sanitizer, in a folder of its own, and runs tests there. Linux; gcc and Debian's packages.
+"""Builds ckmeans with a sanitizer, in a folder of its own, and runs tests there. Linux only.
 
-    python tools/sanitize.py address               # AddressSanitizer and UndefinedBehaviorSanitizer: the suite
-    python tools/sanitize.py address -k cells      # arguments of pytest: a part of it
-    python tools/sanitize.py thread                # ThreadSanitizer: the C harness, then fits from many threads
-    python tools/sanitize.py valgrind              # memcheck: each call of tests/fault_cases.py once
+    python tools/sanitize.py address            # AddressSanitizer and UndefinedBehaviorSanitizer: the suite
+    python tools/sanitize.py address -k cells   # arguments of pytest: a part of it
+    python tools/sanitize.py thread             # ThreadSanitizer: the C harness, then fits from many threads
+    python tools/sanitize.py valgrind           # memcheck: each call of tests/fault_cases.py once
 
-address: the block cache is off, and what lies between the arrays of one block is poisoned (src/simd/memory.h).
-thread: needs clang and libomp with archer, which tells ThreadSanitizer what OpenMP's runtime orders (clang-14,
-libomp-14-dev, llvm-14). Another version: CKMEANS_LLVM=/usr/lib/llvm-19.
+address: the block cache is off, and what lies between the arrays of a block is poisoned (src/simd/memory.h).
+thread: needs clang, and libomp with archer, which tells ThreadSanitizer what OpenMP's runtime orders
+(Debian's clang-14, libomp-14-dev, llvm-14). Another version: CKMEANS_LLVM=/usr/lib/llvm-19.
 valgrind: errors count whose stack passes through ckmeans.
 """
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LLVM = Path(os.environ.get("CKMEANS_LLVM", "/usr/lib/llvm-14"))
 FRAMES = "-g1 -fno-omit-frame-pointer"
 
-# Tests that measure time or memory, start other libraries, or limit the address space, which sanitizers reserve.
+# Tests that measure time or memory, start other libraries, or limit the address space, which is taken here.
 UNFIT = ["benchmarks", "coexistence", "memory", "process", "stubs", "wheels"]
 
 
