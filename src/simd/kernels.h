@@ -127,6 +127,11 @@ struct kernels {
      * at least the bits of infinity if any value is infinite or NaN. */
     uint64_t (*pack)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift, void *tiles);
 
+    /* Multiplies rows by their factors, which are values.
+     * IN rows, factors (count); OUT scaled (count contiguous rows), which may be the rows themselves. */
+    void (*scale_rows)(const void *rows, int64_t stride, int64_t count, int64_t n, const double *factors,
+                       void *scaled);
+
     /* Packs centroids into a panel.
      * IN centroids (K contiguous rows), shift, panel->K, panel->n; OUT the arrays of panel, which
      * the caller has allocated. */
