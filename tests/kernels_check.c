@@ -20,7 +20,7 @@ static int64_t comparisons = 0; /* of the present set */
 
 /* The kernels in the order of struct kernels, struct sparse_kernels and struct code_kernels. */
 static const char *const dense_names[] = {
-    "pack", "pack_centroids", "assign", "assign_rows_size", "assign_rows_pack", "assign_rows", "accumulate", "distances",
+    "pack", "scale_rows", "pack_centroids", "assign", "assign_rows_size", "assign_rows_pack", "assign_rows", "accumulate", "distances",
     "weighted_sum", "min_distance_update", "project", "pair_distances", "quantise", "orthonormalise", "init_candidates",
     "prune", "assign_leaf", "median_partition", "fill_leaf", "classify",
 };
