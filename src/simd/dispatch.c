@@ -134,8 +134,7 @@ const char *const ckmeans_built_codes[] = {
 #ifdef CKMEANS_BUILT_CODES_NEON
     "neon",
 #endif
-    "baseline",
-    NULL,
+    "baseline",   NULL,
 };
 
 const struct instruction_set ckmeans_instruction_sets[] = {
