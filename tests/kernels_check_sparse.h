@@ -7,10 +7,9 @@ struct F(sparse) {
     struct source X;
     REAL *values;
     void *indices, *indptr;
-    double *factors; /* of the rows; 0: none */
     int64_t first, count, places; /* places: K rounded up to whole vectors */
     struct panel panel;
-    double *norms;
+    double *norms, *factors;
 };
 
 static int F(is_stored)(int64_t r, int64_t l) { return r % 5 != 3 && (r % 7 == 1 || (r * 11 + l * 5) % 3 == 0); }
@@ -26,8 +25,6 @@ static struct F(sparse) F(make_sparse)(struct F(data) *d, int int64_indices, int
     const int64_t m = d->m, n = d->n, item = sizeof(REAL), size = int64_indices ? 8 : 4;
     struct F(sparse) s = { .d = d, .k = d->k->sparse, .first = m / 4, .count = m - m / 4 };
     int64_t stored = 0;
-    s.factors = scaled ? allocate(m * 8) : 0;
-    for (int64_t r = 0; scaled && r < m; ++r) s.factors[r] = (REAL)(random_value() / 3);
     for (int64_t i = 0; i < m * n; ++i) stored += F(is_stored)(i / n, i % n);
     s.values = allocate(stored * item), s.indices = allocate(stored * size), s.indptr = allocate((m + 1) * size);
     stored = 0;
@@ -41,9 +38,11 @@ static struct F(sparse) F(make_sparse)(struct F(data) *d, int int64_indices, int
     }
     F(set_index)(s.indptr, int64_indices, m, stored);
     s.X = (struct source){ .data = (const char *)s.values, .m = m, .n = n, .dtype = sizeof(REAL) == 4 ? SOURCE_FLOAT32 : SOURCE_FLOAT64,
-                           .indices = s.indices, .indptr = s.indptr, .int64_indices = int64_indices, .factors = s.factors };
+                           .indices = s.indices, .indptr = s.indptr, .int64_indices = int64_indices };
     s.places = (d->K + s.k->lanes - 1) / s.k->lanes * s.k->lanes;
     s.panel = (struct panel){ d->K, n, allocate(s.places * n * item), allocate(s.places * item), allocate(s.places * item) };
+    if (scaled) s.X.factors = s.factors = allocate(m * 8);
+    for (int64_t r = 0; scaled && r < m; ++r) s.factors[r] = (REAL)(1 / (1.5 + (double)(r % 7)));
     s.norms = allocate(d->K * 8);
     for (int64_t k = 0; k < d->K; ++k) {
         s.norms[k] = 0;
@@ -60,8 +59,8 @@ static void F(release_sparse)(struct F(sparse) *s)
 
 static REAL F(value_of)(const struct F(sparse) *s, int64_t r, int64_t l)
 {
-    const REAL x = F(is_stored)(r, l) ? s->d->rows[r * s->d->stride + l] : 0;
-    return s->factors ? x * (REAL)s->factors[r] : x;
+    const REAL factor = s->factors ? (REAL)s->factors[r] : 1;
+    return F(is_stored)(r, l) ? s->d->rows[r * s->d->stride + l] * factor : 0;
 }
 
 static double F(sparse_distance)(const struct F(sparse) *s, int64_t r, int64_t k)

@@ -5,7 +5,9 @@ from libc.string cimport memset
 
 from ckmeans._arena cimport take
 from ckmeans._points cimport Points, PreparedPoints, Rows, bits_of, check_range, read_row, some_rows
-from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, kernels_for, release, wide_stride
+from ckmeans._runtime cimport (
+    ROW_PADDING, CallContext, Poll, allocate, is_stopped, kernels_for, release, wide_stride,
+)
 from ckmeans._shift cimport find_shift
 from ckmeans._values cimport dot_with_wide, get, put, widen
 
@@ -138,7 +140,7 @@ cdef class Centroids:
         cdef size_t at = 0
         cdef char *memory = <char *>self.memory
         row[0] = <double *>take(memory, &at, n * sizeof(double))
-        self.values = take(memory, &at, self.K * n * itemsize)
+        self.values = take(memory, &at, (self.K * n + ROW_PADDING) * itemsize)
         if self.is_packed:
             self.packed.panel.K, self.packed.panel.n = self.K, n
             self.packed.panel.c = take(memory, &at, self.K * n * itemsize)
