@@ -135,15 +135,7 @@ def kmeans(
     if start is not None:
         start = _validate.starting_centroids(start, K, points.n)
     spec = Spec(
-        new_fit_name(),
-        K,
-        options.n_init,
-        options.max_iter,
-        algorithm_,
-        n_threads,
-        0,
-        keep is not False,
-        False,
+        new_fit_name(), K, options.n_init, options.max_iter, algorithm_, n_threads, 0, keep is not False
     )
     with Cluster(check_client(client), points, spec, keep) as cluster:
         cluster.open()
