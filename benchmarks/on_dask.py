@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--peer-rounds", type=int, default=1)
     options = parser.parse_args()
     cluster = distributed.LocalCluster(
-        n_workers=options.workers, threads_per_worker=1, dashboard_address=None
+        n_workers=options.workers, threads_per_worker=1, dashboard_address=":0"
     )
     with cluster, distributed.Client(cluster):
         shape, chunks = (options.m, options.n), (-(-options.m // options.blocks), options.n)

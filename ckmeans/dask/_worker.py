@@ -19,7 +19,7 @@ import distributed
 import numpy as np
 
 from ckmeans import _arrays, _engine, _inputs, _runtime, _validate
-from ckmeans._block import BlockState
+from ckmeans._block import BlockState, keep_nearest
 from ckmeans._config import cap_threads
 from ckmeans._engines import ENGINES
 from ckmeans._inputs import Inputs
@@ -189,9 +189,7 @@ class Block:
         first = sum(map(len, pieces[:done]))
         for piece in pieces[done:]:
             labels, new = self.nearest(piece)
-            closer = new < squared
-            np.copyto(squared, new, where=closer, casting="same_kind")
-            np.copyto(nearest, labels + np.int32(first), where=closer)
+            keep_nearest(new, labels, first, squared, nearest)
             first += len(piece)
         if self.kept:
             self._candidates[restart] = len(pieces), squared, nearest
