@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ckmeans import image as image
     from ckmeans import plot
     from ckmeans._elbow import compare, elbow
+    from ckmeans._many import kmeans_many
     from ckmeans._silhouette import silhouette
     from ckmeans.estimators import KMeans, MiniBatchKMeans
     from ckmeans.image import quantize
@@ -31,6 +32,7 @@ __all__ = [
     "init_centroids",
     "kmeans",
     "kmeans_chunks",
+    "kmeans_many",
     "load",
     "plot",
     "prepare",
@@ -49,6 +51,7 @@ _LAZY = {
     "elbow": "ckmeans._elbow",
     "_elbow": "",
     "image": "",
+    "kmeans_many": "ckmeans._many",
     "plot": "",
     "quantize": "ckmeans.image",
     "silhouette": "ckmeans._silhouette",

@@ -23,7 +23,7 @@ from ckmeans._starts import Starts
 # Multiply-adds below which no thread is started, so that their number need not be determined (which
 # reads files). Compiled code has the same limit.
 _SERIAL_WORK = 1_000_000
-_OPTIMAL_WORK = 64  # multiply-adds that take as long as the work for a value of the optimum of one feature
+OPTIMAL_WORK = 64  # multiply-adds that take as long as the work for a value of the optimum of one feature
 
 _T = TypeVar("_T")
 
@@ -167,7 +167,7 @@ def fit_optimal(
 
     Where there are fewer distinct values of positive weight, there are as many clusters, and with "reinit"
     and "farthest" others at the last centroid, without points."""
-    threads = thread_count(n_threads, points.size * _OPTIMAL_WORK)
+    threads = thread_count(n_threads, points.size * OPTIMAL_WORK)
 
     def work(prepared: PreparedPoints) -> dict[str, Any]:
         return _fields_of_optimum(points, prepared, K, empty, threads)

@@ -168,6 +168,7 @@ cdef Options options_of(options, starts):
     memset(&o, 0, sizeof(o))
     o.K, o.n_init, o.max_iter, o.trials = options.K, options.n_init, options.max_iter, options.trials
     o.tol, o.seed = options.tol, options.seed
+    o.reports_steps = o.n_init == 1
     o.shift_tol = -1 if options.shift_tol is None else options.shift_tol
     o.should_stop = stop_by_shift if o.shift_tol >= 0 else stop_by_distortion
     o.empty = EMPTY_POLICIES[options.empty]
