@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from ckmeans import image as image
     from ckmeans import plot
     from ckmeans._elbow import compare, elbow
-    from ckmeans._many import kmeans_many
+    from ckmeans._many import ManyResult, kmeans_many
+    from ckmeans._quantizer import ProductQuantizer
     from ckmeans._silhouette import silhouette
     from ckmeans.estimators import KMeans, MiniBatchKMeans
     from ckmeans.image import quantize
 
 __all__ = [
     "KMeans",
+    "ManyResult",
     "MiniBatchKMeans",
     "Prepared",
+    "ProductQuantizer",
     "Result",
     "__version__",
     "assign",
@@ -46,7 +49,9 @@ __all__ = [
 # Names whose modules need an extra, or are not worth importing every time; "": a module itself.
 _LAZY = {
     "KMeans": "ckmeans.estimators",
+    "ManyResult": "ckmeans._many",
     "MiniBatchKMeans": "ckmeans.estimators",
+    "ProductQuantizer": "ckmeans._quantizer",
     "compare": "ckmeans._elbow",
     "elbow": "ckmeans._elbow",
     "_elbow": "",

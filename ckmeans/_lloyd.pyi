@@ -5,8 +5,8 @@ import numpy as np
 from typing_extensions import disjoint_base
 
 from ckmeans._engine import EngineEntry
-from ckmeans._fit_options import FitOptions
-from ckmeans._points import PreparedPoints
+from ckmeans._fit_options import EachFit, FitOptions
+from ckmeans._points import PreparedPoints, ProblemResults, ProblemRows
 
 STOP_REASONS: tuple[str, ...]
 
@@ -31,3 +31,12 @@ def fit(
     options: FitOptions,
     on_progress: Callable[[int], Any] | None,
 ) -> tuple[dict[str, Any], np.ndarray]: ...
+def fit_many(
+    problems: ProblemRows,
+    which: np.ndarray,
+    engine: EngineEntry,
+    options: FitOptions,
+    each: EachFit,
+    results: ProblemResults,
+    on_progress: Callable[[int], Any] | None,
+) -> None: ...

@@ -79,7 +79,8 @@ class ManyResult:
 
     def __repr__(self) -> str:
         P, K, n = self.centroids.shape
-        return f"<ckmeans.ManyResult: {P} problems, K={K} x {n}, mean distortion={self.distortions.mean():.6g}>"
+        J = self.distortions.mean()
+        return f"<ckmeans.ManyResult: {P} problems, K={K} x {n}, mean distortion={J:.6g}>"
 
 
 def kmeans_many(
@@ -148,21 +149,24 @@ def kmeans_many(
     ((1000, 3, 4), (1000, 150), (1000,))
     """
     read = _problems.read(problems, groups, sample_weight)
-    Ks = _validate.clusters_of_each(K, read.lengths, read.name)
-    options: dict[str, Any] = {
-        "n_init": _validate.integer("n_init", n_init, 1),
-        "max_iter": _validate.integer("max_iter", max_iter, 1),
-        "tol": _validate.tolerance(tol),
-        "empty": _validate.choice("empty", empty, _validate.EMPTY),
-        "n_threads": _dispatch.thread_count(n_threads, int((read.lengths * Ks).sum()) * read.n),
-    }
-    fits = _Fits(read, Ks, options, algorithm, init, seed)
+    options: dict[str, Any] = {"n_init": n_init, "max_iter": max_iter, "tol": tol, "empty": empty}
+    fits = Fits(read, K, init, algorithm, seed, n_threads, options)
     with ProgressBar(progress, len(read), "problem") as on_progress:
         fits.run(on_progress)
     return fits.result()
 
 
-class _Fits:
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of Lloyd's algorithm, checked."""
+    return {
+        "n_init": _validate.integer("n_init", options["n_init"], 1),
+        "max_iter": _validate.integer("max_iter", options["max_iter"], 1),
+        "tol": _validate.tolerance(options["tol"]),
+        "empty": _validate.choice("empty", options["empty"], _validate.EMPTY),
+    }
+
+
+class Fits:
     """The fits of many problems: options, and results so far.
 
     Attributes
@@ -174,11 +178,21 @@ class _Fits:
     """
 
     def __init__(
-        self, problems: Problems, Ks: np.ndarray, options: dict[str, Any], algorithm: Any, init: Any, seed: Any
+        self,
+        problems: Problems,
+        K: object,
+        init: Any,
+        algorithm: Any,
+        seed: Any,
+        n_threads: object,
+        options: dict[str, Any],
     ) -> None:
-        P, K = len(problems), int(Ks.max())
-        self.problems, self.Ks, self.options = problems, Ks, options
-        self.algorithm, self.init, self.seed = algorithm, init, seed
+        self.problems, self.init, self.algorithm, self.seed = problems, init, algorithm, seed
+        self.Ks = _validate.clusters_of_each(K, problems.lengths, problems.name)
+        self.options = _checked(options)
+        work = int((problems.lengths * self.Ks).sum()) * problems.n
+        self.options["n_threads"] = _dispatch.thread_count(n_threads, work)
+        P, largest = len(problems), int(self.Ks.max())
         self.seeds = _validate.seeds(seed, P)
         self.starts = self._given_starts()
         self.optimum = _validate.wants_optimum(
@@ -188,8 +202,8 @@ class _Fits:
             default_init=_starts.is_default(init),
         )
         dtype = np.float64 if (problems.itemsizes == 8).all() else np.float32
-        self.centroids = np.full((P, K, problems.n), np.nan, dtype)
-        self.counts = np.zeros((P, K), np.int64)
+        self.centroids = np.full((P, largest, problems.n), np.nan, dtype)
+        self.counts = np.zeros((P, largest), np.int64)
         self.labels = np.empty(problems.first[-1], np.int32)
         self.distortions, self.n_iter = np.empty(P), np.zeros(P, np.int64)
         self.status = np.full(P, _OUT_OF_RANGE, np.int32)

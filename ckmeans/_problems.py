@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -108,7 +109,7 @@ class Separate(Problems):
         super().__init__(lengths, self.each[0].shape[1], np.array(itemsizes))
         if sample_weight is not None:
             given = [points.weights for points in self.each]
-            self.weights = np.concatenate([weights for weights in given if weights is not None] or [[1.0]])
+            self.weights = np.concatenate([np.empty(0) if weights is None else weights for weights in given])
             sizes = np.array([0 if weights is None else len(weights) for weights in given])
             self.weight_starts = np.where(sizes > 0, np.cumsum(sizes) - sizes, -1)
 
@@ -123,8 +124,7 @@ class Separate(Problems):
         return ProblemRows(arrays, self.lengths, None, self.weights, self.weight_starts)
 
     def arrange(self, labels: np.ndarray) -> list[np.ndarray]:
-        ends = self.first.tolist()
-        return [labels[first:end] for first, end in zip(ends[:-1], ends[1:], strict=True)]
+        return [labels[first:end] for first, end in itertools.pairwise(self.first.tolist())]
 
 
 def _read_each(problems: list[Any], weights: list[Any]) -> list[Inputs]:
@@ -189,12 +189,10 @@ def read(problems: Any, groups: object = None, sample_weight: object = None) -> 
     """Return checked problems with their weights, from any accepted form."""
     if groups is not None:
         return Grouped(_inputs.read(problems, sample_weight), groups)
-    if not hasattr(problems, "shape") and isinstance(problems, Iterable):
-        problems = list(problems)
-    elif getattr(problems, "dtype", None) == object and len(problems.shape) == 1:  # an array of arrays
-        problems = list(problems)
-    if isinstance(problems, list):
-        _validate.some_problems(len(problems))
-        return Separate(problems, sample_weight)
+    of_arrays = isinstance(problems, np.ndarray) and problems.dtype.kind == "O" and problems.ndim == 1
+    if of_arrays or (isinstance(problems, Iterable) and not hasattr(problems, "shape")):
+        each = list(problems)
+        _validate.some_problems(len(each))
+        return Separate(each, sample_weight)
     X = None if isinstance(problems, (Inputs, _inputs.Prepared)) else _arrays.read("problems", problems)[0]
     return Stack(_validate.stack(X, problems), sample_weight)

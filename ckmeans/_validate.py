@@ -302,7 +302,8 @@ def weights_of_stack(value: object, P: int, m: int) -> np.ndarray:
     array = real_array("sample_weight", value)
     if array.shape != (P, m):
         raise ValueError(
-            f"sample_weight must have shape ({P}, {m}), one a point of each problem, found shape {array.shape}"
+            f"sample_weight must have shape ({P}, {m}), one a point of each problem, "
+            f"found shape {array.shape}"
         )
     return np.ascontiguousarray(array, np.float64)
 
@@ -318,15 +319,12 @@ def weights_of_list(value: object, P: int) -> list[Any]:
             f"sample_weight must be a list with the weights of each problem, found {shorten_repr(value)}"
         ) from None
     if len(values) != P:
-        raise ValueError(
-            f"sample_weight must hold the weights of each of {P} problems, found {len(values)}"
-        )
+        raise ValueError(f"sample_weight must hold the weights of each of {P} problems, found {len(values)}")
     return values
 
 
 def starts_of_each(value: object, K: int, n: int, P: int) -> np.ndarray:
-    """Return starting centroids of P problems, (1, rows, n) for all or (P, rows, n), rows being at most K, the
-    lowest number of clusters."""
+    """Return starting centroids of P problems, (1, rows, n) for all or (P, rows, n), of at most K rows."""
     array = real_array("init", value)
     if array.ndim != 3:
         return starting_centroids(array, K, n, "init", complete=False)[None]
@@ -456,6 +454,48 @@ def label_values(value: object, m: int) -> np.ndarray:
         if label is None or type(label).__name__ == "NAType" or label != label:  # pandas' NA, or NaN
             raise ValueError(f"labels must not be missing, found {label} at row {row}")
     return array
+
+
+def vectors(rows: object, n_subspaces: int, n_expected: int | None = None) -> np.ndarray:
+    """Return vectors that can be cut into subspaces of as many features each."""
+    if not isinstance(rows, np.ndarray):
+        raise TypeError("X must be an array: sparse rows and chunks cannot be cut into subspaces")
+    n = rows.shape[1]
+    if n_expected is not None and n != n_expected:
+        raise ValueError(f"X must have {n_expected} features, as in fit, found shape {rows.shape}")
+    if n % n_subspaces:
+        raise ValueError(f"n_subspaces must divide the {n} features of X, found {n_subspaces}")
+    return rows
+
+
+def codes(value: object, n_subspaces: int, K: int) -> np.ndarray:
+    """Return codes of vectors, (m, n_subspaces), each from 0 to K - 1."""
+    array = real_array("codes", value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"codes must be integers, found dtype {array.dtype}")
+    if array.ndim != 2 or array.shape[1] != n_subspaces:
+        raise ValueError(f"codes must have shape (m, {n_subspaces}), found shape {array.shape}")
+    if array.size and (array.min() < 0 or array.max() >= K):
+        found = array.min() if array.min() < 0 else array.max()
+        raise ValueError(f"codes must lie in 0..{K - 1}, found {found}")
+    return array
+
+
+def in_float32(name: str, array: np.ndarray) -> np.ndarray:
+    """Return values in float32, if it can hold them."""
+    largest = float(np.abs(array).max())
+    if largest > np.finfo(np.float32).max:
+        raise ValueError(
+            f"{name} must have values that float32 can hold, found {largest:g}: rescale the data"
+        )
+    return np.ascontiguousarray(array, np.float32)
+
+
+def fitted(value: np.ndarray | None, name: str) -> np.ndarray:
+    """Return what a fit has found, None before it."""
+    if value is None:
+        raise ValueError(f"this {name} is not fitted: call fit first")
+    return value
 
 
 def label_groups(values: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, int]:

@@ -95,20 +95,20 @@ cdef object labels_array(Fit *f, Restart *r):
 cdef int sum_rows(Fit *f, const EngineFactory *factory, const Problem *problem, int32_t *labels, double *square,
                   Poll *p) noexcept nogil:
     """Find the sum of the squared distances to the best restart's centroids row by row. Nonzero: no memory."""
-    cdef Engine *engine
     cdef Step s = f.step
-    f.engine.close(f.engine)  # its labels were taken, and this one needs memory, too
-    f.engine = NULL
-    engine = factory.open(problem, f.best.K)
-    if engine == NULL:
-        return 1
+    # The engine's own labels were taken, and another one needs memory, too.
+    if f.factory != factory or f.problem.n_threads != problem.n_threads or f.engine_K != f.best.K:
+        f.engine.close(f.engine)
+        f.engine = factory.open(problem, f.best.K)
+        f.engine_K = f.best.K
+        if f.engine == NULL:
+            return 1
     f.run = f.best
     widen_centroids(f)
     s.K, s.centroids, s.labels, s.sums.counts = f.best.K, f.best.centroids, labels, f.best.counts
     s.assign = s.sum = False
     s.measure = True
-    engine.step(engine, &s, p)
-    engine.close(engine)
+    f.engine.step(f.engine, &s, p)
     square[0] = s.sums.square
     return 0
 

@@ -62,7 +62,7 @@ cdef void worker_close(FitWorker *w) noexcept nogil:
     release_unique(&w.unique)
 
 
-cdef int build_index(FitWorker *w, const EngineFactory *factory, Poll *p) noexcept nogil:
+cdef int index_rows(FitWorker *w, const EngineFactory *factory, Poll *p) noexcept nogil:
     """Make what the engine computes from the points once, if it does. Returns RUNNING, or why there is none."""
     if factory.build_index == NULL:
         return RUNNING
@@ -74,22 +74,44 @@ cdef int build_index(FitWorker *w, const EngineFactory *factory, Poll *p) noexce
     return FIT_FAILED if w.problem.index == NULL else RUNNING
 
 
+cdef bint fits_again(const FitWorker *w, const Rows *rows, int64_t K, int64_t trials) noexcept nogil:
+    """Whether the open fit does for these rows: it is of the same shape, and keeps nothing of the rows it was for."""
+    cdef const Fit *f = w.fit
+    if f == NULL or f.factory.keeps_rows or f.factory.build_index != NULL:
+        return False
+    return (rows.m == w.rows.m and K == w.options.K and trials == w.options.trials
+            and rows.value_bytes == w.rows.value_bytes and (rows.weights == NULL) == (w.rows.weights == NULL)
+            and not keeps_seeds(f.seeding))
+
+
+cdef int reset_fit(Fit *f) noexcept nogil:
+    """Make an open fit as a new one, for other rows. Returns RUNNING, or why there is none."""
+    f.run, f.best = &f.restarts[0], &f.restarts[1]
+    f.run.number = f.best.number = -1
+    return FIT_FAILED if f.engine == NULL and open_engine(f, f.options.K) else RUNNING
+
+
 cdef int open_problem(FitWorker *w, const ManyFits *a, int64_t i, Poll *p) noexcept nogil:
-    """Open the fit of problem i. Returns RUNNING, or why there is none."""
+    """Open the fit of problem i, or take the last one's. Returns RUNNING, or why there is none."""
+    cdef Rows rows = rows_of_problem(&a.problems[i], a.results.itemsize, w.running_sums)
+    cdef bint again = fits_again(w, &rows, a.K[i], a.trials[i])
     cdef const EngineFactory *factory
     cdef int status
-    worker_close(w)
-    w.rows = rows_of_problem(&a.problems[i], a.results.itemsize, w.running_sums)
+    if not again:
+        worker_close(w)
+    w.rows = rows
     w.options.K, w.options.trials, w.options.seed = a.K[i], a.trials[i], a.seeds[i]
     if a.starts != NULL:
         w.options.starts = a.starts + i * a.start_bytes
         w.options.n_given = a.options.n_given if a.options.n_given < w.options.K else 0
         if start_out_of_range(w, a.options.n_given):
             return FIT_FAILED
+    if again:
+        return reset_fit(w.fit)
     w.problem = Problem(&w.rows, NULL, 1, w.options.K, w.options.n_init, w.options.max_iter, False, &w.codes)
     w.problem.same_sums = may_share(&w.problem, &w.options)
     factory = chosen_factory(a.factory, &w.problem)
-    status = build_index(w, factory, p)
+    status = index_rows(w, factory, p)
     if status == RUNNING:
         w.fit = fit_open(&w.problem, factory, &w.options, &w.rows)
         if w.fit == NULL:

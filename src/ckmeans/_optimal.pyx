@@ -12,8 +12,8 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from ckmeans._points cimport PreparedPoints, check_range
-from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, release
-from ckmeans._values cimport get, put
+from ckmeans._runtime cimport CallContext
+from ckmeans._values cimport get
 
 import numpy as np
 
@@ -24,23 +24,6 @@ include "_multiplier.pxi"
 include "_reduction.pxi"
 include "_partition.pxi"
 include "_interval_labels.pxi"
-
-
-cdef bint store_means(const ValueSums *v, int64_t K, int n_threads, void *centroids, Poll *p) noexcept nogil:
-    """Find the best partition into K clusters; store their means, which rise. False: no memory."""
-    cdef Partition c
-    cdef bint done
-    cdef int64_t k
-    memset(&c, 0, sizeof(c))
-    c.v, c.K, c.n_threads = v, K, n_threads
-    c.borders = <int64_t *>allocate((K + 1) * sizeof(int64_t))
-    done = c.borders != NULL and find_borders(&c, p)
-    if done and not is_stopped(p):
-        for k in range(K):
-            put(centroids, k, v.itemsize, mean_of(v, c.borders[k], c.borders[k + 1]))
-    release(c.borders)
-    close_partition(&c)
-    return done
 
 
 cdef class SortedValues:

@@ -8,7 +8,9 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from ckmeans._engine cimport Engine, EngineFactory, Problem, Step, make_step, row_sums_factory
-from ckmeans._points cimport ProblemResults, ProblemRows, ProblemSource, ResultPlaces, Rows, out_of_range, rows_of_problem
+from ckmeans._points cimport (
+    ProblemResults, ProblemRows, ProblemSource, ResultPlaces, Rows, out_of_range, rows_of_problem,
+)
 from ckmeans._runtime cimport (
     CallContext, Poll, allocate, fetch_add, is_stopped, load_counter, poll, release, request_threads, wide_stride,
 )

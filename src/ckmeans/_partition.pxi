@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
 from ckmeans._runtime cimport Poll, allocate, is_stopped, release, request_threads
+from ckmeans._values cimport put
 
 cdef enum:
     MIN_GRID = 512           # positions of the first grid,
@@ -410,3 +411,20 @@ cdef bint find_borders(Partition *c, Poll *p) noexcept nogil:
     c.bracket.K = c.K
     c.bracket.price = first_price(c)
     return search_grids(c, p) and (is_stopped(p) or solve_exactly(c, p))
+
+
+cdef bint store_means(const ValueSums *v, int64_t K, int n_threads, void *centroids, Poll *p) noexcept nogil:
+    """Find the best partition into K clusters; store their means, which rise. False: no memory."""
+    cdef Partition c
+    cdef bint done
+    cdef int64_t k
+    memset(&c, 0, sizeof(c))
+    c.v, c.K, c.n_threads = v, K, n_threads
+    c.borders = <int64_t *>allocate((K + 1) * sizeof(int64_t))
+    done = c.borders != NULL and find_borders(&c, p)
+    if done and not is_stopped(p):
+        for k in range(K):
+            put(centroids, k, v.itemsize, mean_of(v, c.borders[k], c.borders[k + 1]))
+    release(c.borders)
+    close_partition(&c)
+    return done

@@ -86,5 +86,5 @@ cdef class ProblemResults:
         cdef char[::1] values = centroids.reshape(-1).view(np.int8)
         self.arrays = centroids, counts, labels, first, distortions, n_iter, status
         self.places = ResultPlaces(
-            centroids.itemsize, centroids.shape[1], centroids.shape[2], &values[0], &counts[0, 0], &labels[0], &first[0],
-            &distortions[0], &n_iter[0], &status[0])
+            centroids.itemsize, centroids.shape[1], centroids.shape[2], &values[0], &counts[0, 0], &labels[0],
+            &first[0], &distortions[0], &n_iter[0], &status[0])
