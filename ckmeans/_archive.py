@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from ckmeans import _atomic_write
+from ckmeans._size_limits import check_unpacked
 
 __all__ = ["Format", "read", "write"]
 
@@ -63,6 +64,7 @@ def read(
         try:
             _check_start(file.peek(2))
             with np.load(file, allow_pickle=False) as archive:
+                check_unpacked(sum(entry.file_size for entry in archive.zip.infolist()))
                 about = json.loads(bytes(archive["about"]))
                 _check_version(about, form)
                 return parse(about, {name: archive[name] for name in archive.files if name != "about"})

@@ -95,6 +95,12 @@ def widened(array: np.ndarray) -> np.ndarray:
     return (array["bfloat16"].astype(np.uint32) << 16).view(np.float32)
 
 
+def times_power(values: Any, exponent: int) -> Any:
+    """Return `values` * 2**exponent in float64; exact but for overflow, to infinity, and underflow."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ldexp(np.asarray(values, np.float64), exponent)
+
+
 def common_dtype(first: np.dtype, second: np.dtype) -> np.dtype:
     """Return the dtype that holds the values of both."""
     if first == second:

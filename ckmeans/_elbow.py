@@ -182,6 +182,8 @@ def elbow(
     <ckmeans.Elbow: K=1..7, elbow at K=3 (silhouette: 3, calinski_harabasz: 3, kneedle: 3)>
     """
     points = _inputs.read_persistent(X, sample_weight)
+    X_rows, exponent = points.rows, points.safe_exponent()
+    points = points.rescaled(exponent) if exponent else points
     checked_ks = _validate.cluster_counts(ks, len(points))
     options = FitOptions(
         K=checked_ks[-1],
@@ -198,8 +200,9 @@ def elbow(
     silhouette = [simplified_silhouette(sample, result.centroids, n_threads) for result in results]
     ks_array, J = np.array(checked_ks), np.array([result.distortion for result in results])
     calinski_harabasz = _calinski_harabasz(points, ks_array, J, n_threads)
-    centroids = [result.centroids for result in results]
+    centroids = [_dispatch.in_units(result.centroids, exponent, X=X_rows) for result in results]
     knee = find_knee(ks_array, J, *points.shape)
+    J = _dispatch.in_units(J, 2 * exponent, X=X_rows)
     return Elbow(ks_array, J, knee, np.array(silhouette), calinski_harabasz, centroids)
 
 
@@ -227,7 +230,7 @@ def _calinski_harabasz(
     """Return the index for each K, from its distortion; NaN if it is undefined."""
     total_J = J[0] if ks[0] == 1 else kmeans(points, 1, n_threads=n_threads).distortion
     total = float(len(points) if points.weights is None else points.weights.sum())
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scores: np.ndarray = ((total_J - J) / (ks - 1)) / (J / (total - ks))
     scores[(ks == 1) | (ks >= total)] = np.nan
     return scores
@@ -422,24 +425,27 @@ def compare(
 def _option(points: Inputs, result: Result, cost: float) -> Option:
     sizes = np.bincount(result.labels, points.weights, len(result.centroids))
     order = np.argsort(-sizes, kind="stable")
+    exponent = points.safe_exponent()
+    scaled = points.rescaled(exponent) if exponent else points
+    variance = _variance(scaled, result.labels, _dispatch.divided(result.centroids, exponent))
     return Option(
         K=len(order),
         centroids=result.centroids[order],
         shares=sizes[order] / sizes.sum(),
-        spread=np.sqrt(_variance(points, result))[order],
+        spread=_dispatch.in_units(np.sqrt(variance), exponent, X=points.rows)[order],
         distortion=result.distortion,
         cost=cost,
     )
 
 
-def _variance(points: Inputs, result: Result) -> np.ndarray:
+def _variance(points: Inputs, labels: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """Return the mean square of each feature's distance to the centroid, within each cluster."""
-    weights, centroids = points.weights, result.centroids.astype(np.float64)
+    weights, centroids = points.weights, centroids.astype(np.float64)
     if points.kind == "sparse":
-        return _variance_of_sparse(points, result.labels, centroids)
+        return _variance_of_sparse(points, labels, centroids)
     variance = np.empty(centroids.shape)
     for k, centroid in enumerate(centroids):
-        rows = np.flatnonzero(result.labels == k)
+        rows = np.flatnonzero(labels == k)
         squares = (points.select(rows) - centroid) ** 2
         variance[k] = np.average(squares, axis=0, weights=None if weights is None else weights[rows])
     return variance

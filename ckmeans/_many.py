@@ -14,6 +14,7 @@ from ckmeans._problems import Problems
 from ckmeans._progress import ProgressBar
 from ckmeans._result import Result
 from ckmeans._starts import Init
+from ckmeans._unit_length import unit_rows
 from ckmeans.api import kmeans
 
 if TYPE_CHECKING:
@@ -89,11 +90,13 @@ def kmeans_many(
     *,
     groups: ArrayLike | None = None,
     init: Init = "k-means++",
+    frozen: int | ArrayLike | None = None,
     n_init: int = 1,
     max_iter: int = 300,
     tol: float = 1e-4,
     empty: Literal["drop", "reinit", "farthest", "error"] = "drop",
     sample_weight: Any = None,
+    metric: Literal["euclidean", "cosine"] = "euclidean",
     algorithm: Literal["auto", "dense", "cells", "screen", "optimal"] = "auto",
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
@@ -116,11 +119,15 @@ def kmeans_many(
         are a problem. The problems are in rising order of it, as in ``numpy.unique(groups)``.
     init : {"k-means++", "random"}, array_like of shape (K, n) or (P, K, n), or callable
         As for `kmeans`: an array is the start of all problems, or the start of each.
+    frozen : int or array_like of bool, optional
+        As for `kmeans`, the same for all problems.
     n_init, max_iter, tol, empty : optional
         As for `kmeans`.
     sample_weight : array_like of shape (P, m), list of array_like, or array_like of shape (m,), optional
         Weights of the points: an array for a stack, a list for a list (None in it: each weighs 1), or one
         number a row with `groups`.
+    metric : {"euclidean", "cosine"}
+        As for `kmeans`.
     algorithm : {"auto", "dense", "cells", "screen", "optimal"}
         As for `kmeans`.
     seed : int, numpy.random.Generator or None
@@ -149,8 +156,8 @@ def kmeans_many(
     ((1000, 3, 4), (1000, 150), (1000,))
     """
     read = _problems.read(problems, groups, sample_weight)
-    options: dict[str, Any] = {"n_init": n_init, "max_iter": max_iter, "tol": tol, "empty": empty}
-    fits = Fits(read, K, init, algorithm, seed, n_threads, options)
+    options = {"n_init": n_init, "max_iter": max_iter, "tol": tol, "empty": empty, "metric": metric}
+    fits = Fits(read, K, init, algorithm, seed, n_threads, options, frozen)
     with ProgressBar(progress, len(read), "problem") as on_progress:
         fits.run(on_progress)
     return fits.result()
@@ -163,6 +170,7 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         "max_iter": _validate.integer("max_iter", options["max_iter"], 1),
         "tol": _validate.tolerance(options["tol"]),
         "empty": _validate.choice("empty", options["empty"], _validate.EMPTY),
+        "metric": _validate.choice("metric", options["metric"], _validate.METRICS),
     }
 
 
@@ -186,8 +194,10 @@ class Fits:
         seed: Any,
         n_threads: object,
         options: dict[str, Any],
+        frozen: Any = None,
     ) -> None:
         self.problems, self.init, self.algorithm, self.seed = problems, init, algorithm, seed
+        self.frozen = frozen
         self.Ks = _validate.clusters_of_each(K, problems.lengths, problems.name)
         self.options = _checked(options)
         work = int((problems.lengths * self.Ks).sum()) * problems.n
@@ -200,7 +210,11 @@ class Fits:
             "array",
             (int(problems.lengths.max()), problems.n),
             default_init=_starts.is_default(init),
+            metric=self.options["metric"],
+            frozen=frozen is not None,
         )
+        first_start = init if self.starts is None else self.starts[0]
+        self.flags = _validate.frozen(frozen, first_start, largest)
         dtype = np.float64 if (problems.itemsizes == 8).all() else np.float32
         self.centroids = np.full((P, largest, problems.n), np.nan, dtype)
         self.counts = np.zeros((P, largest), np.int64)
@@ -265,10 +279,19 @@ class Fits:
     ) -> None:
         longest, n = int(self.problems.lengths.max()), self.problems.n
         engine = _validate.algorithm(self.algorithm, "array", longest, n)
-        starts = None if self.starts is None else np.ascontiguousarray(self.starts, self.centroids.dtype)
-        options = FitOptions(K=self.centroids.shape[1], seed=0, trials=0, **self.options)
-        each = EachFit(self.Ks, self._trials(), self.seeds, starts)
-        _lloyd.fit_many(rows, which, engine, options, each, self._places(), on_progress)
+        options = {name: value for name, value in self.options.items() if name != "metric"}
+        of_all = FitOptions(K=self.centroids.shape[1], seed=0, trials=0, frozen=self.flags, **options)
+        unit = self.options["metric"] == "cosine"
+        each = EachFit(self.Ks, self._trials(), self.seeds, self._starts_in_dtype(unit), unit)
+        _lloyd.fit_many(rows, which, engine, of_all, each, self._places(), on_progress)
+
+    def _starts_in_dtype(self, unit: bool) -> np.ndarray | None:
+        """Return the given starts in the dtype of the centroids."""
+        starts, dtype = self.starts, self.centroids.dtype
+        if starts is not None and unit:
+            rows = starts.reshape(-1, starts.shape[2])
+            starts = unit_rows(rows, dtype.itemsize, "init").reshape(starts.shape)
+        return None if starts is None else np.ascontiguousarray(starts, dtype)
 
     def _trials(self) -> np.ndarray:
         """Return the candidates per centroid of k-means++ of each problem; 0 where it draws none."""
@@ -310,6 +333,7 @@ class Fits:
                 self.problems.inputs(i),
                 int(self.Ks[i]),
                 init=init,
+                frozen=self.frozen,
                 algorithm=self.algorithm,
                 seed=int(self.seeds[i]) if drawn else self.seed,
                 **self.options,

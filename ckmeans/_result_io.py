@@ -53,6 +53,7 @@ def _fields(about: dict[str, Any], read: dict[str, np.ndarray]) -> dict[str, Any
     consistent = (
         centroids.ndim == 2
         and centroids.dtype in (np.float32, np.float64)
+        and bool(np.isfinite(centroids).all())
         and labels.dtype == np.int32
         and labels.ndim == 1
         and counts.dtype == np.int64

@@ -103,6 +103,8 @@ def silhouette(
     0.987
     """
     points = _inputs.read(X, sample_weight)
+    exponent = points.safe_exponent()
+    points = points.rescaled(exponent) if exponent else points  # no coefficient depends on the unit
     m, weights = len(points), points.weights
     values = _validate.label_values(labels, m)
     _validate.threads(n_threads, lambda: 1)

@@ -18,6 +18,7 @@ from ckmeans._places import raise_at, shorten_repr
 
 INITS = ("k-means++", "random")
 EMPTY = ("drop", "reinit", "farthest", "error")
+METRICS = ("euclidean", "cosine")
 
 _MAX_OPTIMAL_POINTS = 2**31 - 1  # positions among the values are int32
 _MAX_THREADS = 1024  # as in compiled code; more are not an error
@@ -161,7 +162,13 @@ def fit_algorithms(kind: str) -> tuple[str, ...]:
 
 
 def wants_optimum(
-    algorithm: object, kind: str, shape: tuple[int, int], *, default_init: bool, **options: object
+    algorithm: object,
+    kind: str,
+    shape: tuple[int, int],
+    *,
+    default_init: bool,
+    metric: str = "euclidean",
+    **options: object,
 ) -> bool:
     """Return whether a fit is to find the optimum of one feature: if asked for, or "auto" and possible.
 
@@ -175,6 +182,8 @@ def wants_optimum(
         found = f"one feature, found {shape[1]}"
     elif shape[0] >= _MAX_OPTIMAL_POINTS:
         found = f"fewer than {_MAX_OPTIMAL_POINTS} points, found {shape[0]}"
+    elif metric != "euclidean":
+        found = f'metric="euclidean", found "{metric}"'
     elif not default_init:
         found = 'init="k-means++", the default, as it needs no start, found another one'
     elif used := [name for name, value in options.items() if value not in (None, False)]:
@@ -418,6 +427,33 @@ def starting_centroids(
     return array
 
 
+def frozen(value: Any, init: object, K: int, name: str = "init") -> np.ndarray | None:
+    """Return a flag of uint8 for each of K centroids, set for those that are to stay as `init` has them.
+
+    `value` is a number of leading rows of the array `init`, or a boolean for each of its rows; K booleans
+    will do as well, where those that k-means++ draws are False."""
+    if value is None:
+        return None
+    if isinstance(init, str) or callable(init):
+        raise ValueError(f"frozen needs {name} to be an array of centroids, found {shorten_repr(init)}")
+    given = len(points(init, name))
+    flags = np.zeros(K, np.uint8)
+    if not isinstance(value, (bool, np.bool_)) and hasattr(value, "__index__") and np.ndim(value) == 0:
+        flags[: integer("frozen", value, 0, given, f" (the rows of {name})")] = 1
+        return flags
+    array = _arrays.as_ndarray("frozen", value)
+    if array.dtype != np.bool_:
+        wanted = f"a number of rows of {name}, or a boolean for each"
+        raise TypeError(f"frozen must be {wanted}, found {shorten_repr(value)}")
+    if array.shape not in ((given,), (K,)):
+        raise ValueError(f"frozen must have shape ({given},), one a row of {name}, found shape {array.shape}")
+    if array[given:].any():
+        row = given + int(array[given:].argmax())
+        raise ValueError(f"frozen must mark none but the {given} rows of {name}, found True at {row}")
+    flags[: len(array)] = array
+    return flags
+
+
 def initial_centers(value: object, n_clusters: int, n_features: int) -> np.ndarray:
     """Return an estimator's starting centroids, checked with scikit-learn's messages."""
     array = points(value, "init")
@@ -426,6 +462,7 @@ def initial_centers(value: object, n_clusters: int, n_features: int) -> np.ndarr
         raise ValueError(f"{does_not_match} clusters {n_clusters}.")
     if array.shape[1] != n_features:
         raise ValueError(f"{does_not_match} features of the data {n_features}.")
+    require_finite("init", array)
     return array
 
 
@@ -523,7 +560,8 @@ def weights(value: object, m: int) -> np.ndarray | None:
     if array.shape != (m,):
         raise ValueError(f"sample_weight must have shape ({m},), one a row of X, found shape {array.shape}")
     array = np.ascontiguousarray(array, np.float64)
-    total = array.sum()
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()
     if not np.isfinite(total):
         if np.isfinite(array).all():
             raise ValueError("sample_weight must have a finite sum, found infinity")
@@ -578,6 +616,18 @@ def require_finite(name: str, array: np.ndarray) -> None:
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise_at(name, array[row, column], row, column)
+
+
+def require_no_zero_row(name: str, array: np.ndarray) -> None:
+    """Raise for the first row of zeros of a small array, which has no direction."""
+    zero = ~array.any(axis=1)
+    if zero.any():
+        raise_zero_row(name, f"row {int(zero.argmax())}")
+
+
+def raise_zero_row(name: str, place: str) -> NoReturn:
+    """Raise for a row of zeros at this place."""
+    raise ValueError(f'{name} must have no row of zeros with metric="cosine", found one at {place}')
 
 
 def max_abs(array: HasExtrema) -> float:

@@ -154,6 +154,33 @@ def test_starts_for_all_or_each(rows):
     assert_same(ckmeans.kmeans_many(X, Ks, init=each[0], seed=0), X, Ks, init=each[0], seed=0)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "u1"])
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_cosine_equals_a_loop(n, dtype):
+    X = blobs(6, 90, n, dtype) + 1
+    X[3] = X[3] // 40 + 1
+    w = weights_of(6, 90)
+    for options in ({}, {"init": X[:, :4]}, {"n_init": 2}):
+        many = ckmeans.kmeans_many(X, 4, metric="cosine", seed=0, sample_weight=w, **options)
+        for i, x in enumerate(X):
+            own = {"init": X[i, :4]} if "init" in options else options
+            r = ckmeans.kmeans(x, 4, metric="cosine", seed=0, sample_weight=w[i], **own)
+            np.testing.assert_array_equal(many.centroids[i, : len(r.centroids)], r.centroids)
+            assert many.distortions[i] == r.distortion
+    X = X.astype(float)
+    X[2, 7] = 0
+    with pytest.raises(ValueError, match=r"problem 2: .*row 7"):
+        ckmeans.kmeans_many(X, 4, metric="cosine")
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2, [True, False, True], [False, True, False, False]])
+def test_frozen_centroids_equal_a_loop(frozen):
+    X = blobs(6, 80, 2)
+    start = X[0, :3]
+    many = ckmeans.kmeans_many(X, 4, init=start, frozen=frozen, seed=0)
+    assert_same(many, X, 4, init=start, frozen=frozen, seed=0)
+
+
 def test_callable_starts_equal_a_loop():
     def init(X, K, rng):
         return X[rng.choice(len(X), K, replace=False)]
@@ -266,6 +293,9 @@ INVALID = [
     (call(STACK, algorithm="best"), ValueError, "algorithm must be one of"),
     (call(STACK, algorithm="optimal"), ValueError, 'algorithm="optimal" takes one feature, found 3'),
     (call(STACK, n_threads=0), ValueError, "n_threads must be at least 1"),
+    (call(STACK, metric="manhattan"), ValueError, "metric must be one of"),
+    (call(STACK, frozen=1), ValueError, "frozen needs init to be an array"),
+    (call(STACK, init=STACK[:, :2], frozen=3), ValueError, "frozen must be at most 2"),
     (call(STACK, callback=print), TypeError, "callback"),
     (call(STACK, keep_path=True), TypeError, "keep_path"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
@@ -9,14 +10,14 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _dispatch, _inputs, _validate
+from ckmeans import _arrays, _dispatch, _engine, _inputs, _validate
 from ckmeans._inputs import Inputs, Prepared
 from ckmeans.api import assign, distortion
 from ckmeans.estimators import _compat
 
 InitMethod: TypeAlias = ArrayLike | Callable[..., ArrayLike]
 
-_SAMPLE_ROWS = 1024  # rows whose mean the variance is summed about: enough that nothing cancels
+SAMPLE_ROWS = 1024  # rows whose mean the variance is summed about: enough that nothing cancels
 
 
 class CentroidEstimator(_compat.Base):
@@ -263,16 +264,21 @@ def shift_tolerance(points: Inputs, tol: float, n_threads: int | None) -> float:
         return 0.0
     m, n_features = points.shape
     # The variance in one pass, about a point near the mean: about 0 its digits would cancel.
-    sample = points.select(slice(None, None, max(m // _SAMPLE_ROWS, 1)))
+    sample = points.select(slice(None, None, max(m // SAMPLE_ROWS, 1)))
     with np.errstate(over="ignore", invalid="ignore"):
         center = np.asarray(sample.mean(axis=0, dtype=np.float64)).reshape(1, n_features)
         center = center.astype(points.computing_dtype)
     center[~np.isfinite(center)] = 0  # then the pass itself finds and reports the faulty value of X
-    square, offset, _ = accumulate(
-        points.reweighted(None), center, np.zeros(m, np.int32), n_threads=n_threads
+    threads = _dispatch.thread_count(n_threads, points.size)
+    exponent, square, offset, weight, _ = _dispatch.scaled_step(
+        points.reweighted(None), center, np.zeros(m, np.int32), threads, _engine.SUM
     )
+    if points.kind == "sparse":  # as in `accumulate`
+        offset -= weight[:, None] * _dispatch.divided(center, exponent)
     variance = max(square / m - ((offset / m) ** 2).sum(), 0.0)
-    return float(tol * variance / n_features)
+    # A tolerance that float64 cannot hold is one that no shift exceeds, or none but 0 keeps.
+    scaled = _arrays.times_power(tol * variance / n_features, 2 * exponent)
+    return min(float(scaled), sys.float_info.max)
 
 
 def draw_seed(random_state: np.random.RandomState) -> int:

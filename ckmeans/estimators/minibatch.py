@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _validate
-from ckmeans._inputs import Inputs
+from ckmeans import _arrays, _dispatch, _validate
+from ckmeans._inputs import Inputs, read
 from ckmeans.api import distortion, init_centroids
 from ckmeans.estimators._base import (
+    SAMPLE_ROWS,
     CentroidEstimator,
     InitMethod,
     accumulate,
@@ -150,8 +151,11 @@ class MiniBatchKMeans(CentroidEstimator):
         random_state = _validate.random_state(self.random_state)
         max_iter = _validate.integer("max_iter", self.max_iter, 1)
         tol = _validate.tolerance(self.tol)
-        self._initialize(points, random_state)
-        monitor = _ConvergenceMonitor(self, len(points), shift_tolerance(points, tol, self.n_threads))
+        given, exponent = points, _exponent_of_sample(points)
+        points = points.rescaled(exponent) if exponent else points
+        self._initialize(points, random_state, exponent)
+        tol_shift = shift_tolerance(points, tol, self.n_threads)
+        monitor = _ConvergenceMonitor(self, len(points), tol_shift, exponent)
         n_steps = max(max_iter * len(points) // self._batch_size, 1)
         cum_weights = None if points.weights is None else np.cumsum(points.weights)
         self.n_steps_ = 0
@@ -166,6 +170,8 @@ class MiniBatchKMeans(CentroidEstimator):
         self.inertia_ = monitor.smoothed * total
         if self.compute_labels:
             self._set_labels(points, total / len(points))
+        self.inertia_ = _dispatch.in_units(self.inertia_, 2 * exponent, X=given.rows)
+        self.cluster_centers_ = _dispatch.in_units(self.cluster_centers_, exponent, X=given.rows)
         return self
 
     def partial_fit(
@@ -207,8 +213,9 @@ class MiniBatchKMeans(CentroidEstimator):
 
     # ---- initialization and steps --------------------------------------------------------------
 
-    def _initialize(self, points: Inputs, random_state: np.random.RandomState) -> None:
-        """Check the parameters, choose the initial centroids and reset the counts."""
+    def _initialize(self, points: Inputs, random_state: np.random.RandomState, exponent: int = 0) -> None:
+        """Check the parameters, choose the initial centroids and reset the counts; the points are those of X
+        divided by 2**exponent."""
         (m, n), weights = points.shape, points.weights
         K = _validate.n_clusters(self.n_clusters, m)
         self._ratio = _validate.ratio("reassignment_ratio", self.reassignment_ratio)
@@ -217,7 +224,7 @@ class MiniBatchKMeans(CentroidEstimator):
         self._batch_size = min(_validate.integer("batch_size", self.batch_size, 1), m)
         self._init_size = min(self._check_init_size(K), m)
         self._n_init = self._check_n_init(3)
-        init = self._check_init(n, random_state)
+        init = _start_in_unit(self._check_init(n, random_state), exponent)
         cum_weights = None if weights is None else np.cumsum(weights)
         validation_rows = _sample_rows(m, cum_weights, self._init_size, random_state)
         best_loss = math.inf
@@ -307,8 +314,8 @@ class MiniBatchKMeans(CentroidEstimator):
 class _ConvergenceMonitor:
     """Decides when `MiniBatchKMeans.fit` stops, from the inertia of the batches and the centroid shifts."""
 
-    def __init__(self, model: MiniBatchKMeans, m: int, tol_shift: float) -> None:
-        self.model, self.tol_shift = model, tol_shift
+    def __init__(self, model: MiniBatchKMeans, m: int, tol_shift: float, exponent: int) -> None:
+        self.model, self.tol_shift, self.exponent = model, tol_shift, exponent
         self.alpha = min(2 * model._batch_size / (m + 1), 1.0)  # of the exponential moving average
         self.smoothed = math.nan
         self.best = math.inf
@@ -318,7 +325,8 @@ class _ConvergenceMonitor:
         """Record a step: the inertia of its batch and the sum of the squared centroid shifts."""
         step, J = self.model.n_steps_, inertia / self.model._batch_size
         if self.model.verbose:
-            print(f"Minibatch step {step}: mean batch inertia: {J}")
+            in_units_of_X = float(_arrays.times_power(J, 2 * self.exponent))
+            print(f"Minibatch step {step}: mean batch inertia: {in_units_of_X}")
         if step == 1:  # the inertia of the initial centroids, which says nothing about progress
             self.smoothed = J
             return False
@@ -336,6 +344,29 @@ class _ConvergenceMonitor:
         if self.model.verbose:
             print(f"Converged ({reason}) at step {self.model.n_steps_}")
         return True
+
+
+def _exponent_of_sample(points: Inputs) -> int:
+    """Return the exponent of a safe unit for some of the rows, as the whole of X may be long to read.
+
+    Each step is safe in any unit, but the inertias of the batches are compared."""
+    sample = points.select(slice(None, None, max(len(points) // SAMPLE_ROWS, 1)))
+    values = sample if isinstance(sample, np.ndarray) else sample.data
+    return points.safe_exponent(float(np.abs(values).max(initial=0)))
+
+
+def _start_in_unit(init: Any, exponent: int) -> Any:
+    """Return a start for points divided by 2**exponent; a callable gets and returns the units of X."""
+    if exponent == 0 or isinstance(init, str):
+        return init
+    if not callable(init):
+        return _dispatch.divided(init, exponent)
+
+    def in_unit(X: Any, K: int, rng: np.random.Generator) -> np.ndarray:
+        given = read(X).rescaled(-exponent).select(slice(None))
+        return _dispatch.divided(init(given, K, rng), exponent)
+
+    return in_unit
 
 
 def _sample_rows(

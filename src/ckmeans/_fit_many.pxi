@@ -3,7 +3,7 @@
 A problem that needs another dtype, or on which a fit fails, has a negative status in the end, and no other is affected.
 """
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._codes cimport Codes, codes_close
@@ -11,8 +11,8 @@ from ckmeans._engine cimport (
     EngineEntry, EngineFactory, Problem, chosen_factory, row_sums_factory, store_row_labels,
 )
 from ckmeans._points cimport (
-    Index, ProblemResults, ProblemRows, ProblemSource, ResultPlaces, Rows, UniquePoints, deduplicate, max_abs_bits_of,
-    out_of_range, release_unique, rows_of_problem,
+    ProblemResults, ProblemRows, ProblemSource, ResultPlaces, Rows, UniquePoints, take_unit_length, deduplicate,
+    max_abs_bits_of, mean_loss, out_of_range, release_unique, rows_of_problem,
 )
 from ckmeans._runtime cimport (
     CallContext, Poll, allocate, fetch_add, is_stopped, load_counter, poll, release, request_threads,
@@ -28,6 +28,7 @@ cdef struct ManyFits:
     const EngineFactory *factory    # that was asked for
     const EngineFactory *row_sums   # that measures distortions row by row
     Options options
+    bint unit                # rows are taken at unit length
     const int64_t *K         # of each problem,
     const int64_t *trials
     const uint64_t *seeds
@@ -45,6 +46,7 @@ cdef struct FitWorker:
     Codes *codes
     Fit *fit                 # NULL: none is open
     double *running_sums     # of its weights
+    double *factors          # that bring its rows to unit length
 
 
 # ---- one problem -----------------------------------------------------------------------------
@@ -100,6 +102,8 @@ cdef int open_problem(FitWorker *w, const ManyFits *a, int64_t i, Poll *p) noexc
     if not again:
         worker_close(w)
     w.rows = rows
+    if a.unit and not take_unit_length(&w.rows, w.factors):
+        return FIT_FAILED
     w.options.K, w.options.trials, w.options.seed = a.K[i], a.trials[i], a.seeds[i]
     if a.starts != NULL:
         w.options.starts = a.starts + i * a.start_bytes
@@ -152,7 +156,7 @@ cdef bint store_result(FitWorker *w, const ManyFits *a, int64_t i, Poll *p) noex
     if r.incremental:
         if sum_rows(w.fit, a.row_sums, &w.problem, labels, &square, p):
             return False
-        to.distortions[i] = square / w.rows.total_weight
+        to.distortions[i] = mean_loss(&w.rows, square)
     return True
 
 
@@ -179,15 +183,16 @@ cdef void run_problems(ManyFits *a, FitWorker *workers, int n_threads, const int
 
 
 cdef FitWorker *open_workers(const ManyFits *a, int count, int64_t longest) noexcept nogil:
-    """Allocate the threads' states; NULL: no memory. `longest`: rows of the longest problem with weights, or 0."""
-    cdef FitWorker *workers = <FitWorker *>allocate(count * (sizeof(FitWorker) + longest * sizeof(double)))
+    """Allocate the threads' states; NULL: no memory. `longest`: rows of the longest problem."""
+    cdef FitWorker *workers = <FitWorker *>allocate(count * (sizeof(FitWorker) + 2 * longest * sizeof(double)))
     cdef int i
     if workers == NULL:
         return NULL
     memset(workers, 0, count * sizeof(FitWorker))
     for i in range(count):
         workers[i].options = a.options
-        workers[i].running_sums = <double *>(workers + count) + i * longest
+        workers[i].running_sums = <double *>(workers + count) + 2 * i * longest
+        workers[i].factors = workers[i].running_sums + longest
     return workers
 
 
@@ -211,14 +216,16 @@ def fit_many(ProblemRows problems, const int64_t[::1] which, EngineEntry engine,
     a.options = options_of(options, None)
     a.options.reports_steps = False
     a.problems, a.factory, a.results = problems.problems, engine.factory, results.places
-    a.K, a.trials, a.seeds = &K[0], &trials[0], &seeds[0]
+    a.K, a.trials, a.seeds, a.unit = &K[0], &trials[0], &seeds[0], each.unit
+    cdef const uint8_t[::1] frozen = options.frozen  # the options keep it
+    a.options.frozen = NULL if frozen is None else &frozen[0]
     if given:
         a.starts, a.options.n_given = &starts[0], each.starts.shape[1]
         a.start_bytes = each.starts[0].nbytes if len(each.starts) > 1 else 0
     memset(&dense, 0, sizeof(dense))
     a.row_sums = row_sums_factory(&dense)
     with nogil:
-        workers = open_workers(&a, n_threads, problems.longest if problems.weights is not None else 0)
+        workers = open_workers(&a, n_threads, problems.longest)
         if workers != NULL:
             run_problems(&a, workers, n_threads, which, &call.poll)
             for i in range(n_threads):

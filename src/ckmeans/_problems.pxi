@@ -24,6 +24,19 @@ cdef Rows rows_of_problem(const ProblemSource *problem, int itemsize, double *ru
     return rows
 
 
+cdef bint take_unit_length(Rows *rows, double *factors) noexcept nogil:
+    cdef int64_t block, i
+    rows.unit = True
+    for block in range((rows.m + FACTOR_BLOCK - 1) // FACTOR_BLOCK):
+        if find_block(rows, block, factors):
+            return False
+    for i in range(rows.m):
+        if defect_of(factors[i]) != NO_DEFECT:
+            return False
+    rows.source.factors = NULL if all_ones(factors, rows.m) else factors
+    return True
+
+
 cdef class ProblemRows:
     """Checked points of many problems, with their weights.
 
