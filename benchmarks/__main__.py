@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Run named workloads side by side with the installed peers.",
-        epilog="python -m benchmarks random --help: random shapes from a seed; many --help: many problems in a call",
+        epilog="Also: python -m benchmarks random --help, and many --help.",
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="workloads, groups of them, or beginnings of names"

@@ -100,7 +100,7 @@ def small(scale: float) -> Task:
         fits = [KMeans(3, n_init=1, random_state=0).fit(x) for x in X[:part]]
         return fits, float(np.mean([fit.inertia_ for fit in fits]) / X.shape[1])
 
-    name = f"{P:,} problems of 150 x 4, K = 3 (scikit-learn: {part:,} of them, so its goal is {100 * part / P:g})"
+    name = f"{P:,} problems of 150 x 4, K = 3 (scikit-learn: {part:,} of them, for a goal of 100)"
     contenders = {"ckmeans": many, "loop of kmeans": loop}
     contenders |= dict(_installed({"scikit-learn": ("scikit-learn", sklearn)}))
     return Task(name, contenders, {"loop of kmeans": 3, "scikit-learn": 100 * part / P}, {"scikit-learn": 3})

@@ -148,11 +148,12 @@ def algorithms(kind: str) -> tuple[str, ...]:
 def algorithm(value: object, kind: str, m: int, n: int) -> EngineEntry:
     """Return the engine of this name, if it accepts m points of n features of this kind; the optimum of one
     feature is no engine (`wants_optimum`)."""
-    name = choice("algorithm", value, fit_algorithms(kind))
-    entry = ENGINES[name]
+    entry = ENGINES.get(value) if isinstance(value, str) else None
+    if entry is None or not entry.accepts(kind):
+        entry = ENGINES[choice("algorithm", value, fit_algorithms(kind))]
     for limit, number, things in ((entry.max_features, n, "features"), (entry.max_points, m, "points")):
         if limit is not None and number > limit:
-            raise ValueError(f'algorithm="{name}" takes at most {limit} {things}, found {number}')
+            raise ValueError(f'algorithm="{value}" takes at most {limit} {things}, found {number}')
     return entry
 
 
