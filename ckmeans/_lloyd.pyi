@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from typing_extensions import disjoint_base
@@ -11,7 +11,8 @@ from ckmeans._points import PreparedPoints, ProblemResults, ProblemRows
 STOP_REASONS: tuple[str, ...]
 
 @disjoint_base
-class Fits: ...
+class Fits:
+    def __new__(cls, capacity: int) -> Self: ...
 
 class EmptyCluster(Exception): ...
 
