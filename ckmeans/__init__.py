@@ -11,10 +11,12 @@ from ckmeans._version import __version__
 from ckmeans.api import assign, distortion, init_centroids, kmeans, kmeans_chunks, prepare, update
 
 if TYPE_CHECKING:
+    from ckmeans import dask as dask
     from ckmeans import image as image
     from ckmeans import plot
     from ckmeans._elbow import compare, elbow
     from ckmeans._many import ManyResult, kmeans_many
+    from ckmeans._partial import PartialStep, combine, partial_step
     from ckmeans._quantizer import ProductQuantizer
     from ckmeans._silhouette import silhouette
     from ckmeans.estimators import KMeans, MiniBatchKMeans
@@ -24,11 +26,13 @@ __all__ = [
     "KMeans",
     "ManyResult",
     "MiniBatchKMeans",
+    "PartialStep",
     "Prepared",
     "ProductQuantizer",
     "Result",
     "__version__",
     "assign",
+    "combine",
     "compare",
     "distortion",
     "elbow",
@@ -37,6 +41,7 @@ __all__ = [
     "kmeans_chunks",
     "kmeans_many",
     "load",
+    "partial_step",
     "plot",
     "prepare",
     "quantize",
@@ -51,12 +56,16 @@ _LAZY = {
     "KMeans": "ckmeans.estimators",
     "ManyResult": "ckmeans._many",
     "MiniBatchKMeans": "ckmeans.estimators",
+    "PartialStep": "ckmeans._partial",
     "ProductQuantizer": "ckmeans._quantizer",
+    "combine": "ckmeans._partial",
     "compare": "ckmeans._elbow",
     "elbow": "ckmeans._elbow",
     "_elbow": "",
+    "dask": "",
     "image": "",
     "kmeans_many": "ckmeans._many",
+    "partial_step": "ckmeans._partial",
     "plot": "",
     "quantize": "ckmeans.image",
     "silhouette": "ckmeans._silhouette",

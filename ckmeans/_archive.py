@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,12 +13,17 @@ import numpy as np
 from ckmeans import _atomic_write
 from ckmeans._size_limits import check_unpacked
 
+try:
+    import zlib
+except ImportError:  # a Python built without it writes archives that are not compressed
+    zlib = None  # type: ignore[assignment]
+
 __all__ = ["Format", "read", "write"]
 
 # Exceptions of NumPy and zipfile on damaged files.
 _DAMAGED = (
     ValueError, TypeError, KeyError, EOFError, OverflowError, MemoryError, OSError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error,
+    zipfile.BadZipFile, *([zlib.error] if zlib else []),
 )  # fmt: skip
 
 _T = TypeVar("_T")
@@ -51,7 +55,7 @@ def write(
     text = json.dumps({"format": form.name, "version": form.version, **about})
     named: dict[str, Any] = {"about": np.frombuffer(text.encode(), np.uint8), **arrays}
     with _atomic_write.replacing(path) as file:
-        np.savez_compressed(file, **named)
+        (np.savez_compressed if zlib else np.savez)(file, **named)
 
 
 def read(

@@ -49,16 +49,28 @@ def with_unit_fallback(
     which is 0 unless squares of X or of `others`, small arrays by name, overflow or underflow. `work` divides
     what it was given by the same power (`divided`), and returns what is in the units of X (`in_units`). Both
     are exact but where a value underflows."""
-    found = 0.0
-    for itemsize in (4, 8) if points.itemsize == 4 else (8,):
+    try:
+        return _in_some_unit(points, work, others)
+    except ZeroRow as error:
+        points.raise_zero_row(error.args[0])
+
+
+def _in_some_unit(
+    points: Inputs, work: Callable[[Inputs, PreparedPoints, int], _T], others: dict[str, np.ndarray]
+) -> _T:
+    """Do `work` as `with_unit_fallback` says."""
+    try:
+        return work(points, points.prepared_points(points.itemsize), 0)
+    except OutOfRange as error:
+        found = error.args[0]
+    _require_finite(found, points, others)
+    if points.itemsize == 4:
         try:
-            return work(points, points.prepared_points(itemsize), 0)
-        except ZeroRow as error:
-            points.raise_zero_row(error.args[0])
+            return work(points, points.prepared_points(8), 0)
         except OutOfRange as error:
             found = error.args[0]
         _require_finite(found, points, others)
-    return _in_another_unit(points, work, others, found)
+    return _in_another_unit(points, work, {} if points.is_cosine else others, found)
 
 
 def with_dtype_fallback(points: Inputs, work: Callable[[PreparedPoints], _T], **others: np.ndarray) -> _T:
@@ -97,9 +109,11 @@ def _in_another_unit(
         prepared = scaled.prepared_points(8)
         prepared.accept_small_values()
         try:
-            return work(scaled, prepared, exponent)
+            return work(scaled, prepared, 0 if points.is_cosine else exponent)  # directions have no unit
         except OutOfRange as error:
             larger = float(_arrays.times_power(error.args[0], exponent))
+        except ZeroRow:  # which is none of X
+            larger = max_abs
         if not max_abs < larger < math.inf:  # else a start that a callable returned is larger than all before
             _validate.raise_beyond_float64(X=points.rows, **others)
         max_abs = larger

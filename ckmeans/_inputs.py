@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
+Metric: TypeAlias = Literal["euclidean", "cosine"]
+
 _SAFE = 2.0**-256  # from here on up to its inverse there is room for squares, and for sums of many of them
 
 
@@ -63,7 +65,7 @@ class Inputs:
         weights: np.ndarray | None = None,
         names: Names | None = None,
         original: Any = None,
-        metric: str = "euclidean",
+        metric: Metric = "euclidean",
     ) -> None:
         self.rows = rows
         self.shape: tuple[int, int] = rows.shape
@@ -103,9 +105,13 @@ class Inputs:
         """Whether rows are compared by their cosines."""
         return self.metric == "cosine"
 
+    def loss(self, squared_sum: float) -> float:
+        """Return a sum of squared distances as the metric has it: as it is, or as the sum of 1 - cos."""
+        return squared_sum * 0.5 if self.is_cosine else squared_sum
+
     def mean_loss(self, squared_sum: float) -> float:
         """Return J: the mean of the squared distances, whose sum is given, or of 1 - cos."""
-        return squared_sum / self.total_weight * (0.5 if self.is_cosine else 1)
+        return self.loss(squared_sum) / self.total_weight
 
     def centroids(self, array: np.ndarray, name: str = "centroids") -> np.ndarray:
         """Return centroids as this metric compares them: as they are, or at unit length."""
@@ -128,11 +134,11 @@ class Inputs:
         """Return the same points with other weights."""
         return self._copy(weights, self.metric)
 
-    def with_metric(self, metric: str) -> Inputs:
+    def with_metric(self, metric: Metric) -> Inputs:
         """Return the same points under another metric."""
         return self if metric == self.metric else self._copy(self.weights, metric)
 
-    def _copy(self, weights: np.ndarray | None, metric: str) -> Inputs:
+    def _copy(self, weights: np.ndarray | None, metric: Metric) -> Inputs:
         points = Inputs(self.rows, weights, self.names, self.original, metric)
         points.whole = self.whole
         return points
@@ -185,9 +191,14 @@ class Inputs:
     def raise_zero_row(self, row: int) -> NoReturn:
         """Raise for a row of zeros, which has no direction; of a part, for the first one of the whole."""
         if self.whole is not None:
-            whole = _points.Points(self.whole.rows, self.itemsize)
-            self.whole.raise_zero_row(whole.first_zero_row() or 0)
+            self.whole.require_directions()
         _validate.raise_zero_row("X", f"row {row}" if self.names is None else self.names.row(row))
+
+    def require_directions(self) -> None:
+        """Raise for the first row of zeros, if rows are compared by their cosines."""
+        row = _points.Points(self.rows, self.itemsize).first_zero_row() if self.is_cosine else None
+        if row is not None:
+            self.raise_zero_row(row)
 
 
 def _rescaled_rows(rows: np.ndarray | CSR | Chunks, exponent: int) -> np.ndarray | CSR | Chunks:
@@ -213,7 +224,7 @@ class PersistentInputs(Inputs):
         self._rescaled: dict[int, PersistentInputs] = {}  # the last ones, by the exponent
         self._lock = threading.Lock()
 
-    def with_metric(self, metric: str) -> PersistentInputs:
+    def with_metric(self, metric: Metric) -> PersistentInputs:
         """Return the same points under another metric; what is kept for each is kept in common."""
         if metric == self.metric:
             return self
@@ -242,7 +253,7 @@ class PersistentInputs(Inputs):
         with self._lock:
             if exponent not in self._rescaled:
                 self._rescaled = {exponent: PersistentInputs(super().rescaled(exponent))}
-            return self._rescaled[exponent]
+            return self._rescaled[exponent].with_metric(self.metric)
 
     def packed_centroids(self, itemsize: int) -> Centroids:
         """Return the points as centroids for compiled code, packed in this or an earlier call."""
@@ -345,8 +356,6 @@ def read(
     `n_expected` is the number of features that X should have, if that is known; `check` is
     `_validate.two_dimensional`, or another function that checks an array and raises with other messages;
     `metric` is "euclidean" for points that bring none, unless it is given."""
-    if metric is not None:
-        metric = _validate.choice("metric", metric, _validate.METRICS)
     if type(X) is np.ndarray and X.dtype in _arrays.COMPUTING_ITEMSIZE:  # the usual case, first
         points = Inputs(check(X, "X", n_expected))
     elif isinstance(X, Prepared):
@@ -361,8 +370,12 @@ def read(
         # An array of bfloat16 is of no use to the caller's functions.
         points = Inputs(rows, None, names, X if rows.dtype == _points.BFLOAT16 else None)
     if metric is not None:
-        points = points.with_metric(metric)
+        points = points.with_metric(_metric_of(metric))
     return points if sample_weight is None else points.with_weights(sample_weight)
+
+
+def _metric_of(value: object) -> Metric:
+    return "cosine" if _validate.choice("metric", value, _validate.METRICS) == "cosine" else "euclidean"
 
 
 def read_with_centroids(

@@ -102,10 +102,10 @@ def _in_dtype(
 
     If it cannot, and X needs no wider dtype, raise ValueError: the result would be in float64, and its
     labels not those that `assign` computes in float32."""
-    if exponent:
-        centroids = _arrays.times_power(centroids, -exponent)
     if points.is_cosine:
         centroids = unit_rows(centroids, prepared.itemsize, name)
+    elif exponent:
+        centroids = _arrays.times_power(centroids, -exponent)
     max_abs = float(np.abs(centroids).max())
     if not max_abs <= prepared.largest:
         _validate.require_finite(name, centroids)

@@ -24,3 +24,10 @@ def unit_rows(array: np.ndarray, itemsize: int, name: str) -> np.ndarray:
     is_unit = np.abs((short * short).sum(axis=1) - 1) <= tolerance
     unit: np.ndarray = np.where(is_unit[:, None], wide, scaled / np.sqrt(squares)[:, None])
     return unit
+
+
+def unit_means(means: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Return the directions of means in float64; where one is zero but for rounding, `before`."""
+    lengths = np.sqrt((means * means).sum(axis=1))[:, None]
+    has_direction = lengths > np.finfo(before.dtype).eps
+    return np.where(has_direction, means / np.where(has_direction, lengths, 1), before)

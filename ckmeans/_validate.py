@@ -6,6 +6,7 @@ import contextlib
 import numbers
 import operator
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, Protocol
 
@@ -207,7 +208,9 @@ def function(name: str, value: object) -> Any:
 
 def seed(seed: object) -> int:
     """Return the 64-bit seed of the whole call; from a Generator it is drawn."""
-    if isinstance(seed, np.random.Generator):
+    # There is no generator before its module, whose import takes longer than a small fit.
+    generators = sys.modules.get("numpy.random")
+    if generators is not None and isinstance(seed, generators.Generator):
         return int(seed.integers(1 << 63))
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
@@ -557,6 +560,13 @@ def weights(value: object, m: int) -> np.ndarray | None:
     """Return weights of m points, as C-contiguous float64; None means that each weighs 1."""
     if value is None:
         return None
+    array = block_weights(value, m)
+    total_weight(float(array.sum()))
+    return array
+
+
+def block_weights(value: object, m: int) -> np.ndarray:
+    """Return weights of m points that are a part of all, as C-contiguous float64."""
     array = real_array("sample_weight", value)
     if array.shape != (m,):
         raise ValueError(f"sample_weight must have shape ({m},), one a row of X, found shape {array.shape}")
@@ -571,11 +581,33 @@ def weights(value: object, m: int) -> np.ndarray | None:
     if array.min() < 0:
         row = np.flatnonzero(array < 0)[0]
         raise ValueError(f"sample_weight must not be negative, found {array[row]} at row {row}")
+    return array
+
+
+def total_weight(total: float) -> float:
+    """Return the sum of all weights, if a fit can do with it."""
     if total == 0:
         raise ValueError("sample_weight must not be all zero")
     if not 1e-200 < total < 1e200:
         raise ValueError(f"sample_weight must have a sum between 1e-200 and 1e200, found {total}")
-    return array
+    return total
+
+
+def parts(value: Any, kind: type) -> list[Any]:
+    """Return the parts of a step, at least one, as a list."""
+    found = [value] if isinstance(value, kind) or not hasattr(value, "__iter__") else list(value)
+    if not found:
+        raise ValueError("parts must hold at least one result of partial_step, found none")
+    for number, part in enumerate(found):
+        if not isinstance(part, kind):
+            raise TypeError(f"parts[{number}] must be a result of partial_step, found {shorten_repr(part)}")
+    return found
+
+
+def same_origin(number: int, origin: np.ndarray, wanted: np.ndarray) -> None:
+    """Raise unless a part of a step is of these centroids, up to the rounding to its dtype."""
+    if origin.shape != wanted.shape or not np.array_equal(origin, wanted.astype(origin.dtype)):
+        raise ValueError(f"parts must be of the same centroids, found other ones in parts[{number}]")
 
 
 def reject_sample_weight() -> NoReturn:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ckmeans import _dispatch, _inputs, _lloyd, _starts, _validate
 from ckmeans._fit_options import FitOptions
-from ckmeans._inputs import CentroidsLike, Inputs, PersistentInputs, PointsLike, Prepared
+from ckmeans._inputs import CentroidsLike, Inputs, Metric, PersistentInputs, PointsLike, Prepared
 from ckmeans._points import PreparedPoints
 from ckmeans._result import Result
 from ckmeans._starts import Init
@@ -29,7 +29,7 @@ def kmeans(
     tol: float = 1e-4,
     empty: Literal["drop", "reinit", "farthest", "error"] = "drop",
     sample_weight: ArrayLike | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     algorithm: Literal["auto", "dense", "cells", "screen", "optimal"] = "auto",
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
@@ -300,7 +300,7 @@ def assign(
     *,
     return_squared_distance: Literal[False] = False,
     out: np.ndarray | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
 ) -> np.ndarray: ...
 
@@ -312,7 +312,7 @@ def assign(
     *,
     return_squared_distance: Literal[True],
     out: np.ndarray | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]: ...
 
@@ -323,7 +323,7 @@ def assign(
     *,
     return_squared_distance: bool = False,
     out: np.ndarray | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Return the index of each point's closest centroid; of equally close ones the lowest.
@@ -413,7 +413,7 @@ def distortion(
     labels: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
 ) -> float:
     """Return J, the (weighted) mean squared distance of the points to their centroids, or mean of 1 - cos.
@@ -460,7 +460,7 @@ def init_centroids(
     seed: int | np.random.Generator | None = None,
     trials: int | None = None,
     sample_weight: ArrayLike | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
     return_indices: Literal[False] = False,
 ) -> np.ndarray: ...
@@ -475,7 +475,7 @@ def init_centroids(
     seed: int | np.random.Generator | None = None,
     trials: int | None = None,
     sample_weight: ArrayLike | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
     return_indices: Literal[True],
 ) -> tuple[np.ndarray, np.ndarray]: ...
@@ -489,7 +489,7 @@ def init_centroids(
     seed: int | np.random.Generator | None = None,
     trials: int | None = None,
     sample_weight: ArrayLike | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
     return_indices: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:

@@ -258,9 +258,7 @@ def complaint(path):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             status = _READERS[path.parent.name](path)
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
+        except Exception as error:
             return f"{type(error).__name__} left the reader: {error}"
     said = err.getvalue()
     if status == 0:

@@ -96,6 +96,17 @@ def test_rows_beyond_float64s_squares():
     np.testing.assert_allclose(a.centroids, b.centroids, rtol=1e-13)
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_scales_at_the_ends_of_float64(scale):
+    X = rows_of_any_length(300, 5)
+    a, b = (ckmeans.kmeans(Y, 4, metric="cosine", seed=1) for Y in (X, X * 1e-5 * scale))
+    np.testing.assert_array_equal(a.labels, b.labels)
+    np.testing.assert_allclose(a.centroids, b.centroids, rtol=1e-7)
+    np.testing.assert_array_equal(b.labels, ckmeans.assign(X * 1e-5 * scale, b.centroids, metric="cosine"))
+    with refused(ValueError, "X must have values whose squares float64 can hold"):
+        ckmeans.kmeans(np.array([[1e-320, 0], [0, 1e300]]), 2, metric="cosine")
+
+
 def test_small_angles_keep_their_digits():
     rng = np.random.default_rng(0)
     X = np.ones(20) + 1e-4 * rng.normal(size=(500, 20))

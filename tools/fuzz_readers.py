@@ -11,6 +11,7 @@ Status 1: some were.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import resource
 import signal
 import sys
@@ -34,15 +35,23 @@ def stop(*_):
     raise TookTooLong
 
 
+class Ended(BaseException):
+    """The process is to end: what was done so far is reported."""
+
+
+def end(*_):
+    raise Ended
+
+
 def fuzz(seconds: float, seed: int, limit: int, folder: Path) -> tuple[Counter, list[str]]:
     """Return how many files each reader read, and what was found."""
-    rng, end = np.random.default_rng(seed), time.monotonic() + seconds
+    rng, deadline = np.random.default_rng(seed), time.monotonic() + seconds
     seeds = list(reader_corpus.seeds().items())
     contents = [content for _, content in seeds]
     counts: Counter = Counter()
     found: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as work:
-        while time.monotonic() < end:
+    with tempfile.TemporaryDirectory() as work, contextlib.suppress(Ended):
+        while time.monotonic() < deadline:
             name, content = seeds[int(rng.integers(len(seeds)))]
             for _ in range(int(rng.integers(1, 9))):
                 content = reader_corpus.mutated(content, rng, contents)
@@ -50,9 +59,13 @@ def fuzz(seconds: float, seed: int, limit: int, folder: Path) -> tuple[Counter, 
                 path = Path(work, reader, own)
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
-                signal.setitimer(signal.ITIMER_PROF, limit)
-                what = reader_corpus.complaint(path)
-                signal.setitimer(signal.ITIMER_PROF, 0)
+                try:
+                    signal.setitimer(signal.ITIMER_PROF, limit)
+                    what = reader_corpus.complaint(path)
+                except TookTooLong:
+                    what = f"took more than {limit} seconds"
+                finally:
+                    signal.setitimer(signal.ITIMER_PROF, 0)
                 counts[reader] += 1
                 if what and (key := what[:60]) not in found:
                     found[key] = f"{name}: {what}"
@@ -72,6 +85,7 @@ def main() -> int:
     arguments = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (arguments.memory << 20, arguments.memory << 20))
     signal.signal(signal.SIGPROF, stop)
+    signal.signal(signal.SIGTERM, end)
     counts, found = fuzz(arguments.seconds, arguments.seed, arguments.limit, arguments.found)
     print(f"files read: {dict(counts)}; found: {len(found)}")
     return 1 if found else 0

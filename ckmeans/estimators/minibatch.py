@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ckmeans import _arrays, _dispatch, _validate
-from ckmeans._inputs import Inputs, read
+from ckmeans._inputs import Inputs, Metric, read
+from ckmeans._unit_length import unit_means
 from ckmeans.api import distortion, init_centroids
 from ckmeans.estimators._base import (
     SAMPLE_ROWS,
@@ -63,6 +64,8 @@ class MiniBatchKMeans(CentroidEstimator):
     reassignment_ratio : float
         A centroid whose count is below this fraction of the largest count is moved to a random point
         from time to time.
+    metric : {"euclidean", "cosine"}
+        As for `KMeans`.
     n_threads : int, optional
         As for `kmeans`.
 
@@ -73,7 +76,7 @@ class MiniBatchKMeans(CentroidEstimator):
     labels_ : ndarray of shape (n_samples,), int32
         Index of the centroid of each point; after `partial_fit`, of the points of the last batch.
     inertia_ : float
-        The (weighted) sum of the squared distances to the centroids.
+        The (weighted) sum of the squared distances to the centroids, or of 1 - cos.
     n_iter_ : int
         Number of passes over the data.
     n_steps_ : int
@@ -110,6 +113,7 @@ class MiniBatchKMeans(CentroidEstimator):
         init_size: int | None = None,
         n_init: int | Literal["auto"] = "auto",
         reassignment_ratio: float = 0.01,
+        metric: Metric = "euclidean",
         n_threads: int | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -124,6 +128,7 @@ class MiniBatchKMeans(CentroidEstimator):
         self.init_size = init_size
         self.n_init = n_init
         self.reassignment_ratio = reassignment_ratio
+        self.metric = metric
         self.n_threads = n_threads
 
     def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> MiniBatchKMeans:
@@ -148,6 +153,7 @@ class MiniBatchKMeans(CentroidEstimator):
             If a parameter or an argument is invalid; the message says which.
         """
         points, total = self._validate_input(X, sample_weight)
+        points.require_directions()
         random_state = _validate.random_state(self.random_state)
         max_iter = _validate.integer("max_iter", self.max_iter, 1)
         tol = _validate.tolerance(self.tol)
@@ -236,9 +242,12 @@ class MiniBatchKMeans(CentroidEstimator):
                 init,
                 seed=draw_seed(random_state),
                 sample_weight=None if weights is None else weights[rows],
+                metric=points.metric,
                 n_threads=self.n_threads,
             )
-            loss = distortion(points.part(validation_rows), centers, n_threads=self.n_threads)
+            loss = distortion(
+                points.part(validation_rows), centers, metric=points.metric, n_threads=self.n_threads
+            )
             if loss < best_loss:
                 best_loss, self.cluster_centers_ = loss, centers
         self._counts = np.zeros(K)  # the sum of the weights each centroid has been assigned so far
@@ -284,6 +293,8 @@ class MiniBatchKMeans(CentroidEstimator):
         if (self._counts == 0).any() or self._since_reassignment >= 10 * len(centers):
             self._since_reassignment = 0
             self._reassign(moved, points, random_state)
+        if points.is_cosine:
+            moved = unit_means(moved, centers)
         self.cluster_centers_ = moved.astype(centers.dtype)
         return inertia
 
@@ -293,7 +304,8 @@ class MiniBatchKMeans(CentroidEstimator):
         small = small[np.argsort(self._counts[small], kind="stable")][: len(points) // 2]
         if len(small):
             rows = points.select(random_state.choice(len(points), len(small), replace=False))
-            centers[small] = rows if isinstance(rows, np.ndarray) else rows.toarray()
+            dense = rows if isinstance(rows, np.ndarray) else rows.toarray()
+            centers[small] = points.centroids(dense, "X")
             # The smallest count of the others: not reassigned again at once, and still quick to learn.
             self._counts[small] = np.delete(self._counts, small).min()
 

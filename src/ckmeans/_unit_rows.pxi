@@ -61,13 +61,15 @@ cdef bint all_ones(const double *factors, int64_t count) noexcept nogil:
 
 
 cdef int check_factors(const double *factors, int64_t count, int64_t first) except -1:
-    """Raise for the first row, of those from number `first` on, that has no factor."""
+    """Raise if one of the rows from number `first` on has no factor: for the first row of zeros, else another one."""
     cdef int64_t i
-    cdef Defect defect
+    cdef Defect defect, other = NO_DEFECT
     for i in range(count):
         defect = defect_of(factors[i])
         if defect == ZERO_ROW:
             raise ZeroRow(first + i)
-        if defect != NO_DEFECT:
-            raise OutOfRange(float("nan") if defect == NOT_FINITE else 0.0)
+        if defect != NO_DEFECT and other != NOT_FINITE:
+            other = defect
+    if other != NO_DEFECT:
+        raise OutOfRange(float("nan") if other == NOT_FINITE else 0.0)
     return 0
