@@ -185,7 +185,6 @@ cdef size_t step_layout(StepMemory *to, const Engine *engine, int64_t K, const R
 
 
 cdef int make_step(Engine *engine, const Rows *rows, bint wide, Step *s, Poll *p) noexcept nogil:
-    """One step of an open engine, with labels of the rows; `wide`: it takes float64 centroids. Nonzero: no memory."""
     cdef int32_t *labels = s.labels
     cdef StepMemory own
     cdef int failed
