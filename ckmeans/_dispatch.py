@@ -23,7 +23,7 @@ from ckmeans._starts import Starts
 # Multiply-adds below which no thread is started, so that their number need not be determined (which
 # reads files). Compiled code has the same limit.
 _SERIAL_WORK = 1_000_000
-_OPTIMAL_WORK = 64  # multiply-adds that take as long as the work for a value of the optimum of one feature
+OPTIMAL_WORK = 64  # multiply-adds that take as long as the work for a value of the optimum of one feature
 
 # Weighted sums below this may have lost digits to underflow.
 _TINY_SUM = 1e-250
@@ -349,7 +349,7 @@ def fit_optimal(
 
     Where there are fewer distinct values of positive weight, there are as many clusters, and with "reinit"
     and "farthest" others at the last centroid, without points."""
-    threads = thread_count(n_threads, points.size * _OPTIMAL_WORK)
+    threads = thread_count(n_threads, points.size * OPTIMAL_WORK)
 
     def work(scaled: Inputs, prepared: PreparedPoints, exponent: int) -> dict[str, Any]:
         fields = _fields_of_optimum(scaled, prepared, K, empty, threads)

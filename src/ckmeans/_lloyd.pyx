@@ -3,7 +3,8 @@ Trans. Information Theory 28, 1982).
 
 The loop of one restart is here; it knows an engine by its contract alone (_engine.pxd). The rest of a fit: starts in
 _seed.pxi, the rules of stopping in _stop.pxi, empty clusters in _empty.pxi, the update of centroids in
-_update.pxi, annealing in _anneal.pxi, all restarts in _restarts.pxi, arguments and result in _fit.pxi.
+_update.pxi, annealing in _anneal.pxi, all restarts in _restarts.pxi, arguments and result in _fit.pxi, many fits
+in one call in _fit_many.pxi.
 """
 from cpython.buffer cimport PyBUF_ANY_CONTIGUOUS, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport INFINITY
@@ -14,7 +15,7 @@ from ckmeans._arena cimport take
 from ckmeans._engine cimport square_of
 from ckmeans._points cimport Rows, mean_loss, out_of_range
 from ckmeans._random cimport stream_of
-from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, release, wide_stride
+from ckmeans._runtime cimport ROW_PADDING, CallContext, Poll, allocate, is_stopped, release, wide_stride
 from ckmeans._values cimport get, put, widen
 
 import numpy as np
@@ -45,10 +46,10 @@ cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
     cdef size_t item = f.rows.kernels.itemsize, at = (sizeof(Fit) + 63) // 64 * 64
     cdef int i
     for i in range(n_kept(f.options)):
-        f.restarts[i].centroids = <char *>take(memory, &at, K * n * item)
+        f.restarts[i].centroids = <char *>take(memory, &at, (K * n + ROW_PADDING) * item)
         f.restarts[i].counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
         f.restarts[i].labels = <int32_t *>take(memory, &at, f.engine.n_labels * sizeof(int32_t))
-    f.previous = <char *>take(memory, &at, K * n * item)
+    f.previous = <char *>take(memory, &at, (K * n + ROW_PADDING) * item)
     if f.factory.wide:
         f.step.wide = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.sums.offsets = <double *>take(memory, &at, K * stride * sizeof(double))
@@ -338,7 +339,7 @@ cdef int iterate(Fit *f, Poll *p) noexcept nogil:
         if status == RUNNING and f.run.distortion > distortion_before and f.run.n_iter >= cooling_steps(f):
             return revert_update(f, p)
         f.run.n_iter += 1
-        if f.options.n_init == 1:
+        if f.options.reports_steps:
             p.done = f.run.n_iter
     return status
 
@@ -366,3 +367,4 @@ cdef void run_restart(Fit *f, int64_t number, Poll *p) noexcept nogil:
 
 include "_restarts.pxi"
 include "_fit.pxi"
+include "_fit_many.pxi"
