@@ -195,6 +195,16 @@ def test_parts_in_any_unit(exponent, form):
     assert two.squares == times(one.squares, 2 * exponent)
 
 
+@pytest.mark.parametrize("exponent", [-1000, -498, 490])
+@pytest.mark.parametrize("n", [1, 3])
+def test_many_problems_in_any_unit(exponent, n):
+    X = whole(300, n).reshape(6, 50, n)
+    one, two = (ckmeans.kmeans_many(points, 3, seed=0) for points in (X, times(X, exponent)))
+    np.testing.assert_array_equal(two.labels, one.labels)
+    np.testing.assert_array_equal(two.centroids, times(one.centroids, exponent))
+    np.testing.assert_array_equal(two.distortions, times(one.distortions, 2 * exponent))
+
+
 # ---- limits ------------------------------------------------------------------------------------------
 
 
