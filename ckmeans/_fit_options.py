@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ckmeans import _arrays
+
 
 class Annealing(NamedTuple):
     """Disturbances of the updates, for `elbow`'s search.
@@ -43,6 +45,8 @@ class FitOptions(NamedTuple):
         scikit-learn's stopping rule in place of `tol`: a restart stops when the squared shifts of the
         centroids sum to at most this. A point to which "farthest" moves an empty cluster then no longer
         counts for the mean of the cluster it leaves.
+    frozen : ndarray of shape (K,), uint8, optional
+        1 for each centroid of the given start that stays where it is.
     annealing : Annealing, optional
         How updates differ from the means.
     keep_ends : bool
@@ -60,5 +64,42 @@ class FitOptions(NamedTuple):
     shift_tol: float | None = None
     callback: Callable[[int, float, np.ndarray], Any] | None = None
     keep_path: bool = False
+    frozen: np.ndarray | None = None
     annealing: Annealing | None = None
     keep_ends: bool = False
+
+    def in_units(self, exponent: int) -> FitOptions:
+        """Return the options for points that are divided by 2**exponent; the callback gets the units of X."""
+        changed = self
+        if self.shift_tol is not None:
+            changed = changed._replace(shift_tol=float(_arrays.times_power(self.shift_tol, -2 * exponent)))
+        callback = self.callback
+        if callback is not None:
+
+            def in_units_of_X(iteration: int, distortion: float, centroids: np.ndarray) -> Any:
+                J = float(_arrays.times_power(distortion, 2 * exponent))
+                return callback(iteration, J, _arrays.times_power(centroids, exponent))
+
+            changed = changed._replace(callback=in_units_of_X)
+        return changed
+
+
+class EachFit(NamedTuple):
+    """What each of many fits has of its own.
+
+    Attributes
+    ----------
+    K, trials : ndarray of shape (P,), int64
+        As in `FitOptions`.
+    seeds : ndarray of shape (P,), uint64
+    starts : ndarray of shape (P, K, n), or (1, K, n) for all, in the computing dtype, or None
+        Given starts, C-contiguous; of fewer rows than K they are completed by k-means++. None: drawn.
+    unit : bool
+        Whether rows are taken at unit length.
+    """
+
+    K: np.ndarray
+    trials: np.ndarray
+    seeds: np.ndarray
+    starts: np.ndarray | None
+    unit: bool

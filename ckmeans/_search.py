@@ -102,7 +102,7 @@ class Samples:
         cls, points: PersistentInputs, max_K: int, rng: np.random.Generator, n_threads: int | None
     ) -> Samples:
         """Draw samples large enough for max_K clusters."""
-        of_nodes = points.shape[1] <= _TREE_MAX_FEATURES and points.kind == "array"
+        of_nodes = points.shape[1] <= _TREE_MAX_FEATURES and points.kind == "array" and not points.is_cosine
         size = max(_FINE_MIN_POINTS, _FINE_POINTS_PER_CLUSTER * max_K)
         fine = _node_means(points, size, n_threads) if of_nodes else random_sample(points, size, rng)
         coarse = None
@@ -157,7 +157,7 @@ class Search:
 
         On all points as separate calls would, so that no J is above theirs; on a sample from the first K
         of the same drawn centroids."""
-        n_init = self.options.n_init
+        n_init, fine = self.options.n_init, self.samples.fine
         if self.samples.fine is self.samples.points:
             for K in self.ks:
                 options = self._fit_options(self.samples.fine, K, n_init, self.options.seed)
@@ -166,7 +166,7 @@ class Search:
                 self._count_step()
             return
         nested = [
-            init_centroids(self.samples.fine, self.ks[-1], seed=self.rng, n_threads=self.n_threads)
+            init_centroids(fine, self.ks[-1], seed=self.rng, metric=fine.metric, n_threads=self.n_threads)
             for _ in range(n_init)
         ]
         for K in self.ks:
@@ -278,7 +278,13 @@ class Search:
     def _squared_distances(self, centroids: np.ndarray) -> np.ndarray:
         """Return the weighted squared distances of the first sample to the closest centroid."""
         points = self.samples.first
-        _, squared = assign(points, centroids, return_squared_distance=True, n_threads=self.n_threads)
+        _, squared = assign(
+            points,
+            centroids,
+            return_squared_distance=True,
+            metric=points.metric,
+            n_threads=self.n_threads,
+        )
         return squared if points.weights is None else squared * points.weights
 
     def _grow_starts(self, result: Result, n_kept: int, K: int, count: int) -> list[np.ndarray]:
@@ -299,7 +305,7 @@ class Search:
         rows = np.searchsorted(cumulative, self.rng.random(count) * cumulative[-1], side="right")
         drawn = self.samples.first.select(np.minimum(rows, len(cumulative) - 1))
         dense: np.ndarray = drawn if isinstance(drawn, np.ndarray) else drawn.toarray()
-        return dense[:, None]
+        return self.samples.first.centroids(dense, "X")[:, None]
 
 
 def _merge_clusters(result: Result, K: int) -> np.ndarray:
@@ -311,7 +317,8 @@ def _merge_clusters(result: Result, K: int) -> np.ndarray:
         np.fill_diagonal(cost, np.inf)
         i, j = np.unravel_index(cost.argmin(), cost.shape)
         total = max(float(counts[i] + counts[j]), 1.0)
-        centroids[i] += (centroids[j] - centroids[i]) * (counts[j] / total)
+        mean = centroids[i] + (centroids[j] - centroids[i]) * (counts[j] / total)
+        centroids[i] = mean if mean.any() else centroids[i]  # two directions may have none together
         counts[i] += counts[j]
         others = np.arange(len(counts)) != j
         centroids, counts = centroids[others], counts[others]

@@ -84,6 +84,9 @@ cdef struct EngineFactory:
     const EngineFactory *(*choose)(const Problem *problem) noexcept nogil
     Engine *(*open)(const Problem *problem, int64_t K) noexcept nogil  # NULL: no memory
 
+# One step of an open engine, with labels of the rows; `wide`: it takes float64 centroids. Nonzero: no memory.
+cdef int make_step(Engine *engine, const Rows *rows, bint wide, Step *s, Poll *p) noexcept nogil
+
 
 # Centroids in the computing dtype, for single steps.
 cdef class Centroids:
@@ -108,6 +111,10 @@ cdef EngineEntry entry_of(const EngineFactory *factory)
 # The first engine of the table that adds such rows up one by one.
 cdef const EngineFactory *row_sums_factory(const Rows *rows) except NULL
 cdef const EngineFactory *chosen_factory(const EngineFactory *factory, const Problem *problem) noexcept nogil
+
+
+# The sum of squared distances that a step found. Of rows of unit length it is that to centroids of exactly unit length.
+cdef double square_of(const Rows *rows, const Step *s) noexcept nogil
 
 
 cdef inline void store_row_labels(Engine *engine, int32_t *own, int64_t m, int32_t *labels) noexcept nogil:

@@ -1,6 +1,6 @@
 """What a fit holds: its options, a restart's state and result, and the state of a thread."""
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from ckmeans._codes cimport Codes
 from ckmeans._engine cimport Engine, EngineFactory, Problem, Step
@@ -47,6 +47,8 @@ cdef struct Options:
     int64_t trials           # candidates a centroid of k-means++; 0: random examples
     uint64_t seed
     bint keep_path
+    bint reports_steps       # progress is that of the updates
+    const uint8_t *frozen    # (K,) whether the centroid stays as the start has it; NULL: none does
     const char *starts       # (n_init, K, n) the starts of all restarts,
     int64_t n_given          # or (n_given, n), with which all begin and which k-means++ completes; 0: complete ones
     PyObject *next_start     # or called for each one's, in order; both NULL: drawn
@@ -86,6 +88,11 @@ cdef struct FitStats:
     double n_pairs           # as many as the dense engine computes
     int64_t bytes            # memory beside that of the engine
 
+# Which centroids stay where they are, where some do.
+cdef struct FrozenFlags:
+    uint8_t *present         # (K,) of the present centroids,
+    uint8_t *previous        # and of those before the last update
+
 # The state of a thread that runs restarts.
 cdef struct Fit:
     const Options *options
@@ -103,7 +110,17 @@ cdef struct Fit:
     Restart restarts[2]
     char *previous           # (K, n) the centroids before the last update,
     int64_t previous_K
+    FrozenFlags frozen
     bint full_sums           # so little is gained that every digit of the distortion counts
     bint at_means            # the centroids moved to the means of their points
     EmptyWorkspace empty
     FitStats stats
+
+
+cdef inline bint is_frozen(const Fit *f, int64_t k) noexcept nogil:
+    return f.options.frozen != NULL and f.frozen.present[k] != 0
+
+
+# Whether a cluster without points is one to be dropped, refilled, or reported.
+cdef inline bint lacks_points(const Fit *f, int64_t k) noexcept nogil:
+    return f.step.sums.weights[k] == 0 and not is_frozen(f, k)

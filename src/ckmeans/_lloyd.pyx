@@ -2,18 +2,20 @@
 Trans. Information Theory 28, 1982).
 
 The loop of one restart is here; it knows an engine by its contract alone (_engine.pxd). The rest of a fit: starts in
-_seed.pxi, the rules of stopping in _stop.pxi, empty clusters in _empty.pxi, annealing in _anneal.pxi, all restarts in
-_restarts.pxi, arguments and result in _fit.pxi.
+_seed.pxi, the rules of stopping in _stop.pxi, empty clusters in _empty.pxi, the update of centroids in
+_update.pxi, annealing in _anneal.pxi, all restarts in _restarts.pxi, arguments and result in _fit.pxi, many fits
+in one call in _fit_many.pxi.
 """
 from cpython.buffer cimport PyBUF_ANY_CONTIGUOUS, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport INFINITY
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
-from ckmeans._points cimport Rows, out_of_range
+from ckmeans._engine cimport square_of
+from ckmeans._points cimport Rows, mean_loss, out_of_range
 from ckmeans._random cimport stream_of
-from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, release, wide_stride
+from ckmeans._runtime cimport ROW_PADDING, CallContext, Poll, allocate, is_stopped, release, wide_stride
 from ckmeans._values cimport get, put, widen
 
 import numpy as np
@@ -26,6 +28,7 @@ include "_seed_batches.pxi"
 include "_stop.pxi"
 include "_empty.pxi"
 include "_anneal.pxi"
+include "_update.pxi"
 
 cdef double MIN_GAIN = 1e-9            # of the distortion, below which it is summed up in full: carried sums lose less
 
@@ -43,14 +46,16 @@ cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
     cdef size_t item = f.rows.kernels.itemsize, at = (sizeof(Fit) + 63) // 64 * 64
     cdef int i
     for i in range(n_kept(f.options)):
-        f.restarts[i].centroids = <char *>take(memory, &at, K * n * item)
+        f.restarts[i].centroids = <char *>take(memory, &at, (K * n + ROW_PADDING) * item)
         f.restarts[i].counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
         f.restarts[i].labels = <int32_t *>take(memory, &at, f.engine.n_labels * sizeof(int32_t))
-    f.previous = <char *>take(memory, &at, K * n * item)
+    f.previous = <char *>take(memory, &at, (K * n + ROW_PADDING) * item)
     if f.factory.wide:
         f.step.wide = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.sums.offsets = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.sums.weights = <double *>take(memory, &at, K * sizeof(double))
+    f.frozen.present = <uint8_t *>take(memory, &at, K)
+    f.frozen.previous = <uint8_t *>take(memory, &at, K)
     f.empty.new_label = <int32_t *>take(memory, &at, K * sizeof(int32_t))
     f.empty.farthest = <int64_t *>take(memory, &at, K * sizeof(int64_t))
     f.empty.farthest_squared = <double *>take(memory, &at, K * sizeof(double))
@@ -175,7 +180,7 @@ cdef int assign(Fit *f, int64_t updates, Poll *p) noexcept nogil:
         f.step.n_changed = f.rows.m
     f.epoch = f.step.labels_epoch = f.step.epoch
     f.step.previous = f.run.centroids
-    f.run.distortion = f.step.sums.square / f.rows.total_weight
+    f.run.distortion = mean_loss(f.rows, square_of(f.rows, &f.step))
     f.run.incremental = f.step.sums.incremental
     f.stats.n_distances += f.step.n_distances
     f.stats.n_pairs += <double>f.rows.m * f.run.K
@@ -235,32 +240,17 @@ cdef int check_stop(Fit *f, double distortion_before, Poll *p) noexcept nogil:
 
 # ---- update ----------------------------------------------------------------------------------
 
-cdef void move_to_means(Fit *f) noexcept nogil:
-    """Move every centroid with points to their mean, rounded to the computing dtype."""
-    cdef int64_t n = f.rows.n, stride = wide_stride(n), k, l
-    cdef int item = f.rows.kernels.itemsize
-    cdef double mean
-    for k in range(f.run.K):
-        if f.step.sums.weights[k] == 0:
-            continue
-        for l in range(n):
-            mean = f.step.sums.offsets[k * stride + l] / f.step.sums.weights[k]
-            if not f.step.sums.uncentred:
-                mean = get(f.previous, k * n + l, item) + mean
-            put(f.run.centroids, k * n + l, item, mean)
-
-
 cdef int update(Fit *f, Poll *p) noexcept nogil:
     """Nonzero: no memory."""
     cdef bint has_empty = first_empty(f) >= 0
     f.previous_K = f.run.K
     memcpy(f.previous, f.run.centroids, f.run.K * f.rows.n * f.rows.kernels.itemsize)
     f.step.previous = f.previous
+    if f.options.frozen != NULL:
+        memcpy(f.frozen.previous, f.frozen.present, f.run.K)
     if has_empty and f.options.empty != DROP and refill_empty(f, p):
         return 1
-    move_to_means(f)
-    if f.options.annealing != NULL:
-        disturb_centroids(f)
+    move_centroids(f)
     if has_empty and f.options.empty == DROP:
         drop_empty(f)
     return 0
@@ -273,6 +263,7 @@ cdef int revert_update(Fit *f, Poll *p) noexcept nogil:
     cdef int64_t K = f.previous_K
     f.previous, f.previous_K = f.run.centroids, f.run.K  # which the labels were found for
     f.run.centroids, f.run.K = centroids, K
+    f.frozen.present, f.frozen.previous = f.frozen.previous, f.frozen.present
     failure = assign(f, f.run.n_iter + 1, p)
     if failure != RUNNING:
         return failure
@@ -308,6 +299,8 @@ cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
     f.at_means = True
     f.random = stream_of(f.options.seed, number)
     f.run.max_abs_bits = 0
+    if f.options.frozen != NULL:
+        memcpy(f.frozen.present, f.options.frozen, f.options.K)
     if f.options.n_given > 0:
         memcpy(f.run.centroids, f.options.starts, f.options.n_given * row_bytes)
     elif f.options.starts != NULL:
@@ -346,7 +339,7 @@ cdef int iterate(Fit *f, Poll *p) noexcept nogil:
         if status == RUNNING and f.run.distortion > distortion_before and f.run.n_iter >= cooling_steps(f):
             return revert_update(f, p)
         f.run.n_iter += 1
-        if f.options.n_init == 1:
+        if f.options.reports_steps:
             p.done = f.run.n_iter
     return status
 
@@ -374,3 +367,4 @@ cdef void run_restart(Fit *f, int64_t number, Poll *p) noexcept nogil:
 
 include "_restarts.pxi"
 include "_fit.pxi"
+include "_fit_many.pxi"

@@ -22,6 +22,7 @@ cdef extern from "simd/kernels.h" nogil:
         const void *indices
         const void *indptr
         int int64_indices
+        const double *factors
 
     struct sparse_kernels:
         int lanes
@@ -49,6 +50,7 @@ cdef extern from "simd/kernels.h" nogil:
         int32_t k
         uint32_t points
 
+    int ROW_PADDING
     int LEAF
     int MAX_TREE_FEATURES
 
@@ -113,6 +115,7 @@ cdef extern from "simd/kernels.h" nogil:
 
     struct kernels:
         const char *name
+        const char *compiler
         int itemsize
         int tile
         int max_group
@@ -120,6 +123,8 @@ cdef extern from "simd/kernels.h" nogil:
         int list_block
         uint64_t (*pack)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift,
                          void *tiles) noexcept nogil
+        void (*scale_rows)(const void *rows, int64_t stride, int64_t count, int64_t n, const double *factors,
+                           void *scaled) noexcept nogil
         void (*pack_centroids)(const void *centroids, const void *shift, panel *panel) noexcept nogil
         void (*assign)(const void *tiles, int64_t ntiles, const panel *panel, void *scores,
                        void *ids, void *partial) noexcept nogil

@@ -12,6 +12,7 @@ cdef extern from "simd/dispatch.h" nogil:
         const code_kernels *(*codes)() noexcept nogil
 
     const instruction_set ckmeans_instruction_sets[]
+    const char *const ckmeans_built_codes[]
 
 cdef extern from "simd/threads.h" nogil:
     int ckmeans_openmp()
@@ -29,6 +30,9 @@ cdef extern from "simd/memory.h" nogil:
     void ckmeans_release(void *memory)
     void ckmeans_limit_cache(size_t max_bytes)
     size_t ckmeans_clear_cache()
+    void ckmeans_count_allocations(int64_t failing)
+    int64_t ckmeans_allocations()
+    int64_t ckmeans_live_allocations()
 
 
 # ---- the kernels ---------------------------------------------------------------------------
@@ -64,6 +68,21 @@ def built_instruction_sets():
         names.append(ckmeans_instruction_sets[i].name.decode())
         i += 1
     return names
+
+
+def built_code_instructions():
+    """Names of the instructions of this build for products of 8-bit codes, best first."""
+    names = []
+    cdef int i = 0
+    while ckmeans_built_codes[i] != NULL:
+        names.append(ckmeans_built_codes[i].decode())
+        i += 1
+    return names
+
+
+def kernel_compiler():
+    """The compiler of the kernels in use, and its version."""
+    return chosen32.compiler.decode()
 
 
 def chosen_instruction_set():
@@ -166,6 +185,16 @@ def limit_cache(setting):
 def clear_cache():
     """Give cached workspaces back to the system; returns their bytes."""
     return ckmeans_clear_cache()
+
+
+def count_allocations(failing=0):
+    """For the tests: count allocations from now on, of which the one of this number fails (0: none); None: stop."""
+    ckmeans_count_allocations(-1 if failing is None else failing)
+
+
+def allocation_counts():
+    """How many allocations were made since count_allocations, and how many of them were not released."""
+    return ckmeans_allocations(), ckmeans_live_allocations()
 
 
 # ---- interruption --------------------------------------------------------------------------

@@ -26,12 +26,14 @@ typedef char F(tile_fits)[(int)F(TILE) <= (int)MAX_TILE && LEAF % F(TILE) == 0 ?
 
 static const struct kernels F(kernels) = {
     .name = VEC_NAME,
+    .compiler = COMPILER,
     .itemsize = sizeof(REAL),
     .tile = F(TILE),
     .max_group = V(GROUP),
     .max_features = F(MAX_FEATURES),
     .list_block = V(LANES),
     .pack = F(pack),
+    .scale_rows = F(scale_rows),
     .pack_centroids = F(pack_centroids),
     .assign = F(assign),
     .assign_rows_size = F(assign_rows_size),
