@@ -36,9 +36,17 @@ cdef int restart_threads(const Problem *p, const Options *o) noexcept nogil:
     return min(threads_for(p.n_threads, rows.stored * (o.K + VALUE_WORK) * o.n_init * steps), MAX_FITS)
 
 
+cdef void keep_if_best(Fit *f) noexcept nogil:
+    """Let f.best be the restart that was run, if it is the best one so far."""
+    cdef Restart *run
+    if f.best.number < 0 or f.run.distortion < f.best.distortion:
+        run = f.best
+        f.best = f.run
+        f.run = run
+
+
 cdef void run_and_keep_best(Fit *f, int64_t number, double *distortions, Poll *p) noexcept nogil:
     """Run a restart. After this f.best holds the best one so far, unless the status of f.run is no result."""
-    cdef Restart *run
     cdef int64_t size = f.options.K * f.rows.n * f.rows.kernels.itemsize
     run_restart(f, number, p)
     if f.run.status > CALLBACK:
@@ -47,10 +55,7 @@ cdef void run_and_keep_best(Fit *f, int64_t number, double *distortions, Poll *p
     distortions[number] = f.run.distortion
     if f.options.ends != NULL:
         memcpy(f.options.ends + number * size, f.run.centroids, size)
-    if f.best.number < 0 or f.run.distortion < f.best.distortion:
-        run = f.best
-        f.best = f.run
-        f.run = run
+    keep_if_best(f)
 
 
 cdef int64_t run_in_order(Fit *f, double *distortions, Poll *p) noexcept nogil:
