@@ -99,7 +99,11 @@ def _in_another_unit(
     others: dict[str, np.ndarray],
     found: float,
 ) -> _T:
-    """Do `work` with the largest magnitude just below the limit, so that small values keep their squares."""
+    """Do `work` with the largest magnitude just below the limit, so that small values keep their squares.
+
+    Directions have no unit: with the metric "cosine" only the rows are divided."""
+    if points.is_cosine:
+        others = {}
     limit = math.frexp(points.prepared_points(8).largest)[1] - 1
     max_abs = max(points.max_abs, *(_validate.max_abs(other) for other in others.values()), 0.0)
     max_abs = max(max_abs, found) if math.isfinite(found) else max_abs
@@ -109,7 +113,7 @@ def _in_another_unit(
         prepared = scaled.prepared_points(8)
         prepared.accept_small_values()
         try:
-            return work(scaled, prepared, 0 if points.is_cosine else exponent)  # directions have no unit
+            return work(scaled, prepared, 0 if points.is_cosine else exponent)
         except OutOfRange as error:
             larger = float(_arrays.times_power(error.args[0], exponent))
         except ZeroRow:  # which is none of X

@@ -18,6 +18,7 @@ from ckmeans import _runtime
 WIDE = cases.blobs(600, 70, groups=9, seed=1).astype(np.float32)
 FLAT = np.round(cases.blobs(1500, 3, groups=12, seed=2), 1)  # with equal rows
 LINE = cases.blobs(700, 1, groups=5, seed=3)
+LARGE = cases.blobs(20_000, 40, groups=20, seed=7).astype(np.float32)  # several parts for each thread
 WEIGHTS = np.random.default_rng(4).uniform(0.5, 2, len(FLAT))
 
 

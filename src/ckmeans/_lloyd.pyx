@@ -15,7 +15,7 @@ from ckmeans._arena cimport take
 from ckmeans._engine cimport square_of
 from ckmeans._points cimport Rows, mean_loss, out_of_range
 from ckmeans._random cimport stream_of
-from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, release, wide_stride
+from ckmeans._runtime cimport ROW_PADDING, CallContext, Poll, allocate, is_stopped, release, wide_stride
 from ckmeans._values cimport get, put, widen
 
 import numpy as np
@@ -46,10 +46,10 @@ cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
     cdef size_t item = f.rows.kernels.itemsize, at = (sizeof(Fit) + 63) // 64 * 64
     cdef int i
     for i in range(n_kept(f.options)):
-        f.restarts[i].centroids = <char *>take(memory, &at, K * n * item)
+        f.restarts[i].centroids = <char *>take(memory, &at, (K * n + ROW_PADDING) * item)
         f.restarts[i].counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
         f.restarts[i].labels = <int32_t *>take(memory, &at, f.engine.n_labels * sizeof(int32_t))
-    f.previous = <char *>take(memory, &at, K * n * item)
+    f.previous = <char *>take(memory, &at, (K * n + ROW_PADDING) * item)
     if f.factory.wide:
         f.step.wide = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.sums.offsets = <double *>take(memory, &at, K * stride * sizeof(double))
