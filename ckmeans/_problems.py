@@ -77,7 +77,7 @@ class Stack(Problems):
 
     def __init__(self, X: np.ndarray, sample_weight: object = None) -> None:
         P, m, n = X.shape
-        super().__init__(np.full(P, m), n, np.full(P, _arrays.COMPUTING_ITEMSIZE[X.dtype]))
+        super().__init__(np.full(P, m, np.int64), n, np.full(P, _arrays.COMPUTING_ITEMSIZE[X.dtype]))
         self.X = X
         if sample_weight is not None:
             self._set_weights(_validate.weights_of_stack(sample_weight, P, m).reshape(-1))
@@ -90,7 +90,7 @@ class Stack(Problems):
         return Inputs(self.X[i], self.weights_of(i))
 
     def rows(self) -> ProblemRows:
-        starts = np.arange(len(self)) * self.X.strides[0]
+        starts = np.arange(len(self), dtype=np.int64) * self.X.strides[0]
         return ProblemRows(self.X[0], self.lengths, starts, self.weights, self.weight_starts)
 
     def arrange(self, labels: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ class Separate(Problems):
             given = [points.weights for points in self.each]
             self.weights = np.concatenate([np.empty(0) if weights is None else weights for weights in given])
             sizes = np.array([0 if weights is None else len(weights) for weights in given])
-            self.weight_starts = np.where(sizes > 0, np.cumsum(sizes) - sizes, -1)
+            self.weight_starts = np.where(sizes > 0, np.cumsum(sizes) - sizes, -1).astype(np.int64)
 
     def inputs(self, i: int) -> Inputs:
         return self.each[i]
@@ -156,7 +156,7 @@ class Grouped(Problems):
         if (values[1:] < values[:-1]).any():
             self.order = np.argsort(values, kind="stable")
             values = values[self.order]
-        first = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
+        first = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(values[1:] != values[:-1]) + 1])
         self.values = values[first]
         is_array = points.kind == "array"
         itemsizes = np.full(len(first), points.itemsize if is_array else 0)

@@ -298,7 +298,7 @@ def clusters_of_each(K: object, lengths: np.ndarray, name_of: Callable[[int], st
     """Return the number of clusters of each problem, from one number or as many as there are problems."""
     P = len(lengths)
     if np.ndim(K) == 0:  # type: ignore[arg-type]
-        numbers = np.full(P, integer("K", _reject_no_knee("K", K), 1))
+        numbers = np.full(P, integer("K", _reject_no_knee("K", K), 1), np.int64)
     else:
         values = list(K)  # type: ignore[call-overload]
         if len(values) != P:

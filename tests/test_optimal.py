@@ -482,6 +482,16 @@ def test_elbow_beyond_distinct_values():
     assert curve.distortions[-1] == 0
 
 
+@pytest.mark.parametrize(("m", "K"), [(4096, 15), (3000, 700), (5000, 1023), (4096, 4000)])
+def test_many_partitions_are_equally_good(m, K):
+    X = column(np.arange(m))
+    sizes = np.full(K, m // K) + (np.arange(K) < m % K)
+    J = ((sizes**3 - sizes) / 12).sum() / m
+    r = ckmeans.kmeans(X, K)
+    assert sorted(r.counts) == sorted(sizes)
+    assert r.distortion == pytest.approx(J, rel=1e-14)
+
+
 # ---- many problems ---------------------------------------------------------------------------------
 
 

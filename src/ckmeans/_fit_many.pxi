@@ -12,7 +12,7 @@ from ckmeans._engine cimport (
 )
 from ckmeans._points cimport (
     ProblemResults, ProblemRows, ProblemSource, ResultPlaces, Rows, UniquePoints, take_unit_length, deduplicate,
-    max_abs_bits_of, mean_loss, out_of_range, release_unique, rows_of_problem,
+    longest_of, max_abs_bits_of, mean_loss, out_of_range, release_unique, rows_of_problem,
 )
 from ckmeans._runtime cimport (
     CallContext, Poll, allocate, fetch_add, is_stopped, load_counter, poll, release, request_threads,
@@ -224,8 +224,9 @@ def fit_many(ProblemRows problems, const int64_t[::1] which, EngineEntry engine,
         a.start_bytes = each.starts[0].nbytes if len(each.starts) > 1 else 0
     memset(&dense, 0, sizeof(dense))
     a.row_sums = row_sums_factory(&dense)
+    cdef int64_t longest = longest_of(problems, which)
     with nogil:
-        workers = open_workers(&a, n_threads, problems.longest)
+        workers = open_workers(&a, n_threads, longest)
         if workers != NULL:
             run_problems(&a, workers, n_threads, which, &call.poll)
             for i in range(n_threads):

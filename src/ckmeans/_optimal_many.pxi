@@ -9,7 +9,7 @@ from libc.string cimport memset
 
 from ckmeans._engine cimport Engine, EngineFactory, Problem, Step, make_step, row_sums_factory
 from ckmeans._points cimport (
-    ProblemResults, ProblemRows, ProblemSource, ResultPlaces, Rows, out_of_range, rows_of_problem,
+    ProblemResults, ProblemRows, ProblemSource, ResultPlaces, Rows, longest_of, out_of_range, rows_of_problem,
 )
 from ckmeans._runtime cimport (
     CallContext, Poll, allocate, fetch_add, is_stopped, load_counter, poll, release, request_threads, wide_stride,
@@ -207,8 +207,9 @@ def fit_many(ProblemRows problems, const int64_t[::1] which, const int64_t[::1] 
     a.factory = row_sums_factory(&dense)
     a.drop, a.fill = empty == "drop", empty in ("reinit", "farthest")
     n_threads = min(<int64_t>n_threads, which.shape[0])
+    cdef int64_t longest = longest_of(problems, which) if problems.weights is not None else 0
     with nogil:
-        workers = open_workers(n_threads, a.results.K, problems.longest if problems.weights is not None else 0)
+        workers = open_workers(n_threads, a.results.K, longest)
         if workers != NULL:
             solve_problems(&a, workers, n_threads, which, &call.poll)
             close_workers(workers, n_threads)

@@ -175,12 +175,15 @@ cdef bint take_unit_length(Rows *rows, double *factors) noexcept nogil
 cdef class ProblemRows:
     cdef ProblemSource *problems
     cdef int64_t count
-    cdef int64_t longest         # rows of the longest problem
     cdef object arrays           # that are read
     cdef const double[::1] weights
 
     cdef int open_array(self, X, ProblemSource *problem) except -1
     cdef int open_parts(self, X, const int64_t[::1] lengths, const int64_t[::1] starts) except -1
+
+
+# Rows of the longest of these problems.
+cdef int64_t longest_of(ProblemRows problems, const int64_t[::1] which)
 
 
 # Where the results of the problems go: see ProblemResults.

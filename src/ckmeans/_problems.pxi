@@ -60,7 +60,6 @@ cdef class ProblemRows:
         else:
             self.open_parts(X, lengths, starts)
         for i in range(self.count):
-            self.longest = max(self.longest, lengths[i])
             if weights is not None and weight_starts[i] >= 0:
                 self.problems[i].weights = &weights[weight_starts[i]]
 
@@ -85,6 +84,13 @@ cdef class ProblemRows:
             self.problems[i].source.data += starts[i]
             self.problems[i].source.m = lengths[i]
         return 0
+
+
+cdef int64_t longest_of(ProblemRows problems, const int64_t[::1] which):
+    cdef int64_t longest = 0, i
+    for i in range(which.shape[0]):
+        longest = max(longest, problems.problems[which[i]].source.m)
+    return longest
 
 
 cdef class ProblemResults:
