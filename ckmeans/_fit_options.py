@@ -35,7 +35,7 @@ class FitOptions(NamedTuple):
 
     Attributes
     ----------
-    K, n_init, max_iter, tol, empty, seed, n_threads, callback, keep_path
+    K, n_init, max_iter, tol, empty, seed, n_threads, callback, keep_path, search, max_swaps
         As for `kmeans`; `seed` and `n_threads` as the numbers that the whole call uses.
     trials : int
         Candidates per centroid in k-means++; 0 draws random examples.
@@ -60,5 +60,7 @@ class FitOptions(NamedTuple):
     shift_tol: float | None = None
     callback: Callable[[int, float, np.ndarray], Any] | None = None
     keep_path: bool = False
+    search: str | None = None
+    max_swaps: int | None = None
     annealing: Annealing | None = None
     keep_ends: bool = False

@@ -12,7 +12,8 @@ from ckmeans._runtime cimport CallContext, Poll
 
 import numpy as np
 
-STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
+STOP_REASONS = ("stable", "tolerance", "max_iter", "max_swaps", "callback")
+cdef int64_t MAX_COUNT = (<int64_t>1) << 62  # more than anything that is counted
 cdef dict EMPTY_POLICIES = {"drop": DROP, "reinit": REINIT, "farthest": FARTHEST, "error": RAISE}
 
 
@@ -170,6 +171,7 @@ cdef Options options_of(options, starts):
     o.tol, o.seed = options.tol, options.seed
     o.shift_tol = -1 if options.shift_tol is None else options.shift_tol
     o.should_stop = stop_by_shift if o.shift_tol >= 0 else stop_by_distortion
+    o.max_swaps = MAX_COUNT if options.max_swaps is None else options.max_swaps
     o.empty = EMPTY_POLICIES[options.empty]
     o.next_start = <PyObject *>starts if callable(starts) else NULL
     o.callback = NULL if options.callback is None else <PyObject *>options.callback
@@ -226,6 +228,7 @@ def fit(PreparedPoints points, EngineEntry engine, starts, options, on_progress)
     ends = np.empty((o.n_init if options.keep_ends else 0, o.K, rows.n), computing_dtype(rows))
     cdef char[::1] ends_bytes = ends.reshape(-1).view(np.int8)
     o.ends = &ends_bytes[0] if options.keep_ends else NULL
+    o.swap_factory = NULL if options.search is None else row_sums_factory(rows)
     problem = Problem(rows, NULL, options.n_threads, o.K, o.n_init, o.max_iter, False, NULL)
     problem.same_sums = may_share(&problem, &o)
     cdef const EngineFactory *factory = chosen_factory(engine.factory, &problem)

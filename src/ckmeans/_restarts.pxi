@@ -36,6 +36,16 @@ cdef int restart_threads(const Problem *p, const Options *o) noexcept nogil:
     return min(threads_for(p.n_threads, rows.stored * (o.K + VALUE_WORK) * o.n_init * steps), MAX_FITS)
 
 
+cdef void run_restart(Fit *f, int64_t number, Poll *p) noexcept nogil:
+    f.run.status = begin(f, number, p)
+    if f.run.status == RUNNING:
+        f.run.status = iterate(f, p)
+    if f.options.swap_factory != NULL and f.run.status < CALLBACK:
+        f.run.status = search_swaps(f, p)
+    if f.options.empty == DROP:
+        f.run.status = drop_empty_final(f, p)
+
+
 cdef void run_and_keep_best(Fit *f, int64_t number, double *distortions, Poll *p) noexcept nogil:
     """Run a restart. After this f.best holds the best one so far, unless the status of f.run is no result."""
     cdef Restart *run

@@ -9,7 +9,7 @@ cdef int stop_by_distortion(const Fit *f, double distortion_before) noexcept nog
     """No label changed, or J fell by at most tol * J."""
     if f.step.n_changed == 0 and f.at_means:
         return STABLE
-    if distortion_before - f.run.distortion <= f.options.tol * distortion_before:
+    if distortion_before - f.run.distortion <= f.lloyd.tol * distortion_before:
         return TOLERANCE
     return RUNNING
 
