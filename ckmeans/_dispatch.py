@@ -139,25 +139,18 @@ def fit(
     points: Inputs, engine: EngineEntry, starts: Starts | None, options: FitOptions, progress: bool = False
 ) -> Result:
     """Run all restarts; return the best one."""
-    return fit_with_ends(points, engine, starts, options, progress)[0]
-
-
-def fit_with_ends(
-    points: Inputs, engine: EngineEntry, starts: Starts | None, options: FitOptions, progress: bool = False
-) -> tuple[Result, np.ndarray]:
-    """Run all restarts; return the best one, and with `keep_ends` the final centroids of each."""
     total, unit = (options.n_init, "restart") if options.n_init > 1 else (options.max_iter, "iteration")
     with ProgressBar(progress, total, unit) as on_progress:
 
-        def work(prepared: PreparedPoints) -> tuple[dict[str, Any], np.ndarray]:
+        def work(prepared: PreparedPoints) -> dict[str, Any]:
             resolved = None if starts is None else starts.resolve(prepared, options.seed)
             try:
                 return _lloyd.fit(prepared, engine, resolved, options, on_progress)
             except _lloyd.EmptyCluster as error:
                 raise ValueError(_validate.empty_cluster_message(*error.args)) from None
 
-        fields, ends = with_dtype_fallback(points, work)
-    return Result(**fields), ends
+        fields = with_dtype_fallback(points, work)
+    return Result(**fields)
 
 
 def fit_optimal(

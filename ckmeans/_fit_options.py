@@ -8,25 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Annealing(NamedTuple):
-    """Disturbances of the updates, for `elbow`'s search.
-
-    Attributes
-    ----------
-    relaxation : float
-        How far a centroid moves, as a multiple of its way to the mean; 1: to the mean.
-    noise : float
-        Root mean square of the random displacement added to the first update, as a multiple of the
-        root of J.
-    cooling_steps : int
-        Number of updates over which the noise decreases to 0.
-    """
-
-    relaxation: float = 1.0
-    noise: float = 0.0
-    cooling_steps: int = 0
-
-
 class FitOptions(NamedTuple):
     """Everything that controls a fit besides its points, engine and given starts.
 
@@ -43,10 +24,8 @@ class FitOptions(NamedTuple):
         scikit-learn's stopping rule in place of `tol`: a restart stops when the squared shifts of the
         centroids sum to at most this. A point to which "farthest" moves an empty cluster then no longer
         counts for the mean of the cluster it leaves.
-    annealing : Annealing, optional
-        How updates differ from the means.
-    keep_ends : bool
-        Also return the final centroids of every restart; no cluster may be dropped.
+    settle : bool
+        Whether a search ends with Lloyd's algorithm until nothing changes, and moves of single points.
     """
 
     K: int
@@ -62,5 +41,4 @@ class FitOptions(NamedTuple):
     keep_path: bool = False
     search: str | None = None
     max_swaps: int | None = None
-    annealing: Annealing | None = None
-    keep_ends: bool = False
+    settle: bool = True

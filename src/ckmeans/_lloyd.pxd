@@ -29,12 +29,6 @@ cdef enum Status:
 cdef enum EmptyPolicy:
     DROP, REINIT, FARTHEST, RAISE
 
-# Disturbances of the centroids after an update, for the search behind `elbow`: see _anneal.pxi.
-cdef struct Annealing:
-    double relaxation        # centroids move so many times as far as to the mean
-    double noise             # their disturbance at first, in root mean squared distances,
-    int64_t cooling_steps    # falls to 0 over so many updates, during which nothing stops the restart
-
 cdef struct Options:
     int64_t K
     int64_t n_init
@@ -44,7 +38,7 @@ cdef struct Options:
     StopRule should_stop
     const EngineFactory *swap_factory  # of the engine for the steps of a search by swaps; NULL: no search
     int64_t max_swaps        # that are tried
-    const Annealing *annealing  # NULL: none
+    bint settle              # until neither an update nor a move of a point changes anything
     int empty                # an EmptyPolicy
     int64_t trials           # candidates a centroid of k-means++; 0: random examples
     uint64_t seed
@@ -52,7 +46,6 @@ cdef struct Options:
     const char *starts       # (n_init, K, n) the starts of all restarts,
     int64_t n_given          # or (n_given, n), with which all begin and which k-means++ completes; 0: complete ones
     PyObject *next_start     # or called for each one's, in order; both NULL: drawn
-    char *ends               # (n_init, K, n) where each restart ended; NULL: not kept
     PyObject *callback       # called after each assignment; NULL: none
 
 # The state of a restart, and its result.
@@ -169,7 +162,6 @@ cdef struct Fit:
     Restart restarts[2]
     char *previous           # (K, n) the centroids before the last update,
     int64_t previous_K
-    bint at_means            # the centroids moved to the means of their points
     LloydRun lloyd           # the one that goes on
     SwapSearch *swaps        # made when it is first needed
     EmptyWorkspace empty

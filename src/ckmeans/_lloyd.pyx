@@ -2,8 +2,8 @@
 Trans. Information Theory 28, 1982).
 
 The loop of one restart is here; it knows an engine by its contract alone (_engine.pxd). The rest of a fit: starts in
-_seed.pxi, the rules of stopping in _stop.pxi, empty clusters in _empty.pxi, annealing in _anneal.pxi, the search by
-swaps in _swap.pxi, all restarts in _restarts.pxi, arguments and result in _fit.pxi.
+_seed.pxi, the rules of stopping in _stop.pxi, empty clusters in _empty.pxi, the search by swaps in _swap.pxi, all
+restarts in _restarts.pxi, arguments and result in _fit.pxi.
 """
 from cpython.buffer cimport PyBUF_ANY_CONTIGUOUS, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport INFINITY
@@ -26,7 +26,6 @@ include "_seed_blocks.pxi"
 include "_seed_batches.pxi"
 include "_stop.pxi"
 include "_empty.pxi"
-include "_anneal.pxi"
 include "_fit_state.pxi"
 
 cdef double MIN_GAIN = 1e-9            # of the distortion, below which it is summed up in full: carried sums lose less
@@ -150,7 +149,7 @@ cdef int check_stop(Fit *f, double distortion_before, Poll *p) noexcept nogil:
             return CALLBACK
         if is_stopped(p):
             return INTERRUPTED
-    if f.run.n_iter > cooling_steps(f):
+    if f.run.n_iter > 0:  # the start is not compared with anything
         status = f.lloyd.should_stop(f, distortion_before)
     return MAX_ITER if status == RUNNING and f.run.n_iter == f.lloyd.last_iter else status
 
@@ -189,8 +188,6 @@ cdef int update(Fit *f, Poll *p) noexcept nogil:
     if has_empty and f.options.empty != DROP and refill_empty(f, p):
         return 1
     move_to_means(&f.step.sums, f.run.K, f.rows.n, f.rows.kernels.itemsize, f.previous, f.run.centroids)
-    if f.options.annealing != NULL:
-        disturb_centroids(f)
     if has_empty and f.options.empty == DROP:
         drop_empty(f)
     return 0
@@ -235,7 +232,6 @@ cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
     f.step.assign = f.step.sum = True
     f.step.labels_epoch = 0
     f.step.previous = NULL
-    f.at_means = True
     begin_lloyd(f, f.options.max_iter, f.options.tol, f.options.should_stop)
     f.random = stream_of(f.options.seed, number)
     f.run.max_abs_bits = 0
@@ -278,7 +274,7 @@ cdef int run_lloyd(Fit *f, Poll *p) noexcept nogil:
         if update(f, p):
             return NO_MEMORY
         status = INTERRUPTED if is_stopped(p) else assign_after_update(f, distortion_before, p)
-        if status == RUNNING and f.run.distortion > distortion_before and f.run.n_iter >= cooling_steps(f):
+        if status == RUNNING and f.run.distortion > distortion_before:
             return revert_update(f, p)
         f.run.n_iter += 1
         if f.options.n_init == 1:

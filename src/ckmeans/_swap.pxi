@@ -389,7 +389,7 @@ cdef int search_swaps(Fit *f, Poll *p) noexcept nogil:
             return NO_MEMORY
     f.swaps.n_tried = f.swaps.n_failed = 0
     status = run_rounds(f, p)
-    if status == RUNNING:
+    if status == RUNNING and f.options.settle:
         status = settle(f, p)
     if status < CALLBACK and first_empty(f) < 0:
         status = move_until_stable(f, p)
