@@ -60,6 +60,7 @@ MODULES = [
     "_screen",
     "_auto",
     "_lloyd",
+    "_block",
     "_optimal",
 ]
 # Cython's own code for memoryviews, which each module would hold otherwise (60 kB).
@@ -176,6 +177,7 @@ class BuildExt(build_ext):
 
 def extensions() -> list:
     macros = [] if FREE_THREADED else [("Py_LIMITED_API", ABI3)]
+    macros.append(("CYTHON_COMPRESS_STRINGS", "0"))  # else a module may need zlib, which a Python may lack
     return [
         Extension(
             f"ckmeans.{name}",

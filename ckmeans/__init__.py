@@ -11,9 +11,11 @@ from ckmeans._version import __version__
 from ckmeans.api import assign, distortion, init_centroids, kmeans, kmeans_chunks, prepare, update
 
 if TYPE_CHECKING:
+    from ckmeans import dask as dask
     from ckmeans import image as image
     from ckmeans import plot
     from ckmeans._elbow import compare, elbow
+    from ckmeans._partial import PartialStep, combine, partial_step
     from ckmeans._silhouette import silhouette
     from ckmeans.estimators import KMeans, MiniBatchKMeans
     from ckmeans.image import quantize
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "KMeans",
     "MiniBatchKMeans",
+    "PartialStep",
     "Prepared",
     "Result",
     "__version__",
     "assign",
+    "combine",
     "compare",
     "distortion",
     "elbow",
@@ -32,6 +36,7 @@ __all__ = [
     "kmeans",
     "kmeans_chunks",
     "load",
+    "partial_step",
     "plot",
     "prepare",
     "quantize",
@@ -45,10 +50,14 @@ __all__ = [
 _LAZY = {
     "KMeans": "ckmeans.estimators",
     "MiniBatchKMeans": "ckmeans.estimators",
+    "PartialStep": "ckmeans._partial",
+    "combine": "ckmeans._partial",
     "compare": "ckmeans._elbow",
     "elbow": "ckmeans._elbow",
     "_elbow": "",
+    "dask": "",
     "image": "",
+    "partial_step": "ckmeans._partial",
     "plot": "",
     "quantize": "ckmeans.image",
     "silhouette": "ckmeans._silhouette",

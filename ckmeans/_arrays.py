@@ -53,9 +53,23 @@ def _without_wrapping(name: str, value: Any) -> Any:
         if np.ma.is_masked(value):
             raise TypeError(f"{name} is a masked array: fill or drop the masked values first")
         value = value.data
+    if isinstance(value, np.memmap):
+        _require_whole_file(name, value)
     if is_sparse(value):
         raise TypeError(f"{name} is a sparse matrix: dense data are wanted, for instance {name}.toarray()")
     return value
+
+
+def _require_whole_file(name: str, array: np.memmap) -> None:
+    """Raise for a memory map of a file that was cut short since: reading on would end the process."""
+    import mmap
+
+    mapped = getattr(array, "_mmap", None)
+    if not isinstance(mapped, mmap.mmap) or mapped.closed:
+        return
+    wanted = array.offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY + len(mapped)
+    if (found := mapped.size()) < wanted:
+        raise ValueError(f"{name} must be a memory map of a whole file, found {found} bytes of {wanted}")
 
 
 def _as_ndarray(name: str, value: Any) -> np.ndarray:
@@ -93,6 +107,12 @@ def widened(array: np.ndarray) -> np.ndarray:
     if array.dtype != BFLOAT16:
         return array
     return (array["bfloat16"].astype(np.uint32) << 16).view(np.float32)
+
+
+def times_power(values: Any, exponent: int) -> Any:
+    """Return `values` * 2**exponent in float64; exact but for overflow, to infinity, and underflow."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ldexp(np.asarray(values, np.float64), exponent)
 
 
 def common_dtype(first: np.dtype, second: np.dtype) -> np.dtype:

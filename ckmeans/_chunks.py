@@ -91,6 +91,10 @@ class Chunks:
                 )
             yield chunk, names
 
+    def rescaled(self, exponent: int) -> Chunks:
+        """Return the rows divided by 2**exponent, in float64."""
+        return RescaledChunks(self, exponent)
+
     def min(self) -> float:
         """Return the smallest value."""
         return min(float(_arrays.widened(chunk).min()) for chunk in self)
@@ -110,6 +114,22 @@ class Chunks:
                 labelled = names is not None and names.rows is not None
                 _validate.raise_at("X", values[row, column], row if labelled else rows + row, column, names)
             rows += len(chunk)
+
+
+class RescaledChunks(Chunks):
+    """The rows of other chunks divided by a power of two, in float64."""
+
+    def __init__(self, chunks: Chunks, exponent: int) -> None:
+        self._given, self._exponent = chunks, exponent
+        self.original, self.shape, self.dtype = chunks.original, chunks.shape, np.dtype(np.float64)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for chunk in self._given:
+            yield _arrays.times_power(_arrays.widened(chunk), -self._exponent)
+
+    def require_finite(self) -> None:
+        """Raise for the first NaN or infinity."""
+        self._given.require_finite()
 
 
 def _passes_over(chunks: Any) -> Callable[[], Iterable[Any]]:

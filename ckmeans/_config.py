@@ -70,7 +70,11 @@ def release_memory() -> int:
 
 def default_threads() -> int:
     """OpenMP's limit for the calling thread, capped by CPU affinity and the cgroup's quota."""
-    threads = _runtime.openmp_max_threads()
+    return cap_threads(_runtime.openmp_max_threads())
+
+
+def cap_threads(threads: int) -> int:
+    """Return a number of threads, at most what CPU affinity and the cgroup's quota allow."""
     if threads > 1:
         if hasattr(os, "sched_getaffinity"):
             threads = min(threads, len(os.sched_getaffinity(0)))

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ckmeans import _validate
+from ckmeans import _arrays, _validate
 from ckmeans._places import Place
 from ckmeans._points import order_of
 
@@ -39,6 +39,11 @@ class CSR:
         self.indptr = np.ascontiguousarray(X.indptr, self.indices.dtype)
         if self.indices.dtype not in (np.int32, np.int64) or len(self.indptr) != X.shape[0] + 1:
             raise ValueError(f"{name} must have int32 or int64 indices and {X.shape[0] + 1} values in indptr")
+
+    def rescaled(self, exponent: int) -> CSR:
+        """Return the rows divided by 2**exponent, in float64."""
+        data = _arrays.times_power(self.data[: self.size], -exponent)
+        return CSR(type(self.csr)((data, self.indices, self.indptr), shape=self.shape))
 
     def values(self, itemsize: int) -> np.ndarray:
         """Return the stored values in the computing dtype."""

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ckmeans import _dispatch, _inputs, _validate
 from ckmeans._elbow_path import fit_path, n_steps, random_sample
 from ckmeans._fit_options import FitOptions
-from ckmeans._inputs import Inputs, PersistentInputs, PointsLike
+from ckmeans._inputs import Inputs, Metric, PersistentInputs, PointsLike
 from ckmeans._progress import ProgressBar
 from ckmeans._result import Result
 from ckmeans.api import assign, kmeans
@@ -112,6 +112,7 @@ def elbow(
     max_iter: int = 300,
     tol: float = 1e-4,
     sample_weight: ArrayLike | None = None,
+    metric: Metric = "euclidean",
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
     progress: bool = False,
@@ -147,6 +148,8 @@ def elbow(
         As for `kmeans`.
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default.
+    metric : {"euclidean", "cosine"}
+        As for `kmeans`.
     seed : int, numpy.random.Generator or None
         As for `kmeans`.
     n_threads : int, optional
@@ -180,7 +183,9 @@ def elbow(
     >>> ckmeans.elbow(X, range(1, 8), seed=0)
     <ckmeans.Elbow: K=1..7, elbow at K=3 (silhouette: 3, calinski_harabasz: 3, kneedle: 3)>
     """
-    points = _inputs.read_persistent(X, sample_weight)
+    points = _inputs.read_persistent(X, sample_weight, metric)
+    X_rows, exponent = points.rows, points.safe_exponent()
+    points = points.rescaled(exponent) if exponent else points
     checked_ks = _validate.cluster_counts(ks, len(points))
     options = _options(checked_ks, seed, n_init=n_init, max_iter=max_iter, tol=tol, empty="farthest")
     results = _results(points, checked_ks, options, n_threads, progress)
@@ -188,8 +193,9 @@ def elbow(
     silhouette = [simplified_silhouette(sample, result.centroids, n_threads) for result in results]
     ks_array, J = np.array(checked_ks), np.array([result.distortion for result in results])
     calinski_harabasz = _calinski_harabasz(points, ks_array, J, n_threads)
-    centroids = [result.centroids for result in results]
+    centroids = [_dispatch.in_units(result.centroids, exponent, X=X_rows) for result in results]
     knee = find_knee(ks_array, J, *points.shape)
+    J = _dispatch.in_units(J, 2 * exponent, X=X_rows)
     return Elbow(ks_array, J, knee, np.array(silhouette), calinski_harabasz, centroids)
 
 
@@ -213,7 +219,9 @@ def _results(
     points: PersistentInputs, ks: list[int], options: FitOptions, n_threads: int | None, progress: bool
 ) -> list[Result]:
     """Return a result for each K: the optimum of one feature, else the best on a path over all K."""
-    if not _validate.wants_optimum("auto", points.kind, points.shape, default_init=True):
+    if not _validate.wants_optimum(
+        "auto", points.kind, points.shape, default_init=True, metric=points.metric
+    ):
         with ProgressBar(progress, n_steps(ks), "step") as on_progress:
             return fit_path(points, ks, options, n_threads, on_progress)
     results: list[Result] = []
@@ -231,9 +239,9 @@ def _calinski_harabasz(
     points: PersistentInputs, ks: np.ndarray, J: np.ndarray, n_threads: int | None
 ) -> np.ndarray:
     """Return the index for each K, from its distortion; NaN if it is undefined."""
-    total_J = J[0] if ks[0] == 1 else kmeans(points, 1, n_threads=n_threads).distortion
+    total_J = J[0] if ks[0] == 1 else kmeans(points, 1, metric=points.metric, n_threads=n_threads).distortion
     total = float(len(points) if points.weights is None else points.weights.sum())
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scores: np.ndarray = ((total_J - J) / (ks - 1)) / (J / (total - ks))
     scores[(ks == 1) | (ks >= total)] = np.nan
     return scores
@@ -243,23 +251,30 @@ def simplified_silhouette(X: PointsLike, centroids: np.ndarray, n_threads: int |
     """Return the mean of (b - a) / b over the points; NaN for one centroid.
 
     a and b are the distances to the closest and the second closest centroid (E. R. Hruschka, R. Campello
-    and L. de Castro, 2004)."""
+    and L. de Castro, 2004); for cosines they are 1 - cos, of which squared distances are the double."""
     K = len(centroids)
     if K == 1:
         return math.nan
     points = _inputs.read(X)
-    labels, squared = assign(points, centroids, return_squared_distance=True, n_threads=n_threads)
+    labels, squared = _assign(points, centroids, n_threads)
     second = np.empty_like(squared)
     order = np.argsort(labels.astype(np.min_scalar_type(K)), kind="stable")  # radix sort: short integers
     ends = np.cumsum(np.bincount(labels, minlength=K))
     for k, rows in enumerate(np.split(order, ends[:-1])):
         if len(rows):
             others = centroids[np.arange(K) != k]
-            cluster = points.select(rows)
-            _, second[rows] = assign(cluster, others, return_squared_distance=True, n_threads=n_threads)
+            cluster = points.part(rows)
+            _, second[rows] = _assign(cluster, others, n_threads)
     ratio = np.ones_like(squared)
     np.divide(squared, second, out=ratio, where=second > 0)
-    return float(np.average(1 - np.sqrt(ratio), weights=points.weights))
+    if not points.is_cosine:
+        np.sqrt(ratio, out=ratio)
+    return float(np.average(1 - ratio, weights=points.weights))
+
+
+def _assign(points: Inputs, centroids: np.ndarray, n_threads: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the label of each point, and its squared distance."""
+    return assign(points, centroids, return_squared_distance=True, metric=points.metric, n_threads=n_threads)
 
 
 def find_knee(ks: np.ndarray, distortions: np.ndarray, m: int, n: int) -> int | None:
@@ -316,7 +331,8 @@ class Option:
     shares : ndarray of shape (K,)
         Share of the (weighted) points in each cluster.
     spread : ndarray of shape (K, n)
-        Standard deviation of each feature within each cluster, in the units of X.
+        Standard deviation of each feature within each cluster, in the units of X; with ``metric="cosine"`` of
+        the rows at unit length.
     distortion : float
         J.
     cost : float
@@ -370,6 +386,7 @@ def compare(
     cost: float | Callable[[int], float] | None = None,
     n_init: int = 10,
     sample_weight: ArrayLike | None = None,
+    metric: Metric = "euclidean",
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
 ) -> Comparison:
@@ -391,6 +408,8 @@ def compare(
         As for `elbow`.
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default.
+    metric : {"euclidean", "cosine"}
+        As for `kmeans`.
     seed : int, numpy.random.Generator or None
         As for `kmeans`.
     n_threads : int, optional
@@ -413,7 +432,7 @@ def compare(
     >>> ckmeans.compare(heights, [2, 3, 4], cost=5.0, seed=0).best.K
     3
     """
-    points = _inputs.read_persistent(X, sample_weight)
+    points = _inputs.read_persistent(X, sample_weight, metric)
     checked_ks = _validate.cluster_counts(ks, len(points))
     costs = [_validate.cost_of(cost, K) for K in checked_ks]
     fit_options = _options(checked_ks, seed, n_init=n_init, empty="drop")
@@ -426,25 +445,28 @@ def compare(
 def _option(points: Inputs, result: Result, cost: float) -> Option:
     sizes = np.bincount(result.labels, points.weights, len(result.centroids))
     order = np.lexsort((*result.centroids.T[::-1], -sizes))  # largest first, of equals by their centroids
+    exponent = points.safe_exponent()
+    scaled = points.rescaled(exponent) if exponent else points
+    variance = _variance(scaled, result.labels, _dispatch.divided(result.centroids, exponent))
     return Option(
         K=len(order),
         centroids=result.centroids[order],
         shares=sizes[order] / sizes.sum(),
-        spread=np.sqrt(_variance(points, result))[order],
+        spread=_dispatch.in_units(np.sqrt(variance), exponent, X=points.rows)[order],
         distortion=result.distortion,
         cost=cost,
     )
 
 
-def _variance(points: Inputs, result: Result) -> np.ndarray:
+def _variance(points: Inputs, labels: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """Return the mean square of each feature's distance to the centroid, within each cluster."""
-    weights, centroids = points.weights, result.centroids.astype(np.float64)
+    weights, centroids = points.weights, centroids.astype(np.float64)
     if points.kind == "sparse":
-        return _variance_of_sparse(points, result.labels, centroids)
+        return _variance_of_sparse(points, labels, centroids)
     variance = np.empty(centroids.shape)
     for k, centroid in enumerate(centroids):
-        rows = np.flatnonzero(result.labels == k)
-        squares = (points.select(rows) - centroid) ** 2
+        rows = np.flatnonzero(labels == k)
+        squares = (points.centroids(points.select(rows), "X") - centroid) ** 2
         variance[k] = np.average(squares, axis=0, weights=None if weights is None else weights[rows])
     return variance
 
@@ -457,6 +479,8 @@ def _variance_of_sparse(points: Inputs, labels: np.ndarray, centroids: np.ndarra
     sums, squares = np.zeros(centroids.shape), np.zeros(centroids.shape)
     for start in range(0, len(labels), _SPARSE_BLOCK_ROWS):
         rows = csr_array(points.select(slice(start, start + _SPARSE_BLOCK_ROWS))).astype(np.float64)
+        if points.is_cosine:
+            rows = rows.multiply(1 / np.sqrt(rows.multiply(rows).sum(axis=1))[:, None]).tocsr()
         part = slice(start, start + rows.shape[0])
         positions = labels[part], np.arange(rows.shape[0])
         membership = csr_array((weights[part], positions), shape=(len(centroids), rows.shape[0]))

@@ -112,7 +112,7 @@ class _Path:
             n_init=n_init,
             n_threads=_dispatch.thread_count(self.n_threads, points.size * K * n_init),
             trials=default_trials(K) if start is None or len(start) < K else 0,
-            search=search,
+            search=None if points.is_cosine else search,
             settle=False,
             max_swaps=None if search is None else max(_MIN_SWAPS, K),
         )
@@ -130,7 +130,7 @@ def _draw_sample(points: PersistentInputs, max_K: int, seed: int, n_threads: int
     size = max(_MIN_POINTS, _POINTS_PER_CLUSTER * max_K)
     if len(points) < 8 * size:
         return points
-    if points.shape[1] > _TREE_MAX_FEATURES or points.kind != "array":
+    if points.shape[1] > _TREE_MAX_FEATURES or points.kind != "array" or points.is_cosine:
         return random_sample(points, size, np.random.default_rng(seed))
     threads = _dispatch.thread_count(n_threads, points.size)
     means, weights = _dispatch.with_dtype_fallback(
@@ -153,7 +153,8 @@ def _merge_clusters(result: Result, K: int) -> np.ndarray:
         np.fill_diagonal(cost, np.inf)
         i, j = np.unravel_index(cost.argmin(), cost.shape)
         total = max(float(counts[i] + counts[j]), 1.0)
-        centroids[i] += (centroids[j] - centroids[i]) * (counts[j] / total)
+        mean = centroids[i] + (centroids[j] - centroids[i]) * (counts[j] / total)
+        centroids[i] = mean if mean.any() else centroids[i]  # two directions may have none together
         counts[i] += counts[j]
         others = np.arange(len(counts)) != j
         centroids, counts = centroids[others], counts[others]

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ckmeans import _arrays
+
 
 class FitOptions(NamedTuple):
     """Everything that controls a fit besides its points, engine and given starts.
@@ -26,6 +28,8 @@ class FitOptions(NamedTuple):
         counts for the mean of the cluster it leaves.
     settle : bool
         Whether a search ends with Lloyd's algorithm until nothing changes, and moves of single points.
+    frozen : ndarray of shape (K,), uint8, optional
+        1 for each centroid of the given start that stays where it is.
     """
 
     K: int
@@ -42,3 +46,19 @@ class FitOptions(NamedTuple):
     search: str | None = None
     max_swaps: int | None = None
     settle: bool = True
+    frozen: np.ndarray | None = None
+
+    def in_units(self, exponent: int) -> FitOptions:
+        """Return the options for points that are divided by 2**exponent; the callback gets the units of X."""
+        changed = self
+        if self.shift_tol is not None:
+            changed = changed._replace(shift_tol=float(_arrays.times_power(self.shift_tol, -2 * exponent)))
+        callback = self.callback
+        if callback is not None:
+
+            def in_units_of_X(iteration: int, distortion: float, centroids: np.ndarray) -> Any:
+                J = float(_arrays.times_power(distortion, 2 * exponent))
+                return callback(iteration, J, _arrays.times_power(centroids, exponent))
+
+            changed = changed._replace(callback=in_units_of_X)
+        return changed

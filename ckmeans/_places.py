@@ -32,10 +32,15 @@ class Names(NamedTuple):
         """Return in which column, in words; nothing for a series."""
         return "" if self.columns is None else f" in column {_in_words(self.columns[column])}"
 
+    def row(self, row: int) -> str:
+        """Return a row in words."""
+        return f"row {row if self.rows is None else _in_words(self.rows[row])}"
+
     def place(self, row: int, column: int) -> str:
         """Return a place in words."""
-        label = row if self.rows is None else _in_words(self.rows[row])
-        return f"at row {label}" if self.columns is None else f"{self.column(column)[1:]}, row {label}"
+        return (
+            f"at {self.row(row)}" if self.columns is None else f"{self.column(column)[1:]}, {self.row(row)}"
+        )
 
 
 def _in_words(label: Any) -> str:

@@ -22,7 +22,8 @@ class Result:
     counts : ndarray of shape (K,), int64
         Number of points of each cluster.
     distortion : float
-        J, the (weighted) mean squared distance of the points to their centroids.
+        J, the (weighted) mean squared distance of the points to their centroids, or with ``metric="cosine"``
+        the mean of 1 - cos.
     history : ndarray of shape (n_iter + 1,), float64
         J after each assignment of this restart, with a search of those that it kept; it never rises.
     distortions : ndarray of shape (restarts,), float64

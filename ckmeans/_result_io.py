@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 
 from ckmeans import _atomic_write
 from ckmeans._lloyd import STOP_REASONS
+from ckmeans._size_limits import check_unpacked
+
+try:
+    import zlib
+except ImportError:  # a Python built without it writes archives that are not compressed
+    zlib = None  # type: ignore[assignment]
 
 __all__ = ["read", "read_table_recipe", "save"]
 
@@ -22,7 +27,7 @@ _SCALARS = {"distortion": float, "n_iter": int, "stop_reason": str, "algorithm":
 # Exceptions of NumPy and zipfile on damaged files.
 _DAMAGED = (
     ValueError, TypeError, KeyError, EOFError, OverflowError, MemoryError, OSError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error,
+    zipfile.BadZipFile, *([zlib.error] if zlib else []),
 )  # fmt: skip
 
 
@@ -40,7 +45,8 @@ def save(result: Any, path: str | os.PathLike[str], table: dict[str, Any] | None
         arrays["path"] = np.concatenate(result.path)
         arrays["path_K"] = np.array([len(centroids) for centroids in result.path], np.int64)
     with _atomic_write.replacing(path) as file:
-        np.savez_compressed(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
+        write = np.savez_compressed if zlib else np.savez
+        write(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -59,6 +65,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]
         try:
             _check_start(file.peek(2))
             with np.load(file, allow_pickle=False) as archive:
+                check_unpacked(sum(entry.file_size for entry in archive.zip.infolist()))
                 about = json.loads(bytes(archive["about"]))
                 _check_version(about)
                 arrays = {name: archive[name] for name in archive.files if name != "about"}
@@ -113,6 +120,7 @@ def _fields(about: dict[str, Any], read: dict[str, np.ndarray]) -> dict[str, Any
     consistent = (
         centroids.ndim == 2
         and centroids.dtype in (np.float32, np.float64)
+        and bool(np.isfinite(centroids).all())
         and labels.dtype == np.int32
         and labels.ndim == 1
         and counts.dtype == np.int64

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 
 from ckmeans import _dispatch, _inputs, _validate
-from ckmeans._inputs import Inputs, PointsLike
+from ckmeans._inputs import Inputs, Metric, PointsLike
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -24,6 +24,7 @@ def silhouette(
     labels: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
     return_samples: Literal[False] = False,
 ) -> float: ...
@@ -35,6 +36,7 @@ def silhouette(
     labels: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
     return_samples: Literal[True],
 ) -> tuple[float, np.ndarray]: ...
@@ -45,6 +47,7 @@ def silhouette(
     labels: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
     return_samples: bool = False,
 ) -> float | tuple[float, np.ndarray]:
@@ -64,6 +67,8 @@ def silhouette(
         The cluster of each point: numbers or strings, of 2 to m - 1 different values.
     sample_weight : array_like of shape (m,), optional
         Weight of each point, that is the number of equal points that it stands for; 1 by default.
+    metric : {"euclidean", "cosine"}
+        "cosine": distances are 1 - cos in place of squared Euclidean ones; a row of zeros is an error.
     n_threads : int, optional
         As for `kmeans`.
     return_samples : bool
@@ -87,7 +92,8 @@ def silhouette(
 
     Notes
     -----
-    Equals ``sklearn.metrics.silhouette_score(X, labels, metric="sqeuclidean")``. With scikit-learn's default,
+    Equals ``sklearn.metrics.silhouette_score(X, labels, metric="sqeuclidean")``, or that with
+    ``metric="cosine"``. With scikit-learn's default,
     distances that are not squared, the values differ, and no formula from sums is known.
 
     References
@@ -102,7 +108,9 @@ def silhouette(
     >>> round(ckmeans.silhouette(X, ckmeans.kmeans(X, 2, seed=0).labels), 3)
     0.987
     """
-    points = _inputs.read(X, sample_weight)
+    points = _inputs.read(X, sample_weight, metric=metric)
+    exponent = points.safe_exponent()
+    points = points.rescaled(exponent) if exponent else points  # no coefficient depends on the unit
     m, weights = len(points), points.weights
     values = _validate.label_values(labels, m)
     _validate.threads(n_threads, lambda: 1)
@@ -111,7 +119,7 @@ def silhouette(
         score = float(np.average(samples, weights=weights))
     else:
         rows = np.flatnonzero(weights)
-        counted = _inputs.read(points.select(rows), weights[rows])
+        counted = points.part(rows, weights[rows])
         samples = np.full(m, np.nan)
         samples[rows] = _coefficients(counted, values[rows], n_threads)
         score = float(np.average(samples[rows], weights=weights[rows]))
@@ -139,7 +147,7 @@ def _coefficients(points: Inputs, values: np.ndarray, n_threads: int | None) -> 
 
 def _in_float64(points: Inputs) -> Inputs:
     """Return the same points for a computation in float64: centroids are then not rounded to float32."""
-    wide = Inputs(points.rows, points.weights)
+    wide = points.reweighted(points.weights)
     wide.itemsize = 8
     return wide
 
@@ -147,7 +155,8 @@ def _in_float64(points: Inputs) -> Inputs:
 def _means(points: Inputs, labels: np.ndarray, K: int, n_threads: int | None) -> np.ndarray:
     """Return the mean of each cluster in float64, summed about one of the points: digits stay far from 0."""
     n = points.shape[1]
-    origin = np.zeros(n) if points.kind == "sparse" else points.select(0).astype(np.float64)
+    is_near_zero = points.kind == "sparse" or points.is_cosine
+    origin = np.zeros(n) if is_near_zero else points.select(0).astype(np.float64)
     threads = _dispatch.thread_count(n_threads, points.size)
     start = np.tile(origin, (K, 1))
     _, offsets, sizes, _ = _dispatch.step(_in_float64(points), start, labels, threads, sums=True)
@@ -173,7 +182,7 @@ def _to_closest_other(
     block_rows = max(_BLOCK_VALUES // len(means), 1)
     for start in range(0, len(points), block_rows):
         part = slice(start, start + block_rows)
-        block = _in_float64(_inputs.read(points.select(part)))
+        block = _in_float64(points.part(part))
         squared = _dispatch.all_distances(block, means, n_threads)
         squared *= squared
         squared += variances

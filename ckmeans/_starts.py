@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ckmeans import _validate
+from ckmeans import _arrays, _validate
 from ckmeans._inputs import Inputs
 from ckmeans._points import OutOfRange, PreparedPoints
+from ckmeans._unit_length import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -22,8 +23,13 @@ Init: TypeAlias = "str | ArrayLike | Callable[[Any, int, np.random.Generator], A
 class Starts(Protocol):
     """Provider of the starts of all restarts, for any computing dtype."""
 
-    def resolve(self, prepared: PreparedPoints, seed: int) -> np.ndarray | Callable[[int], np.ndarray]:
-        """Return an (n_init, K, n) array or a function of the restart, in the dtype of these points."""
+    given: dict[str, np.ndarray]  # centroids that are known to be far from 0 or near it, by their name
+
+    def resolve(
+        self, prepared: PreparedPoints, seed: int, exponent: int
+    ) -> np.ndarray | Callable[[int], np.ndarray]:
+        """Return an (n_init, K, n) array or a function of the restart, in the dtype of these points, which
+        are those of X divided by 2**exponent."""
 
 
 class StartArray:
@@ -31,11 +37,12 @@ class StartArray:
 
     def __init__(self, arrays: np.ndarray, points: Inputs, name: str = "init") -> None:
         self.arrays, self.points, self.name = arrays, points, name
+        self.given = {name: arrays.reshape(-1, arrays.shape[2])}
 
-    def resolve(self, prepared: PreparedPoints, seed: int) -> np.ndarray:
+    def resolve(self, prepared: PreparedPoints, seed: int, exponent: int) -> np.ndarray:
         """Return the starts in the computing dtype."""
-        flat = self.arrays.reshape(-1, self.arrays.shape[2])
-        return _in_dtype(flat, self.points, prepared, self.name).reshape(self.arrays.shape)
+        flat = self.given[self.name]
+        return _in_dtype(flat, self.points, prepared, exponent, self.name).reshape(self.arrays.shape)
 
 
 class StartCallable:
@@ -43,8 +50,9 @@ class StartCallable:
 
     def __init__(self, init: Callable[..., ArrayLike], points: Inputs, K: int, name: str) -> None:
         self.init, self.points, self.K, self.name = init, points, K, f"{name}(X, K, rng)"
+        self.given: dict[str, np.ndarray] = {}
 
-    def resolve(self, prepared: PreparedPoints, seed: int) -> Callable[[int], np.ndarray]:
+    def resolve(self, prepared: PreparedPoints, seed: int, exponent: int) -> Callable[[int], np.ndarray]:
         """Return a function that calls `init` for a restart and checks what it returns."""
         n = self.points.shape[1]
 
@@ -52,7 +60,9 @@ class StartCallable:
             rng = np.random.default_rng([seed, restart])
             given = self.init(self.points.original, self.K, rng)
             centroids = _validate.starting_centroids(given, self.K, n, self.name)
-            return _in_dtype(centroids, self.points, prepared, self.name)
+            if exponent:
+                self.given = {self.name: centroids}
+            return _in_dtype(centroids, self.points, prepared, exponent, self.name)
 
         return start
 
@@ -85,17 +95,21 @@ def default_trials(K: int) -> int:
     return 2 + int(math.log(K))
 
 
-def _in_dtype(centroids: np.ndarray, points: Inputs, prepared: PreparedPoints, name: str) -> np.ndarray:
-    """Return starting centroids in the computing dtype if they are finite and it can hold their squares.
+def _in_dtype(
+    centroids: np.ndarray, points: Inputs, prepared: PreparedPoints, exponent: int, name: str
+) -> np.ndarray:
+    """Return starting centroids / 2**exponent in the computing dtype, if it can hold their squares.
 
     If it cannot, and X needs no wider dtype, raise ValueError: the result would be in float64, and its
     labels not those that `assign` computes in float32."""
+    if points.is_cosine:
+        centroids = unit_rows(centroids, prepared.itemsize, name)
+    elif exponent:
+        centroids = _arrays.times_power(centroids, -exponent)
     max_abs = float(np.abs(centroids).max())
     if not max_abs <= prepared.largest:
         _validate.require_finite(name, centroids)
-        if prepared.itemsize == 8:
-            _validate.raise_beyond_float64(**{name: centroids})
-        if _validate.max_abs(points.rows) <= prepared.largest:
+        if prepared.itemsize == 4 and points.max_abs <= prepared.largest:
             _validate.raise_start_beyond(prepared.largest, name, max_abs)
         raise OutOfRange(max_abs)
     return np.ascontiguousarray(centroids, np.float32 if prepared.itemsize == 4 else np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import operator
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
@@ -19,6 +20,7 @@ INITS = ("k-means++", "random")
 SEARCHES = ("swap",)
 _MAX_COUNT = 1 << 62  # more than anything that compiled code counts
 EMPTY = ("drop", "reinit", "farthest", "error")
+METRICS = ("euclidean", "cosine")
 
 _MAX_OPTIMAL_POINTS = 2**31 - 1  # positions among the values are int32
 _MAX_THREADS = 1024  # as in compiled code; more are not an error
@@ -140,7 +142,9 @@ def choice(name: str, value: object, valid: tuple[str, ...]) -> str:
     return value
 
 
-def search(value: object, max_swaps: object, kind: str) -> tuple[str | None, int | None]:
+def search(
+    value: object, max_swaps: object, kind: str, metric: str = "euclidean"
+) -> tuple[str | None, int | None]:
     """Return the search that follows Lloyd's algorithm, and how many swaps it tries at most."""
     if value is None:
         if max_swaps is not None:
@@ -151,6 +155,8 @@ def search(value: object, max_swaps: object, kind: str) -> tuple[str | None, int
         raise error(f"search must be one of {_listed(SEARCHES)}, or None, found {shorten_repr(value)}")
     if kind == "chunks":
         raise ValueError(f"search must be None for points in chunks, found {shorten_repr(value)}")
+    if metric == "cosine":
+        raise ValueError(f"search must be None with metric='cosine', found {shorten_repr(value)}")
     return value, None if max_swaps is None else integer("max_swaps", max_swaps, 1, _MAX_COUNT)
 
 
@@ -176,7 +182,13 @@ def fit_algorithms(kind: str) -> tuple[str, ...]:
 
 
 def wants_optimum(
-    algorithm: object, kind: str, shape: tuple[int, int], *, default_init: bool, **options: object
+    algorithm: object,
+    kind: str,
+    shape: tuple[int, int],
+    *,
+    default_init: bool,
+    metric: str = "euclidean",
+    **options: object,
 ) -> bool:
     """Return whether a fit is to find the optimum of one feature: if asked for, or "auto" and possible.
 
@@ -190,6 +202,8 @@ def wants_optimum(
         found = f"one feature, found {shape[1]}"
     elif shape[0] >= _MAX_OPTIMAL_POINTS:
         found = f"fewer than {_MAX_OPTIMAL_POINTS} points, found {shape[0]}"
+    elif metric != "euclidean":
+        found = f'metric="euclidean", found "{metric}"'
     elif not default_init:
         found = 'init="k-means++", the default, as it needs no start, found another one'
     elif used := [name for name, value in options.items() if value not in (None, False)]:
@@ -212,7 +226,9 @@ def function(name: str, value: object) -> Any:
 
 def seed(seed: object) -> int:
     """Return the 64-bit seed of the whole call; from a Generator it is drawn."""
-    if isinstance(seed, np.random.Generator):
+    # There is no generator before its module, whose import takes longer than a small fit.
+    generators = sys.modules.get("numpy.random")
+    if generators is not None and isinstance(seed, generators.Generator):
         return int(seed.integers(1 << 63))
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
@@ -325,6 +341,33 @@ def starting_centroids(
     return array
 
 
+def frozen(value: Any, init: object, K: int, name: str = "init") -> np.ndarray | None:
+    """Return a flag of uint8 for each of K centroids, set for those that are to stay as `init` has them.
+
+    `value` is a number of leading rows of the array `init`, or a boolean for each of its rows; K booleans
+    will do as well, where those that k-means++ draws are False."""
+    if value is None:
+        return None
+    if isinstance(init, str) or callable(init):
+        raise ValueError(f"frozen needs {name} to be an array of centroids, found {shorten_repr(init)}")
+    given = len(points(init, name))
+    flags = np.zeros(K, np.uint8)
+    if not isinstance(value, (bool, np.bool_)) and hasattr(value, "__index__") and np.ndim(value) == 0:
+        flags[: integer("frozen", value, 0, given, f" (the rows of {name})")] = 1
+        return flags
+    array = _arrays.as_ndarray("frozen", value)
+    if array.dtype != np.bool_:
+        wanted = f"a number of rows of {name}, or a boolean for each"
+        raise TypeError(f"frozen must be {wanted}, found {shorten_repr(value)}")
+    if array.shape not in ((given,), (K,)):
+        raise ValueError(f"frozen must have shape ({given},), one a row of {name}, found shape {array.shape}")
+    if array[given:].any():
+        row = given + int(array[given:].argmax())
+        raise ValueError(f"frozen must mark none but the {given} rows of {name}, found True at {row}")
+    flags[: len(array)] = array
+    return flags
+
+
 def initial_centers(value: object, n_clusters: int, n_features: int) -> np.ndarray:
     """Return an estimator's starting centroids, checked with scikit-learn's messages."""
     array = points(value, "init")
@@ -333,6 +376,7 @@ def initial_centers(value: object, n_clusters: int, n_features: int) -> np.ndarr
         raise ValueError(f"{does_not_match} clusters {n_clusters}.")
     if array.shape[1] != n_features:
         raise ValueError(f"{does_not_match} features of the data {n_features}.")
+    require_finite("init", array)
     return array
 
 
@@ -384,11 +428,19 @@ def weights(value: object, m: int) -> np.ndarray | None:
     """Return weights of m points, as C-contiguous float64; None means that each weighs 1."""
     if value is None:
         return None
+    array = block_weights(value, m)
+    total_weight(float(array.sum()))
+    return array
+
+
+def block_weights(value: object, m: int) -> np.ndarray:
+    """Return weights of m points that are a part of all, as C-contiguous float64."""
     array = real_array("sample_weight", value)
     if array.shape != (m,):
         raise ValueError(f"sample_weight must have shape ({m},), one a row of X, found shape {array.shape}")
     array = np.ascontiguousarray(array, np.float64)
-    total = array.sum()
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()
     if not np.isfinite(total):
         if np.isfinite(array).all():
             raise ValueError("sample_weight must have a finite sum, found infinity")
@@ -397,11 +449,33 @@ def weights(value: object, m: int) -> np.ndarray | None:
     if array.min() < 0:
         row = np.flatnonzero(array < 0)[0]
         raise ValueError(f"sample_weight must not be negative, found {array[row]} at row {row}")
+    return array
+
+
+def total_weight(total: float) -> float:
+    """Return the sum of all weights, if a fit can do with it."""
     if total == 0:
         raise ValueError("sample_weight must not be all zero")
     if not 1e-200 < total < 1e200:
         raise ValueError(f"sample_weight must have a sum between 1e-200 and 1e200, found {total}")
-    return array
+    return total
+
+
+def parts(value: Any, kind: type) -> list[Any]:
+    """Return the parts of a step, at least one, as a list."""
+    found = [value] if isinstance(value, kind) or not hasattr(value, "__iter__") else list(value)
+    if not found:
+        raise ValueError("parts must hold at least one result of partial_step, found none")
+    for number, part in enumerate(found):
+        if not isinstance(part, kind):
+            raise TypeError(f"parts[{number}] must be a result of partial_step, found {shorten_repr(part)}")
+    return found
+
+
+def same_origin(number: int, origin: np.ndarray, wanted: np.ndarray) -> None:
+    """Raise unless a part of a step is of these centroids, up to the rounding to its dtype."""
+    if origin.shape != wanted.shape or not np.array_equal(origin, wanted.astype(origin.dtype)):
+        raise ValueError(f"parts must be of the same centroids, found other ones in parts[{number}]")
 
 
 def reject_sample_weight() -> NoReturn:
@@ -443,6 +517,18 @@ def require_finite(name: str, array: np.ndarray) -> None:
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise_at(name, array[row, column], row, column)
+
+
+def require_no_zero_row(name: str, array: np.ndarray) -> None:
+    """Raise for the first row of zeros of a small array, which has no direction."""
+    zero = ~array.any(axis=1)
+    if zero.any():
+        raise_zero_row(name, f"row {int(zero.argmax())}")
+
+
+def raise_zero_row(name: str, place: str) -> NoReturn:
+    """Raise for a row of zeros at this place."""
+    raise ValueError(f'{name} must have no row of zeros with metric="cosine", found one at {place}')
 
 
 def max_abs(array: HasExtrema) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ckmeans import _dispatch, _inputs, _lloyd, _starts, _validate
 from ckmeans._fit_options import FitOptions
-from ckmeans._inputs import CentroidsLike, PersistentInputs, PointsLike, Prepared
+from ckmeans._inputs import CentroidsLike, Inputs, Metric, PersistentInputs, PointsLike, Prepared
 from ckmeans._points import PreparedPoints
 from ckmeans._result import Result
 from ckmeans._starts import Init
@@ -23,6 +23,7 @@ def kmeans(
     K: int,
     *,
     init: Init = "k-means++",
+    frozen: int | ArrayLike | None = None,
     n_init: int = 1,
     max_iter: int = 300,
     tol: float = 1e-4,
@@ -30,6 +31,7 @@ def kmeans(
     search: Literal["swap"] | None = None,
     max_swaps: int | None = None,
     sample_weight: ArrayLike | None = None,
+    metric: Metric = "euclidean",
     algorithm: Literal["auto", "dense", "cells", "screen", "optimal"] = "auto",
     seed: int | np.random.Generator | None = None,
     n_threads: int | None = None,
@@ -53,7 +55,9 @@ def kmeans(
     X : array_like of shape (m, n), data frame, tensor or sparse matrix
         Points. float32, float16, bfloat16, int8, uint8 and uint16 data are computed in float32,
         everything else in float64. Any strides, byte order and memory map are accepted; the array is
-        read block by block. Values whose squares leave float32 are computed in float64.
+        read block by block. Values whose squares leave float32 are computed in float64, those whose
+        squares leave float64 too in another unit, a power of two, from a copy; only a J that float64
+        cannot hold is an error.
         The columns of a data frame (pandas, polars, Arrow, or any with ``__arrow_c_stream__`` or
         ``__dataframe__``) may hold numbers or booleans of any dtype, categories and objects that are
         numbers too; the result is that of an array of their common dtype (``numpy.result_type``;
@@ -68,6 +72,10 @@ def kmeans(
         with 2 + floor(ln K) candidates per centroid [2]_; an array is used as given (with n_init=1),
         and completed by "k-means++" in each restart if it has fewer than K rows; a callable is called
         as ``init(X, K, rng)`` for each restart.
+    frozen : int or array_like of bool, optional
+        Which rows of the array `init` stay where they are: the first so many, or those marked by one boolean
+        a row. Points are assigned to frozen centroids as to others, but these are never updated, dropped or
+        put elsewhere; one without points keeps its place and has count 0, also with ``empty="error"``.
     n_init : int
         Number of restarts. Restart r draws from stream r of the seed.
     max_iter : int
@@ -82,28 +90,33 @@ def kmeans(
         the number of distinct values gives that many clusters with "drop", and empty ones at the last
         centroid besides with "reinit" and "farthest".
     search : {None, "swap"}
-        None ends a restart where Lloyd's algorithm does. "swap" goes on from there [8]_: it moves one
+        None ends a restart where Lloyd's algorithm does. "swap" goes on from there [9]_: it moves one
         centroid at a time, mostly one of little use, to a point drawn by its squared distance, lets the
         clusters next to the two places adapt, and keeps the move if J then falls; a failed one leaves no
         trace. After 4 K of these (at least 32) in a row have failed, Lloyd's algorithm runs until nothing
-        changes, and then single points are moved to other clusters where that lowers J [9]_, each pass
+        changes, and then single points are moved to other clusters where that lowers J [10]_, each pass
         followed by Lloyd's algorithm, until that does not help either. `max_iter` and `tol` hold for each
         run of Lloyd's algorithm but those last ones; `history`, `path` and `callback` have every state that
         was kept. One call is to replace many restarts (docs: "Better minima"). Where one feature is solved
-        optimally, nothing is left to search. Not for `kmeans_chunks`.
+        optimally, nothing is left to search. Not for `kmeans_chunks`, nor for ``metric="cosine"``; frozen
+        centroids stay.
     max_swaps : int, optional
         How many swaps each restart tries at most, with ``search="swap"``; by default no limit.
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default. Prepared points have their weights already.
+    metric : {"euclidean", "cosine"}
+        "cosine" is spherical k-means [8]_: rows are compared by their directions alone, as if each had
+        unit length (X is neither changed nor copied for that), centroids have unit length, and J is the
+        mean of 1 - cos. A given start is brought to unit length. A row of zeros has no direction, and is
+        an error, with a weight of 0 too. A cluster whose mean is zero keeps its centroid.
     algorithm : {"auto", "dense", "cells", "screen", "optimal"}
         The engine; every engine gives the same labels. "dense" computes every distance. "cells", for
         up to 8 features, builds a k-d tree once and assigns whole nodes of it at once (the filtering
-        algorithm [3]_, [4]_). "screen", for many features, bounds every distance from below by a
-        projection on the n' leading principal directions of a sample and computes only the distances
-        that the bounds leave; from iteration to iteration it carries bounds of each point's distances
-        [5]_. It takes 4 (n' + 3) bytes more per row (8 for float64), n' at most 128. "auto" chooses by
-        the shapes, uses "screen" only if its bytes are at most half the size of X or 256 MiB, and
-        switches between it and "dense" by how many distances remain and how many labels change.
+        algorithm [3]_, [4]_). "screen", for many features, bounds every distance from both sides by products
+        of 8-bit codes and computes only the distances that the bounds leave; from iteration to iteration
+        it carries bounds of each point's distances [5]_. It takes n + 36 bytes more per row, and up to 72
+        where it screens on leading principal directions first. "auto" chooses by the shapes, and switches
+        between "screen" and "dense" by how many distances remain and how many labels change.
         Sparse rows have an engine of their own. "optimal", for an array of one feature, is no engine: it
         finds the lowest J of all by dynamic programming over the sorted values, in a time that hardly
         depends on K [6]_, [7]_, and takes up to 250 bytes a distinct value. "auto" takes it where it can.
@@ -145,10 +158,12 @@ def kmeans(
     .. [6] Wu, X., "Optimal quantization by matrix searching", Journal of Algorithms 12, 1991.
     .. [7] Aggarwal, A., Schieber, B. and Tokuyama, T., "Finding a minimum-weight k-link path in graphs
        with the concave Monge property and applications", Discrete & Computational Geometry 12, 1994.
-    .. [8] Fränti, P., "Efficiency of random swap clustering", Journal of Big Data 5, 2018. See also Lattanzi,
+    .. [8] Dhillon, I. S. and Modha, D. S., "Concept decompositions for large sparse text data using
+       clustering", Machine Learning 42, 2001.
+    .. [9] Fränti, P., "Efficiency of random swap clustering", Journal of Big Data 5, 2018. See also Lattanzi,
        S. and Sohler, C., "A better k-means++ algorithm via local search", ICML 2019, and Fritzke, B., "The
        breathing k-means algorithm", arXiv:2006.15666.
-    .. [9] Telgarsky, M. and Vattani, A., "Hartigan's method: k-means clustering without Voronoi", AISTATS
+    .. [10] Telgarsky, M. and Vattani, A., "Hartigan's method: k-means clustering without Voronoi", AISTATS
        2010.
 
     Examples
@@ -158,21 +173,30 @@ def kmeans(
     >>> sorted(r.counts.tolist()), r.stop_reason
     ([2, 2], 'stable')
     """
-    points = _inputs.read(X, sample_weight)
+    points = _inputs.read(X, sample_weight, metric=metric)
     K = _validate.clusters(K, len(points))
     n_init = _validate.integer("n_init", n_init, 1)
     max_iter = _validate.integer("max_iter", max_iter, 1)
     tol = _validate.tolerance(tol)
     empty_policy = _validate.choice("empty", empty, _validate.EMPTY)
-    search_method, max_swaps = _validate.search(search, max_swaps, points.kind)
+    search_method, max_swaps = _validate.search(search, max_swaps, points.kind, points.metric)
     callback = _validate.function("callback", callback)
-    default_init = _starts.is_default(init)
-    lloyd_only = {"callback": callback, "keep_path": bool(keep_path)}
-    if _validate.wants_optimum(algorithm, points.kind, points.shape, default_init=default_init, **lloyd_only):
+    keep_path = bool(keep_path)
+    if _validate.wants_optimum(
+        algorithm,
+        points.kind,
+        points.shape,
+        default_init=_starts.is_default(init),
+        metric=points.metric,
+        callback=callback,
+        keep_path=keep_path,
+        frozen=frozen is not None,
+    ):
         _validate.seed(seed)
         return _dispatch.fit_optimal(points, K, n_threads, empty=empty_policy, progress=progress)
     engine = _validate.algorithm(algorithm, points.kind, *points.shape)
     starts, trials = _starts.read_init(init, points, K, n_init)
+    flags = _validate.frozen(frozen, init, K)
     options = FitOptions(
         K=K,
         n_init=n_init,
@@ -183,7 +207,8 @@ def kmeans(
         n_threads=_dispatch.thread_count(n_threads, points.size * K * n_init),
         trials=trials,
         callback=callback,
-        keep_path=bool(keep_path),
+        keep_path=keep_path,
+        frozen=flags,
         search=search_method,
         max_swaps=max_swaps,
     )
@@ -193,12 +218,12 @@ def kmeans(
 def prepare(X: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Prepared:
     """Cache the preprocessing of X, to fit many K or many starts, or to assign many times.
 
-    The result is accepted wherever X is: `kmeans`, `assign`, `update`, `distortion`,
+    The result is accepted wherever X is, with any metric: `kmeans`, `assign`, `update`, `distortion`,
     `init_centroids`, `elbow` and `compare` then return bit-identical results in less time.
     Everything is computed when it is first needed: the deduplicated points (photos: up to three
     features of bytes, from 262,144 points on, if four points or more share a value), which "k-means++"
     uses, too; and the k-d tree, for up to 8 features, with which `assign` and `distortion` assign
-    whole nodes at once. For more features nothing is cached: projection and packing take less time
+    whole nodes at once. For more features nothing is cached: coding and packing take less time
     than an iteration. Sparse rows are checked and converted once.
 
     Parameters
@@ -299,6 +324,7 @@ def assign(
     *,
     return_squared_distance: Literal[False] = False,
     out: np.ndarray | None = None,
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
 ) -> np.ndarray: ...
 
@@ -310,6 +336,7 @@ def assign(
     *,
     return_squared_distance: Literal[True],
     out: np.ndarray | None = None,
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]: ...
 
@@ -320,6 +347,7 @@ def assign(
     *,
     return_squared_distance: bool = False,
     out: np.ndarray | None = None,
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Return the index of each point's closest centroid; of equally close ones the lowest.
@@ -332,9 +360,12 @@ def assign(
         Rounded to the dtype of the computation first. Prepared ones are packed once for many calls, which
         pays where the points of a call are few.
     return_squared_distance : bool
-        Return the squared distances, too.
+        Return the squared distances, too; with ``metric="cosine"`` they are 2 - 2 cos.
     out : ndarray of shape (m,), int32, optional
         Array to fill with the labels.
+    metric : {"euclidean", "cosine"}
+        As for `kmeans`; with "cosine" the closest centroid is the one with the largest cosine, and
+        centroids are brought to unit length.
     n_threads : int, optional
         As for `kmeans`.
 
@@ -349,7 +380,7 @@ def assign(
     ValueError, TypeError
         If an argument is invalid.
     """
-    points, places = _inputs.read_with_centroids(X, centroids)
+    points, places = _inputs.read_with_centroids(X, centroids, metric=metric)
     m = len(points)
     labels = np.empty(m, np.int32) if out is None else _validate.labels_out(out, m)
     squared = np.empty(m) if return_squared_distance else None
@@ -395,12 +426,8 @@ def update(
     points = _inputs.read(X, sample_weight)
     K = _validate.integer("K", K, 1)
     labels = _validate.labels(labels, len(points), K)
-    origin = np.zeros((K, points.shape[1]))
     threads = _dispatch.thread_count(n_threads, points.size)
-    _, sums, weight_sums, counts = _dispatch.step(points, origin, labels, threads, sums=True)
-    filled = weight_sums > 0
-    means = np.full(sums.shape, np.nan)
-    np.divide(sums, weight_sums[:, None], out=means, where=filled[:, None])
+    means, counts = _dispatch.means(points, labels, K, threads)
     return means.astype(points.computing_dtype), counts
 
 
@@ -410,9 +437,10 @@ def distortion(
     labels: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
 ) -> float:
-    """Return J, the (weighted) mean squared distance of the points to their centroids.
+    """Return J, the (weighted) mean squared distance of the points to their centroids, or mean of 1 - cos.
 
     Parameters
     ----------
@@ -424,26 +452,27 @@ def distortion(
         Each point's centroid; by default the closest one.
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default.
+    metric : {"euclidean", "cosine"}
+        As for `assign`.
     n_threads : int, optional
         As for `kmeans`.
 
     Returns
     -------
     float
-        In squared units of X, summed in float64.
+        In squared units of X, or between 0 and 2 with ``metric="cosine"``; summed in float64.
 
     Raises
     ------
     ValueError, TypeError
         If an argument is invalid.
     """
-    points, places = _inputs.read_with_centroids(X, centroids, sample_weight)
+    points, places = _inputs.read_with_centroids(X, centroids, sample_weight, metric)
     m, K = len(points), len(places)
     assign_labels = labels is None
     labels = np.empty(m, np.int32) if labels is None else _validate.labels(labels, m, K)
     threads = _dispatch.thread_count(n_threads, points.size * K if assign_labels else points.size)
-    squared_sum, *_ = _dispatch.step(points, places, labels, threads, assign=assign_labels, measure=True)
-    return squared_sum / points.total_weight
+    return _dispatch.distortion(points, places, labels, threads, assign=assign_labels)
 
 
 @overload
@@ -455,6 +484,7 @@ def init_centroids(
     seed: int | np.random.Generator | None = None,
     trials: int | None = None,
     sample_weight: ArrayLike | None = None,
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
     return_indices: Literal[False] = False,
 ) -> np.ndarray: ...
@@ -469,6 +499,7 @@ def init_centroids(
     seed: int | np.random.Generator | None = None,
     trials: int | None = None,
     sample_weight: ArrayLike | None = None,
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
     return_indices: Literal[True],
 ) -> tuple[np.ndarray, np.ndarray]: ...
@@ -482,6 +513,7 @@ def init_centroids(
     seed: int | np.random.Generator | None = None,
     trials: int | None = None,
     sample_weight: ArrayLike | None = None,
+    metric: Metric = "euclidean",
     n_threads: int | None = None,
     return_indices: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -501,6 +533,8 @@ def init_centroids(
         Candidates per centroid of "k-means++"; 2 + floor(ln K) by default.
     sample_weight : array_like of shape (m,), optional
         Weight of each point, to which its probability is proportional; 1 by default.
+    metric : {"euclidean", "cosine"}
+        As for `kmeans`; with "cosine" the centroids have unit length.
     n_threads : int, optional
         As for `kmeans`.
     return_indices : bool
@@ -518,7 +552,7 @@ def init_centroids(
     ValueError, TypeError
         If an argument is invalid.
     """
-    points = _inputs.read(X, sample_weight)
+    points = _inputs.read(X, sample_weight, metric=metric)
     K = _validate.clusters(K, len(points))
     starts, default_trials = _starts.read_init(method, points, K, 1, "method")
     seed_ = _validate.seed(seed)
@@ -527,16 +561,19 @@ def init_centroids(
     n_trials = trials if trials is not None and default_trials else default_trials
     threads = _dispatch.thread_count(n_threads, points.size * K * n_trials)
 
-    def draw(prepared: PreparedPoints) -> tuple[np.ndarray, np.ndarray | None]:
+    def draw(_: Inputs, prepared: PreparedPoints, exponent: int) -> tuple[np.ndarray, np.ndarray | None]:
         given = np.empty((0, points.shape[1]))
         if starts is not None:
-            resolved = starts.resolve(prepared, seed_)
+            resolved = starts.resolve(prepared, seed_, exponent)
             given = resolved(0) if callable(resolved) else resolved[0]
         if len(given) == K:
-            return given.copy(), np.full(K, -1) if return_indices else None  # not the caller's array
+            given = _dispatch.in_units(given.copy(), exponent)  # not the caller's array
+            return given, np.full(K, -1) if return_indices else None
         centroids, indices = _lloyd.init(prepared, given, K, n_trials, seed_, threads, return_indices)
         _dispatch.check_centroids(prepared, centroids)  # random examples were drawn without this check
-        return centroids, indices
+        return _dispatch.in_units(centroids, exponent), indices
 
-    centroids, indices = _dispatch.with_dtype_fallback(points, draw)
+    centroids, indices = _dispatch.with_unit_fallback(
+        points, draw, **({} if starts is None else starts.given)
+    )
     return centroids if indices is None else (centroids, indices)

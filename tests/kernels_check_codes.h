@@ -1,24 +1,4 @@
-/* The checks of the kernels for 8-bit codes. What they read and write ends at a page that cannot be touched. */
-#include <sys/mman.h>
-#include <unistd.h>
-
-/* Bytes between the end of memory and that page: qemu reads whole vectors where a masked load asks for a part. */
-static int64_t spare = 0;
-
-/* As `allocate`, but the memory ends with the last page that may be touched. */
-static void *allocate_guarded(int64_t size)
-{
-    const int64_t page = sysconf(_SC_PAGESIZE), whole = (size + spare + page - 1) / page * page;
-    char *memory = mmap(0, (size_t)(whole + page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || mprotect(memory + whole, (size_t)page, PROT_NONE)) abort();
-    return memset(memory + whole - spare - size, 0xff, (size_t)size);
-}
-
-static void release_guarded(void *memory, int64_t size)
-{
-    const int64_t page = sysconf(_SC_PAGESIZE), whole = (size + spare + page - 1) / page * page;
-    munmap((char *)memory - (whole - spare - size), (size_t)(whole + page));
-}
+/* The checks of the kernels for 8-bit codes: a part of kernels_check.c. */
 
 struct coded {
     const struct code_kernels *k;
@@ -31,9 +11,10 @@ struct coded {
 
 static void expect_codes(int good, const struct coded *d, const char *what)
 {
+    comparisons += 1;
     if (good) return;
-    failures += 1;
     printf("codes %s: %s is wrong at m=%d n=%d K=%d\n", d->k->name, what, (int)d->m, (int)d->n, (int)d->K);
+    fail();
 }
 
 /* A code of at most `max` in magnitude, often an end of the range. */
@@ -46,7 +27,7 @@ static int8_t random_code(int max)
 
 static struct code_rows make_code_rows(int64_t count, int64_t n, int64_t words, int max)
 {
-    struct code_rows rows = { allocate_guarded(count * 4 * words), 4 * words, 0, 0 };
+    struct code_rows rows = { allocate(count * 4 * words), 4 * words, 0, 0 };
     for (int64_t i = 0; i < count * 4 * words; ++i) rows.codes[i] = i % (4 * words) < n ? random_code(max) : 0;
     return rows;
 }
@@ -67,12 +48,13 @@ static struct coded make_coded(const struct code_kernels *k, int64_t m, int64_t 
         d.sums[i] = 0;
         for (int64_t l = 0; l < n; ++l) d.sums[i] += d.centroids.codes[i * 4 * d.words + l];
     }
-    d.tile.words = allocate_guarded(d.words * CODE_TILE * 4);
-    d.panel = (struct code_panel){ K, d.words, allocate_guarded(d.places * d.words * 4), allocate_guarded(d.places * 4) };
+    d.tile.words = allocate(d.words * CODE_TILE * 4);
+    d.panel = (struct code_panel){ .K = K, .words = d.words, .codes = allocate(d.places * d.words * 4) };
+    d.panel.starts = allocate(d.places * 4);
     float **const floats[] = { &d.panel.scales, &d.panel.norms, &d.panel.gaps, &d.panel.lengths, &d.panel.errors,
                                &d.panel.residuals };
     for (size_t i = 0; i < sizeof floats / sizeof *floats; ++i) {
-        float *const values = *floats[i] = allocate_guarded(d.places * 4);
+        float *const values = *floats[i] = allocate(d.places * 4);
         fill_floats(values, K, i == 1 ? 3 : -4);
         for (int64_t c = K; c < d.places; ++c) values[c] = values[K - 1];
     }
@@ -86,10 +68,10 @@ static void release_coded(struct coded *d)
 {
     float *const floats[] = { d->panel.scales, d->panel.norms, d->panel.gaps, d->panel.lengths, d->panel.errors,
                               d->panel.residuals };
-    for (size_t i = 0; i < sizeof floats / sizeof *floats; ++i) release_guarded(floats[i], d->places * 4);
-    release_guarded(d->points.codes, d->m * 4 * d->words), release_guarded(d->centroids.codes, d->K * 4 * d->words);
-    release_guarded(d->tile.words, d->words * CODE_TILE * 4), free(d->sums);
-    release_guarded(d->panel.codes, d->places * d->words * 4), release_guarded(d->panel.starts, d->places * 4);
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; ++i) release(floats[i]);
+    release(d->points.codes), release(d->centroids.codes);
+    release(d->tile.words), release(d->sums);
+    release(d->panel.codes), release(d->panel.starts);
 }
 
 static int32_t product_of(const struct coded *d, int64_t row, int64_t k)
@@ -170,8 +152,8 @@ static int64_t screen_plainly(const struct coded *d, float *bound, float *lowest
 static void check_code_screen(struct coded *d, float first_bound, float slack)
 {
     const int64_t room = d->places;
-    struct hit *hits = allocate_guarded(room * (int64_t)sizeof(struct hit)), *expected = allocate(room * (int64_t)sizeof(struct hit));
-    float *values = allocate_guarded(room * CODE_TILE * 4), bound[CODE_TILE], lowest[CODE_TILE];
+    struct hit *hits = allocate(room * (int64_t)sizeof(struct hit)), *expected = allocate(room * (int64_t)sizeof(struct hit));
+    float *values = allocate(room * CODE_TILE * 4), bound[CODE_TILE], lowest[CODE_TILE];
     float *lows = allocate((room + 1) * CODE_TILE * 4), *highs = allocate((room + 1) * CODE_TILE * 4);
     for (int p = 0; p < CODE_TILE; ++p) {
         d->tile.slack[p] = slack * (float)(p % 3);
@@ -189,20 +171,20 @@ static void check_code_screen(struct coded *d, float first_bound, float slack)
         }
     }
     expect_codes(good, d, "screen");
-    release_guarded(hits, room * (int64_t)sizeof(struct hit)), release_guarded(values, room * CODE_TILE * 4);
-    free(expected), free(lows), free(highs);
+    release(hits), release(values);
+    release(expected), release(lows), release(highs);
 }
 
 static void check_products(struct coded *d)
 {
     const int64_t count = d->m + d->K;
-    int32_t *row = allocate(count * 4), *k = allocate(count * 4), *products = allocate_guarded(count * 4);
+    int32_t *row = allocate(count * 4), *k = allocate(count * 4), *products = allocate(count * 4);
     for (int64_t i = 0; i < count; ++i) row[i] = (int32_t)((i * 5 + d->m - 1) % d->m), k[i] = (int32_t)((i * 3 + d->K - 1) % d->K);
     d->k->products(&d->points, &d->centroids, d->sums, d->words, row, k, count, products);
     int good = 1;
     for (int64_t i = 0; i < count; ++i) good &= products[i] == product_of(d, row[i], k[i]);
     expect_codes(good, d, "products");
-    free(row), free(k), release_guarded(products, count * 4);
+    release(row), release(k), release(products);
 }
 
 static void check_codes(const struct code_kernels *k, int64_t m, int64_t n, int64_t K)
@@ -217,7 +199,7 @@ static void check_codes(const struct code_kernels *k, int64_t m, int64_t n, int6
     check_code_screen(&d, 3e38f, 20);
     check_code_screen(&d, 0, 0);
     check_products(&d);
-    free(reversed), release_coded(&d);
+    release(reversed), release_coded(&d);
 }
 
 /* The most features, each at an end of the range: sums as large as they can be. */

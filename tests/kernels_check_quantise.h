@@ -4,7 +4,7 @@
 static REAL *F(rows_to_code)(const struct F(data) *d, REAL *shift)
 {
     static const int powers[] = { 0, -74, 20, -90, 3, -70, 45, -60 };
-    REAL *rows = allocate_guarded(d->m * d->n * (int64_t)sizeof(REAL));
+    REAL *rows = allocate(d->m * d->n * (int64_t)sizeof(REAL));
     for (int64_t i = 0; i < d->m * d->n; ++i) {
         const int power = powers[i / d->n % 8] * (powers[i / d->n % 8] < 0 && sizeof(REAL) == 8 ? 5 : 1);
         rows[i] = (REAL)ldexp(d->rows[i / d->n * d->stride + i % d->n], power);
@@ -38,9 +38,9 @@ static int F(is_coded)(const struct F(data) *d, const struct code_rows *to, int6
 static void F(check_quantise)(struct F(data) *d, int code_max, double factor)
 {
     const int64_t n = d->n, m = d->m, stride = (n + 3) / 4 * 4;
-    struct code_rows to = { allocate_guarded(m * stride), stride, allocate_guarded(m * (int64_t)sizeof(struct code_stats)),
-                            allocate_guarded(m * 8) };
-    REAL *shift = allocate_guarded(n * (int64_t)sizeof(REAL)), *rows = F(rows_to_code)(d, shift), max_abs = 0;
+    struct code_rows to = { allocate(m * stride), stride, allocate(m * (int64_t)sizeof(struct code_stats)),
+                            allocate(m * 8) };
+    REAL *shift = allocate(n * (int64_t)sizeof(REAL)), *rows = F(rows_to_code)(d, shift), max_abs = 0;
     const double margin = 0x1p-9;
     const uint64_t bits = d->k->quantise(rows, n, m, n, shift, factor, margin, code_max, &to);
     int good = 1;
@@ -49,7 +49,7 @@ static void F(check_quantise)(struct F(data) *d, int code_max, double factor)
     BITS expected;
     memcpy(&expected, &max_abs, sizeof max_abs);
     expect(good && bits == expected, d->k, "quantise", m, n, d->K);
-    release_guarded(to.codes, m * stride), release_guarded(to.stats, m * (int64_t)sizeof(struct code_stats));
-    release_guarded(to.squares, m * 8), release_guarded(shift, n * (int64_t)sizeof(REAL));
-    release_guarded(rows, m * n * (int64_t)sizeof(REAL));
+    release(to.codes), release(to.stats);
+    release(to.squares), release(shift);
+    release(rows);
 }

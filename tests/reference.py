@@ -140,6 +140,28 @@ def lloyd(X, start, *, max_iter=300, tol=0.0, weights=None, dtype=np.float64) ->
     }
 
 
+# ---- spherical k-means ---------------------------------------------------------------------------
+
+
+def directions(X) -> np.ndarray:
+    """Return the rows at unit length."""
+    X = np.asarray(X, np.float64)
+    X = X / np.abs(X).max(axis=1, keepdims=True)
+    return X / np.sqrt((X**2).sum(axis=1, keepdims=True))
+
+
+def cosine_distortion(X, centroids, labels, weights=None) -> float:
+    """Return the (weighted) mean of 1 - cos, as half the squared distances of directions."""
+    return distortion(directions(X), directions(centroids), labels, weights) / 2
+
+
+def mean_directions(X, labels, K, weights=None) -> tuple[np.ndarray, np.ndarray]:
+    """Return (directions of the clusters' means of directions, lengths of these means)."""
+    means, _ = update(directions(X), labels, K, weights)
+    lengths = np.sqrt((means**2).sum(axis=1))
+    return means / np.where(lengths > 0, lengths, 1)[:, None], lengths
+
+
 # ---- how certain a label is ----------------------------------------------------------------------
 
 
@@ -157,26 +179,46 @@ def gamma(j, eps) -> float:
     return j * eps / 2 / (1 - j * eps / 2)
 
 
-def score_errors(X, centroids, dtype) -> np.ndarray:
-    """Return E(x, c) of the module's docstring, (m, K), plus the reference's own error."""
+def score_errors(X, centroids, dtype, about_zero=False) -> np.ndarray:
+    """Return E(x, c) of the module's docstring, (m, K), plus the reference's own error.
+
+    `about_zero`: the shift s is 0, as it is for sparse rows, which a shift would fill."""
     X, centroids = rounded(X, dtype), rounded(centroids, dtype)
     n = X.shape[1]
     eps, tiny = float(np.finfo(dtype).eps), float(np.finfo(dtype).smallest_subnormal)
-    shift = shift_of(centroids)
+    shift = np.zeros(n) if about_zero else shift_of(centroids)
     x = np.sqrt(((X - shift) ** 2).sum(axis=1))[:, None]
     c = np.sqrt(((centroids - shift) ** 2).sum(axis=1))[None, :]
     own = gamma(n + 2, np.finfo(np.float64).eps) * squared_distances(X, centroids)
     return gamma(2 * n + 3, eps) * c**2 + 2 * gamma(n + 3, eps) * x * c + (2 * n + 2) * tiny + own
 
 
-def certain_labels(X, centroids, dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Return (labels, whether each of them is certain) for a computation in `dtype`."""
+def certain_labels(X, centroids, dtype, about_zero=False) -> tuple[np.ndarray, np.ndarray]:
+    """Return (labels, whether each of them is certain) for a computation in `dtype`; of sparse rows
+    `about_zero`."""
     X, centroids = rounded(X, dtype), rounded(centroids, dtype)
     squared = squared_distances(X, centroids)
-    errors = score_errors(X, centroids, dtype)
+    errors = score_errors(X, centroids, dtype, about_zero)
     labels = squared.argmin(axis=1)
     every = np.arange(len(X))
     latest = (squared + errors)[every, labels]
     earliest = squared - errors
     earliest[every, labels] = np.inf
     return labels, earliest.min(axis=1) > latest
+
+
+def certain_directions(X, centroids, dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Return (labels by the largest cosine, whether each of them is certain) for a computation in `dtype`.
+
+    A label has the lowest |x - c|^2 = 2 - 2 cos, of directions that are rounded to the dtype: by eps / 2 for
+    the factor of a row and by eps / 2 for each product, so that x moves by eps at most; c moves by 2.5 eps at
+    most, as it may have unit length already. Each moves a squared distance by at most 4 times as much."""
+    X, centroids = directions(X), directions(centroids)
+    eps = float(np.finfo(dtype).eps)
+    squared = squared_distances(X, centroids)
+    errors = score_errors(X, centroids, dtype) + 4 * (1 + 2.5) * eps
+    labels = squared.argmin(axis=1)
+    every = np.arange(len(X))
+    earliest = squared - errors
+    earliest[every, labels] = np.inf
+    return labels, earliest.min(axis=1) > (squared + errors)[every, labels]

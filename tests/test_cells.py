@@ -118,18 +118,6 @@ def test_one_far_centroid(dtype):
     check(X, 12, init=init, empty="farthest")
 
 
-@pytest.mark.parametrize("kind", ["uint8", "uint16", "float16", "int64", "strided", "reversed", "swapped"])
-def test_dtypes(kind):
-    rng = np.random.default_rng(0)
-    X = rng.integers(0, 200, (7000, 6))
-    made = {
-        "strided": lambda: X.astype(np.float32)[::2, ::3],
-        "reversed": lambda: X.astype(np.float64)[::-1, 2::-1],
-        "swapped": lambda: X[:, :3].astype(">f4"),
-    }
-    check(made[kind]() if kind in made else X[:, :3].astype(kind), 20)
-
-
 @pytest.mark.parametrize("kind", ["blobs", "duplicates"])
 @pytest.mark.parametrize("weighing", ["random", "zeros", "uneven"])
 def test_weights(kind, weighing, dtype):

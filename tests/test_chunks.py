@@ -154,7 +154,7 @@ def test_memory_is_bounded():
         (lambda: None, TypeError, "list of arrays.*found None"),
         ([np.array([["a", "b"]])], TypeError, r"chunks\[0\] must hold real numbers"),
         ([np.ones((4, 2)), np.array([[1, 2], [3, np.nan]])], ValueError, "found nan at row 5, column 1"),
-        ([np.full((4, 2), 1e300)], ValueError, "X must have values whose squares float64"),
+        ([np.eye(4) * 1e300], ValueError, "X must have values whose squares float64"),
     ],
 )
 def test_wrong_chunks(chunks, error, words):

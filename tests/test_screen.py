@@ -137,22 +137,6 @@ def test_results_do_not_depend_on_threads(n_threads):
     assert {**one.stats, "bytes": 0} == {**many.stats, "bytes": 0}
 
 
-def test_layouts():
-    rng = np.random.default_rng(8)
-    images = rng.integers(0, 256, (800, 90)).astype(np.uint8)
-    check_fit(images, sample(images, 30))
-    X = spread(800, 90).astype(np.float32)
-    for view in (
-        X[::2],
-        X[:, ::3],
-        X[::-1, ::-1],
-        np.asfortranarray(X),
-        X.astype(">f4"),
-        X.astype(np.float16),
-    ):
-        check_fit(view, sample(view, 30))
-
-
 def test_restarts_share_the_projection():
     X = spread(1500, 80).astype(np.float32)
     options = {"n_init": 4, "seed": 3, "max_iter": 6, "n_threads": 2}

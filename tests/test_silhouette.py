@@ -162,8 +162,8 @@ def test_weights_must_count_points():
         ckmeans.silhouette(ckmeans.prepare(X), labels, sample_weight=[1, 1, 1, 1])
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
-def test_values_beyond_float64(bad):
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_not_finite(bad):
     X = np.array([[0.0], [1], [bad], [6]])
     with pytest.raises(ValueError, match="X must"):
         ckmeans.silhouette(X, [0, 0, 1, 1])

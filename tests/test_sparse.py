@@ -6,7 +6,7 @@ import sys
 import cases
 import numpy as np
 import pytest
-from reference import squared_distances
+import reference
 
 import ckmeans
 
@@ -37,11 +37,12 @@ def test_assign(dtype, index, K):
     X = text_like(400)
     centroids = np.random.default_rng(K).uniform(0, 2, (K, X.shape[1])).astype(dtype)
     labels, squared = ckmeans.assign(csr(X, dtype, index), centroids, return_squared_distance=True)
-    D = squared_distances(X, centroids)
-    nearest = D[np.arange(len(X)), labels]
+    best, certain = reference.certain_labels(X, centroids, dtype, about_zero=True)
+    nearest = reference.squared_distances(X, centroids)[np.arange(len(X)), labels]
     assert labels.dtype == np.int32
+    assert certain.mean() > 0.95
+    np.testing.assert_array_equal(labels[certain], best[certain])
     np.testing.assert_allclose(squared, nearest, rtol=1e-12)
-    np.testing.assert_allclose(nearest, D.min(1), rtol=1e-5 if dtype == np.float32 else 1e-12)
     J = ckmeans.distortion(csr(X, dtype, index), centroids, labels)
     np.testing.assert_allclose(J, nearest.mean(), rtol=1e-12)
 
@@ -103,16 +104,22 @@ def test_plus_plus_finds_all_values(trials):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("K", [2, 30])
-def test_fit_equals_dense(dtype, weighted, K):
+def test_every_iteration_is_lloyds(dtype, weighted, K):
     X = text_like()
     weights = np.random.default_rng(0).integers(0, 3, len(X)) + 0.5 if weighted else None
     start = X[1 : 1 + K].astype(dtype)
-    r = ckmeans.kmeans(csr(X, dtype), K, init=start, sample_weight=weights, tol=0)
-    dense = ckmeans.kmeans(X.astype(dtype), K, init=start, sample_weight=weights, tol=0)
+    r = ckmeans.kmeans(csr(X, dtype), K, init=start, sample_weight=weights, tol=0, keep_path=True)
     assert r.algorithm == "sparse"
     assert r.n_iter > 1
-    assert (r.labels == dense.labels).mean() > 0.99
-    assert r.distortion == pytest.approx(dense.distortion, rel=1e-3)
+    for i, centroids in enumerate(r.path):
+        best, certain = reference.certain_labels(X, centroids, dtype, about_zero=True)
+        labels = ckmeans.assign(csr(X, dtype), centroids)
+        np.testing.assert_array_equal(labels[certain], best[certain])
+        J = reference.distortion(X, centroids, labels, weights)
+        np.testing.assert_allclose(r.history[i], J, rtol=1e-12)
+        means, total = reference.update(X, labels, len(centroids), weights)
+        if i + 1 < len(r.path) and (total > 0).all():
+            np.testing.assert_allclose(r.path[i + 1], means, rtol=0, atol=1e-6 * np.abs(means).max())
     np.testing.assert_array_equal(r.counts, np.bincount(r.labels, minlength=len(r.centroids)))
     assert (np.diff(r.history) <= 0).all()
     np.testing.assert_array_equal(r.labels, ckmeans.assign(csr(X, dtype), r.centroids))
@@ -152,7 +159,7 @@ def test_small_distortion_keeps_its_digits():
     base = (rng.random((4, 50)) < 0.3) * 1000.0
     X = base[rng.integers(0, 4, 800)]
     X += (X > 0) * rng.normal(scale=1e-5, size=X.shape)
-    J = squared_distances(X, base).min(1).mean()
+    J = reference.squared_distances(X, base).min(1).mean()
     assert 0 < J < 1e-8
     assert ckmeans.distortion(csr(X, np.float64), base) == pytest.approx(J, rel=1e-9)
 

@@ -167,3 +167,18 @@ def test_bad_search_is_named(options, message):
 def test_chunks_refuse_search():
     with pytest.raises(ValueError, match="search must be None for points in chunks, found 'swap'"):
         ckmeans.kmeans_chunks([cases.blobs(20, 2)], 3, search="swap")
+
+
+def test_frozen_centroids_stay():
+    X = cases.separated_blobs(12)
+    start = np.concatenate([[[0.0, 0.0], [500.0, 500.0]], cases.some_rows(X, 10)])
+    frozen = np.arange(12) < 2
+    r = search(X, 12, init=start, frozen=frozen, seed=0)
+    check_state(X, r)
+    np.testing.assert_array_equal(r.centroids[:2], start[:2])
+    assert r.distortion <= ckmeans.kmeans(X, 12, init=start, frozen=frozen, seed=0).distortion
+
+
+def test_cosine_refuses_search():
+    with pytest.raises(ValueError, match="search must be None with metric='cosine', found 'swap'"):
+        search(cases.blobs(20, 2), 3, metric="cosine")

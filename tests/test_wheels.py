@@ -34,3 +34,12 @@ def test_table_fits_the_schema():
     schema = importlib.resources.files("cibuildwheel") / "resources" / "cibuildwheel.schema.json"
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
     jsonschema.validate(table, json.loads(schema.read_text()))
+
+
+def test_openmp_of_macos_is_as_old():
+    """The runtime is built for the system that the wheels are for."""
+    macos = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]["macos"]
+    assert macos["environment"]["MACOSX_DEPLOYMENT_TARGET"] == "12.0"
+    script = macos["before-all"].split()[1].replace("{project}", str(ROOT))
+    if Path(script).exists():  # a wheel's tests have no tools
+        assert "DCMAKE_OSX_DEPLOYMENT_TARGET" in Path(script).read_text()

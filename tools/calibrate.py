@@ -301,13 +301,13 @@ def _loss(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
 
 
 def directions(X: np.ndarray, start: np.ndarray) -> int:
-    """The number of directions that screening chose, from what a row takes beside 52 bytes and its codes.
+    """The number of leading directions in use: 48 where a row takes more than 36 bytes beside its codes.
 
     The rows are repeated until there are 64 partial sums, of which there are never more.
     """
     few, many = (np.resize(X, (m, X.shape[1])) for m in (1 << 15, 1 << 16))
     taken = [trace(each, start, "screen", stop=1).stats["bytes"] for each in (few, many)]
-    return round((taken[1] - taken[0]) / len(few)) - 52 - (X.shape[1] + 3) // 4 * 4
+    return 48 if (taken[1] - taken[0]) / len(few) - (X.shape[1] + 3) // 4 * 4 > 48 else 0
 
 
 # Columns of the first steps: constants of the model, and centroids, which are coded and packed.
@@ -377,17 +377,12 @@ def screening_rows(
 def opening_row(m: int, n: int, K: int, d: int, more: float, costs: Row) -> Row:
     """What coding and the search for directions take for each point, in MACs.
 
-    Left out: the probes of numbers of directions, of 256 points each, and the projection of all points.
+    Left out: the probe of 256 points, which are scored twice, and the projection of all points.
     """
-    row = {"coding_cost": float(n), "coding_overhead": 1.0, "directions_cost": 0.0, "y": more}
+    row = {"coding_cost": float(n), "coding_overhead": 1.0, "directions_cost": 512 * d * n / m, "y": more}
     if d:
-        most = min(n // 4, 96)
-        row["directions_cost"] = (512 + 4 * most) * most * n / m
-        for tried in (16, 32, 64, 96):
-            if tried <= most:
-                scans = 512 * (costs["codes_cost"] * tried + costs["bound_cost"])
-                row["y"] -= K * (n * (tried + costs["centroid_cost"]) + scans) / m
-        row["y"] -= n * d
+        scans = 512 * (costs["codes_cost"] * d + costs["bound_cost"])
+        row["y"] -= K * (n * (d + costs["centroid_cost"]) + scans) / m + n * d
     return row
 
 
@@ -400,13 +395,11 @@ def screening_data(quick: bool) -> list[tuple[np.ndarray, np.ndarray, int]]:
     for n in (32, 256) if quick else (16, 32, 128, 256, 784):
         for copies, falling in ((4, 0), (12, 0), (1, 32), (1, 64)):
             data.append((*apart(rows_for(n, 256), n, 256, copies, falling), 0))
-    for n, K in ((128, 1024), (384, 1024)) if quick else ((128, 1024), (256, 1024), (384, 1024), (384, 2048)):
+    for n, K in ((192, 1024), (384, 1024)) if quick else ((192, 1024), (256, 1024), (384, 1024), (384, 2048)):
         for share in (0.0, 0.003, 0.01):
             X = low_rank(8192, n, K, share)
             start = last_rows(X, K)
-            d = directions(X, start)
-            if d in (16, 32, 64, 96):
-                data.append((X, start, d))
+            data.append((X, start, directions(X, start)))
     return data
 
 

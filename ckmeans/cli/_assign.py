@@ -11,7 +11,7 @@ import numpy as np
 from ckmeans.cli._cluster import add_clusters_output, check_clusters_output, write_clusters
 from ckmeans.cli._columns import split_names
 from ckmeans.cli._model import load_model
-from ckmeans.cli._options import add_threads_option, threads_option
+from ckmeans.cli._options import add_metric_option, add_threads_option, threads_option
 from ckmeans.cli._outputs import check_outputs, check_table_name
 from ckmeans.cli._points import read_again
 from ckmeans.cli._read_options import add_read_options, read_options
@@ -35,6 +35,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "--missing", choices=("error", "drop"), help="records that lack a value, if not as the model says"
     )
     add_clusters_output(parser)
+    add_metric_option(parser, default=None)
     add_threads_option(parser)
     add_read_options(parser)
     parser.set_defaults(run=_run)
@@ -53,13 +54,18 @@ def _run(arguments: argparse.Namespace) -> str:
     centroids, recipe = load_model(arguments.model)
     if arguments.missing is not None:
         recipe = recipe._replace(missing=arguments.missing)
+    if arguments.metric is not None:
+        recipe = recipe._replace(metric=arguments.metric)
     options = read_options(arguments)._replace(fills_short_lines=recipe.missing != "error")
     data = read_again(arguments.table, options, recipe, split_names(arguments.id))
-    labels, squared = assign(data.points.X, centroids, return_squared_distance=True, n_threads=n_threads)
+    labels, squared = assign(
+        data.points.X, centroids, return_squared_distance=True, metric=recipe.metric, n_threads=n_threads
+    )
     figures = data.figures | {
         "model": arguments.model,
         "k": len(centroids),
-        "distortion": float(np.mean(squared)),
+        "metric": recipe.metric,
+        "distortion": float(np.mean(squared)) * (0.5 if recipe.metric == "cosine" else 1),
         "counts": np.bincount(labels, minlength=len(centroids)).tolist(),
         "centroids": recipe.in_table_units(centroids).tolist(),
     }
@@ -74,7 +80,8 @@ def _run(arguments: argparse.Namespace) -> str:
 
 def _report(figures: dict[str, Any]) -> str:
     lines = [table_line(figures), *notes(figures), f"model     {figures['model']}: {figures['k']} clusters"]
-    lines += ["", f"J         {figures['distortion']:.12g} (mean squared distance to the model's centroids)"]
+    loss = "1 - cosine" if figures["metric"] == "cosine" else "squared distance"
+    lines += ["", f"J         {figures['distortion']:.12g} (mean {loss} to the model's centroids)"]
     lines += centroid_table(figures)
     lines += ["", f"written   {figures['output']}"] if "output" in figures else []
     return "\n".join(lines)

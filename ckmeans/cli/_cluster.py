@@ -11,7 +11,7 @@ from ckmeans import _validate
 from ckmeans.cli._columns import split_names
 from ckmeans.cli._elbow import elbow_figures, parse_ks
 from ckmeans.cli._model import save_model
-from ckmeans.cli._options import add_fit_options, add_output_option, fit_options
+from ckmeans.cli._options import add_fit_options, add_metric_option, add_output_option, fit_options
 from ckmeans.cli._outputs import (
     check_outputs,
     check_table_name,
@@ -45,6 +45,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         help="draw the clusters, or the elbow (.png, .svg, .pdf; needs matplotlib)",
     )
     add_fit_options(parser, n_init=10)
+    add_metric_option(parser)
     parser.set_defaults(run=_run)
     return parser
 
@@ -56,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> str:
     if arguments.k is not None:
         _validate.integer("K", arguments.k, 1)
     ks = None if arguments.elbow is None else parse_ks("--elbow", arguments.elbow)
-    options = fit_options(arguments)
+    options = fit_options(arguments) | {"metric": arguments.metric}
     check_clusters_output(arguments)
     outputs = {"--out": arguments.output, "--save": arguments.save, "--plot": arguments.plot}
     check_outputs(arguments.table, outputs.items())
@@ -84,18 +85,20 @@ def _fit_clusters(
     """Cluster the points, write what was asked for, and return the figures to report."""
     from ckmeans.api import kmeans
 
-    X = data.points.X
+    X, recipe = data.points.X, data.recipe._replace(metric=arguments.metric)
     result = kmeans(X, K, **options)
     figures: dict[str, Any] = {}
     if arguments.output is not None:
         figures |= write_clusters(data, data.points.for_all(result.labels), arguments)
     if arguments.save is not None:
-        save_model(result, data.recipe, arguments.save)
+        save_model(result, recipe, arguments.save)
         figures["model"] = arguments.save
     if arguments.plot is not None and arguments.elbow is None:
+        from ckmeans._unit_length import unit_rows
         from ckmeans.plot import clusters
 
-        save_figure(clusters(X, result), arguments.plot)
+        shown = unit_rows(X, 8, "X") if arguments.metric == "cosine" else X
+        save_figure(clusters(shown, result), arguments.plot)
     return figures | {
         "k": len(result.centroids),
         "k_asked": K,
@@ -103,7 +106,7 @@ def _fit_clusters(
         "n_iter": result.n_iter,
         "stop_reason": result.stop_reason,
         "counts": result.counts.tolist(),
-        "centroids": data.recipe.in_table_units(result.centroids).tolist(),
+        "centroids": recipe.in_table_units(result.centroids).tolist(),
     }
 
 

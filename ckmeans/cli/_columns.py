@@ -249,7 +249,8 @@ def _counts_up(column: Column) -> bool:
         return False
     if values[1] != values[0] + 1 or values[0] != np.floor(values[0]):  # most columns end here
         return False
-    return bool((np.diff(values.astype(np.float64)) == 1).all())
+    with np.errstate(over="ignore", invalid="ignore"):  # there may be infinities
+        return bool((np.diff(values.astype(np.float64)) == 1).all())
 
 
 def _all_differ(column: Column) -> bool:

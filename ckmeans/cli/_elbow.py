@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ckmeans.cli._options import add_fit_options, add_output_option, fit_options
+from ckmeans.cli._options import add_fit_options, add_metric_option, add_output_option, fit_options
 from ckmeans.cli._outputs import check_outputs, check_table_name, save_figure, write_frame
 from ckmeans.cli._points import add_table_options, read_points, table_options
 from ckmeans.cli._report import elbow_table, notes, print_notes, table_line
@@ -35,6 +35,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "--plot", metavar="OUT.png", help="draw the elbow (.png, .svg, .pdf; needs matplotlib)"
     )
     add_fit_options(parser, n_init=10)
+    add_metric_option(parser)
     parser.set_defaults(run=_run)
     return parser
 
@@ -78,7 +79,7 @@ def _or_none(values: np.ndarray) -> list[float | None]:
 def _run(arguments: argparse.Namespace) -> str:
     """Run the subcommand and return the text to print."""
     ks = parse_ks("--ks", arguments.ks)
-    options = fit_options(arguments)
+    options = fit_options(arguments) | {"metric": arguments.metric}
     check_outputs(arguments.table, {"--out": arguments.output, "--plot": arguments.plot}.items())
     check_table_name(arguments.output, is_npy_allowed=False)
     data = read_points(arguments, table_options(arguments))

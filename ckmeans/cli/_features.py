@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ckmeans import _validate
+from ckmeans._inputs import Metric
 from ckmeans.cli._columns import Chosen, Column
 from ckmeans.cli._table import Table
 
@@ -24,17 +25,18 @@ class Recipe(NamedTuple):
 
     Attributes: the columns' names; what happens to missing values, one of MISSING_RULES; what fills them in
     each column, if they are filled; and, if columns are scaled, the power of 2 by which each is divided
-    first, and the mean and the deviation of what that gives.
+    first, and the mean and the deviation of what that gives; and the metric by which points are compared.
     """
 
     columns: list[str]
     missing: str
     fill: list[float] | None
     scaling: tuple[list[float], list[float], list[float]] | None
+    metric: Metric = "euclidean"
 
     def in_table_units(self, centroids: np.ndarray) -> np.ndarray:
-        """Return centroids of scaled points in the units of the table."""
-        if self.scaling is None:
+        """Return centroids of scaled points in the units of the table; directions, which have none, as is."""
+        if self.scaling is None or self.metric == "cosine":
             return centroids
         unit, mean, deviation = map(np.array, self.scaling)
         restored: np.ndarray = centroids * (deviation * unit) + mean * unit

@@ -11,6 +11,9 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from ckmeans._size_limits import check_unpacked, most_unpacked
 
 __all__ = ["HEAD_BYTES", "archive_format", "format_of", "refusal", "unpack"]
 
@@ -66,11 +69,10 @@ _ADVICE = {
     "7-Zip": "unpack it first",
     "RAR": "unpack it first",
 }
-_UNPACK: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": gzip.decompress,
-    "bzip2": bz2.decompress,
-    "xz": lzma.decompress,
-}
+_OPEN: dict[str, Callable[[io.BytesIO], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+_COPIES = 4  # of a table while it is read
+# What is raised for damaged archives; zipfile's NotImplementedError is a RuntimeError.
+_DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
 
 
 def format_of(head: bytes, path: Path) -> str:
@@ -96,20 +98,18 @@ def archive_format(data: bytes) -> str:
     Raises ValueError if it is damaged.
     """
     try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
-    except zipfile.BadZipFile as error:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            check_unpacked(sum(entry.file_size for entry in archive.infolist()), _COPIES)
+            names = archive.namelist()
+            if "xl/workbook.xml" in names:
+                return "Excel"
+            if "xl/workbook.bin" in names:
+                return "binary Excel (.xlsb)"
+            if "mimetype" in names and archive.read("mimetype").startswith(b"application/vnd.oasis"):
+                return "OpenDocument"
+            return ".npz" if names and all(name.endswith(".npy") for name in names) else "zip"
+    except _DAMAGED as error:
         raise ValueError(f"not a readable zip archive or workbook ({error})") from None
-    with archive:
-        names = archive.namelist()
-        if "xl/workbook.xml" in names:
-            return "Excel"
-        if "xl/workbook.bin" in names:
-            return "binary Excel (.xlsb)"
-        if "mimetype" in names and archive.read("mimetype").startswith(b"application/vnd.oasis"):
-            return "OpenDocument"
-        if names and all(name.endswith(".npy") for name in names):
-            return ".npz"
-        return "zip"
 
 
 def unpack(data: bytes, name: str) -> bytes:
@@ -119,13 +119,17 @@ def unpack(data: bytes, name: str) -> bytes:
     """
     try:
         if name != "zip":
-            return _UNPACK[name](data)
+            with _OPEN[name](io.BytesIO(data)) as file:
+                unpacked: bytes = file.read(most_unpacked(_COPIES) + 1)
+            check_unpacked(len(unpacked), _COPIES)
+            return unpacked
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             files = [file for file in archive.namelist() if not file.endswith("/") and "__MACOSX" not in file]
             if len(files) != 1:
                 raise ValueError(f"a zip archive of {len(files)} files: unpack it first")
+            check_unpacked(archive.getinfo(files[0]).file_size, _COPIES)
             return archive.read(files[0])
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"not a readable {name} file ({error})") from None
 
 

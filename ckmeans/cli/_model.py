@@ -8,6 +8,7 @@ import numpy as np
 
 from ckmeans import _result_io
 from ckmeans._result import Result
+from ckmeans._validate import METRICS
 from ckmeans.cli._features import MISSING_RULES, Recipe
 
 __all__ = ["load_model", "save_model"]
@@ -15,7 +16,10 @@ __all__ = ["load_model", "save_model"]
 
 def save_model(result: Result, recipe: Recipe, path: str) -> None:
     """Write a model, which `ckmeans.load` reads too, as a result."""
-    _result_io.save(result, path, recipe._asdict())
+    table = recipe._asdict()
+    if recipe.metric == "euclidean":  # as in files that know no other
+        del table["metric"]
+    _result_io.save(result, path, table)
 
 
 def load_model(path: str) -> tuple[np.ndarray, Recipe]:
@@ -46,6 +50,7 @@ def _check(recipe: Recipe, n: int) -> None:
         len(columns) == n
         and all(isinstance(name, str) for name in columns)
         and recipe.missing in MISSING_RULES
+        and recipe.metric in METRICS
         and (recipe.fill is not None) == (recipe.missing in ("mean", "median"))
         and len(recipe.scaling or [0, 0, 0]) == 3
         and bool(np.isfinite(numbers).all())

@@ -9,6 +9,7 @@ from ckmeans import _validate
 
 __all__ = [
     "add_fit_options",
+    "add_metric_option",
     "add_output_option",
     "add_report_options",
     "add_threads_option",
@@ -49,6 +50,17 @@ def add_fit_options(parser: argparse.ArgumentParser, n_init: int) -> None:
     parser.add_argument("--n-init", type=int, default=n_init, metavar="N", help=f"restarts ({n_init})")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the starts (0)")
     add_threads_option(parser)
+
+
+def add_metric_option(parser: argparse.ArgumentParser, default: str | None = "euclidean") -> None:
+    """Add ``--metric``; a default of None is the model's."""
+    shown = "as the model says" if default is None else default
+    parser.add_argument(
+        "--metric",
+        choices=_validate.METRICS,
+        default=default,
+        help=f"cosine: compare rows by their directions ({shown})",
+    )
 
 
 def add_threads_option(parser: argparse.ArgumentParser) -> None:

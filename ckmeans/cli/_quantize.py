@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.resources
 import json
+import logging
 import os
 import sys
 from typing import Any
@@ -78,6 +79,7 @@ def _add_demo(commands: Any) -> argparse.ArgumentParser:
 def _quantize(arguments: argparse.Namespace) -> str:
     from ckmeans.image._png import check_output
 
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # its errors are raised, too
     sizes = [arguments.k] if arguments.sizes is None else _numbers(arguments.sizes)
     frame = _frame(arguments.frame)
     names = output_names(arguments.photos, arguments.output, sizes, arguments.sizes is not None)

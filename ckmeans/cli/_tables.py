@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ckmeans import _validate
+from ckmeans._size_limits import check_unpacked
 from ckmeans.cli._formats import HEAD_BYTES, archive_format, format_of, refusal, unpack
 from ckmeans.cli._layout import find_layout
 from ckmeans.cli._numbers import number_of
@@ -26,6 +27,7 @@ __all__ = ["read_table"]
 
 _Source = Path | io.BytesIO
 _SAMPLE_ROWS = 200
+_ARROW_VALUE_BYTES = 8  # of a number, or of a reference to a text
 _COMPRESSED = ("gzip", "bzip2", "xz", "zip")
 
 
@@ -150,10 +152,15 @@ def _from_arrow(source: _Source, name: str, reader: str) -> Table:
     import pandas as pd
 
     try:
-        import pyarrow  # noqa: F401
+        import pyarrow.parquet
     except ImportError:
         raise ImportError(f'{name} needs pyarrow: pip install "ckmeans-simd[cli]"') from None
     with _reading(name):
+        if name == "Parquet":
+            about = pyarrow.parquet.read_metadata(source)
+            check_unpacked(about.num_rows * about.num_columns * _ARROW_VALUE_BYTES)
+            if isinstance(source, io.BytesIO):
+                source.seek(0)
         frame = getattr(pd, reader)(source)
     return _from_frame(frame, name)
 
@@ -242,6 +249,7 @@ def _from_array(array: np.ndarray, name: str) -> Table:
 
 def _from_npz(source: _Source, options: ReadOptions) -> Table:
     with _reading(".npz"), np.load(source, allow_pickle=False) as archive:
+        check_unpacked(sum(entry.file_size for entry in archive.zip.infolist()))
         if {"format", "data", "shape"} <= set(archive.files):
             raise _WrongContent(
                 "a sparse matrix of SciPy: use ckmeans.kmeans(scipy.sparse.load_npz(...), K) in Python"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
@@ -9,14 +10,14 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _dispatch, _inputs, _validate
-from ckmeans._inputs import Inputs, Prepared
+from ckmeans import _arrays, _dispatch, _engine, _inputs, _validate
+from ckmeans._inputs import Inputs, Metric, Prepared
 from ckmeans.api import assign, distortion
 from ckmeans.estimators import _compat
 
 InitMethod: TypeAlias = ArrayLike | Callable[..., ArrayLike]
 
-_SAMPLE_ROWS = 1024  # rows whose mean the variance is summed about: enough that nothing cancels
+SAMPLE_ROWS = 1024  # rows whose mean the variance is summed about: enough that nothing cancels
 
 
 class CentroidEstimator(_compat.Base):
@@ -27,6 +28,7 @@ class CentroidEstimator(_compat.Base):
     init: InitMethod
     n_init: int | Literal["auto"]
     n_threads: int | None
+    metric: Metric
     cluster_centers_: np.ndarray
     labels_: np.ndarray
     inertia_: float
@@ -60,7 +62,7 @@ class CentroidEstimator(_compat.Base):
     def fit_transform(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> np.ndarray:
-        """Find the centroids and return the distance of each point to each of them.
+        """Find the centroids and return what `transform` does.
 
         Parameters
         ----------
@@ -79,8 +81,8 @@ class CentroidEstimator(_compat.Base):
         ValueError, TypeError
             If a parameter or an argument is invalid; the message says which.
         """
-        centers = self.fit(X, sample_weight=sample_weight).cluster_centers_
-        return _dispatch.all_distances(as_points(X), centers, self.n_threads)
+        self.fit(X, sample_weight=sample_weight)
+        return self._distances(as_points(X, self.metric))
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the index of the closest centroid of each point.
@@ -104,7 +106,7 @@ class CentroidEstimator(_compat.Base):
         return self._nearest_labels(self._check_test_data(X))
 
     def transform(self, X: ArrayLike) -> np.ndarray:
-        """Return the distance of each point to each centroid.
+        """Return the distance of each point to each centroid, or 1 - cos with ``metric="cosine"``.
 
         Parameters
         ----------
@@ -122,10 +124,10 @@ class CentroidEstimator(_compat.Base):
         ValueError, TypeError
             If an argument is invalid, or the features of X differ from those seen in `fit`.
         """
-        return _dispatch.all_distances(self._check_test_data(X), self.cluster_centers_, self.n_threads)
+        return self._distances(self._check_test_data(X))
 
     def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
-        """Return the negative (weighted) sum of squared distances to the closest centroids.
+        """Return the negative (weighted) sum of squared distances to the closest centroids, or of 1 - cos.
 
         Parameters
         ----------
@@ -148,7 +150,13 @@ class CentroidEstimator(_compat.Base):
         """
         points = self._check_test_data(X)
         weights, total = _validate.estimator_weights(sample_weight, len(points))
-        J = distortion(points, self.cluster_centers_, sample_weight=weights, n_threads=self.n_threads)
+        J = distortion(
+            points,
+            self.cluster_centers_,
+            sample_weight=weights,
+            metric=points.metric,
+            n_threads=self.n_threads,
+        )
         return -J * total
 
     # ---- checks and defaults that the subclasses share -----------------------------------------
@@ -160,7 +168,7 @@ class CentroidEstimator(_compat.Base):
 
         Unless `reset`, the features must be those of the earlier calls.
         """
-        points = as_points(X)
+        points = as_points(X, self.metric)
         _compat.check_features(self, X if hasattr(X, "shape") else points.rows, reset=reset)
         weights, total = _validate.estimator_weights(sample_weight, len(points))
         return points.reweighted(weights), total
@@ -172,12 +180,21 @@ class CentroidEstimator(_compat.Base):
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate "
                 "arguments before using this estimator."
             )
-        points = as_points(X)
+        points = as_points(X, self.metric)
         _compat.check_features(self, X if hasattr(X, "shape") else points.rows, reset=False)
         return points
 
     def _nearest_labels(self, points: Inputs) -> np.ndarray:
-        return assign(points, self.cluster_centers_, n_threads=self.n_threads)
+        return assign(points, self.cluster_centers_, metric=points.metric, n_threads=self.n_threads)
+
+    def _distances(self, points: Inputs) -> np.ndarray:
+        """Return the distances of points to the centroids, or 1 - cos."""
+        centers = points.centroids(self.cluster_centers_)
+        distances = _dispatch.all_distances(points, centers, self.n_threads)
+        if points.is_cosine:  # of unit vectors, squared distances are 2 - 2 cos
+            np.square(distances, out=distances)
+            distances *= 0.5
+        return distances
 
     def _check_n_init(self, default: int) -> int:
         """Return the number of restarts; `default` if n_init is "auto" and the start is random."""
@@ -219,12 +236,12 @@ class CentroidEstimator(_compat.Base):
         return len(self.cluster_centers_)
 
 
-def as_points(X: Any) -> Inputs:
+def as_points(X: Any, metric: Metric) -> Inputs:
     """Return X checked as scikit-learn's users expect; sparse rows stay sparse."""
     if isinstance(X, Prepared):
         raise TypeError("points that were prepared are not an array: pass the original X")
     _validate.reject_complex(X)
-    return _inputs.read(X, check=_validate.estimator_two_dimensional)
+    return _inputs.read(X, check=_validate.estimator_two_dimensional, metric=metric)
 
 
 def accumulate(
@@ -241,7 +258,7 @@ def accumulate(
     Returns
     -------
     inertia : float
-        The (weighted) sum of squared distances of the points to their centroids.
+        The (weighted) sum of squared distances of the points to their centroids, or of 1 - cos.
     offsets : ndarray of shape (K, n), float64
         The (weighted) sum of x - centroid over the points of each cluster; only if `sums`.
     weight_sums : ndarray of shape (K,), float64
@@ -253,7 +270,7 @@ def accumulate(
     )
     if sums and points.kind == "sparse":  # of sparse rows the engine returns the sums of x itself
         offsets -= weight_sums[:, None] * centroids
-    return inertia, offsets, weight_sums
+    return points.loss(inertia), offsets, weight_sums
 
 
 def shift_tolerance(points: Inputs, tol: float, n_threads: int | None) -> float:
@@ -263,16 +280,25 @@ def shift_tolerance(points: Inputs, tol: float, n_threads: int | None) -> float:
         return 0.0
     m, n_features = points.shape
     # The variance in one pass, about a point near the mean: about 0 its digits would cancel.
-    sample = points.select(slice(None, None, max(m // _SAMPLE_ROWS, 1)))
+    sample = points.select(slice(None, None, max(m // SAMPLE_ROWS, 1)))
     with np.errstate(over="ignore", invalid="ignore"):
         center = np.asarray(sample.mean(axis=0, dtype=np.float64)).reshape(1, n_features)
         center = center.astype(points.computing_dtype)
     center[~np.isfinite(center)] = 0  # then the pass itself finds and reports the faulty value of X
-    square, offset, _ = accumulate(
-        points.reweighted(None), center, np.zeros(m, np.int32), n_threads=n_threads
+    threads = _dispatch.thread_count(n_threads, points.size)
+    exponent, square, offset, weight, _ = _dispatch.scaled_step(
+        points.reweighted(None), center, np.zeros(m, np.int32), threads, _engine.SUM
     )
-    variance = max(square / m - ((offset / m) ** 2).sum(), 0.0)
-    return float(tol * variance / n_features)
+    if points.kind == "sparse":  # as in `accumulate`
+        offset -= weight[:, None] * _dispatch.divided(center, exponent)
+    if points.is_cosine:  # rows of length 1 about their mean
+        variance = 1 - ((center + offset / m) ** 2).sum()
+    else:
+        variance = square / m - ((offset / m) ** 2).sum()
+    variance = max(variance, 0.0)
+    # A tolerance that float64 cannot hold is one that no shift exceeds, or none but 0 keeps.
+    scaled = _arrays.times_power(tol * variance / n_features, 2 * exponent)
+    return min(float(scaled), sys.float_info.max)
 
 
 def draw_seed(random_state: np.random.RandomState) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ckmeans import _dispatch, _starts, _validate
 from ckmeans._fit_options import FitOptions
+from ckmeans._inputs import Metric
 from ckmeans._result import Result
 from ckmeans.estimators import _compat
 from ckmeans.estimators._base import CentroidEstimator, InitMethod, draw_seed, shift_tolerance
@@ -50,6 +51,11 @@ class KMeans(CentroidEstimator):
     empty : {"farthest", "drop", "reinit", "error"}
         What to do with a cluster without points, as for `kmeans`; a point that "farthest" moves a
         cluster to no longer counts for the mean of the cluster it leaves.
+    metric : {"euclidean", "cosine"}
+        As for `kmeans`: "cosine" is spherical k-means, with centroids of unit length. The distance of
+        `transform` and `inertia_` is then 1 - cos.
+    frozen : int or array_like of bool, optional
+        Which rows of the array `init` stay where they are, as for `kmeans`.
     n_threads : int, optional
         As for `kmeans`.
 
@@ -60,7 +66,7 @@ class KMeans(CentroidEstimator):
     labels_ : ndarray of shape (n_samples,), int32
         Index of the centroid of each point, equal to ``predict(X)``.
     inertia_ : float
-        The (weighted) sum of the squared distances to the centroids.
+        The (weighted) sum of the squared distances to the centroids, or of 1 - cos.
     n_iter_ : int
         Number of iterations of the best restart, as scikit-learn counts them.
     n_features_in_ : int
@@ -89,6 +95,8 @@ class KMeans(CentroidEstimator):
         copy_x: bool = True,
         algorithm: str = "lloyd",
         empty: Literal["drop", "reinit", "farthest", "error"] = "farthest",
+        metric: Metric = "euclidean",
+        frozen: int | ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -101,6 +109,8 @@ class KMeans(CentroidEstimator):
         self.copy_x = copy_x
         self.algorithm = algorithm
         self.empty = empty
+        self.metric = metric
+        self.frozen = frozen
         self.n_threads = n_threads
 
     def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> KMeans:
@@ -135,16 +145,20 @@ class KMeans(CentroidEstimator):
         random_state = _validate.random_state(self.random_state)
         self._n_init = self._check_n_init(10)
         if algorithm == "optimal" and _validate.wants_optimum(
-            algorithm, points.kind, points.shape, default_init=_starts.is_default(self.init)
+            algorithm,
+            points.kind,
+            points.shape,
+            default_init=_starts.is_default(self.init),
+            metric=points.metric,
+            frozen=self.frozen is not None,
         ):
             result = _dispatch.fit_optimal(points, n_clusters, self.n_threads, empty=empty)
             if self.verbose:
                 _print_inertia(total)(0, result.distortion, result.centroids)
             self._set_results(result, total)
             return self
-        starts, trials = _starts.read_init(
-            self._check_init(n, random_state), points, n_clusters, self._n_init
-        )
+        init = self._check_init(n, random_state)
+        starts, trials = _starts.read_init(init, points, n_clusters, self._n_init)
         options = FitOptions(
             K=n_clusters,
             n_init=self._n_init,
@@ -156,6 +170,7 @@ class KMeans(CentroidEstimator):
             n_threads=_dispatch.thread_count(self.n_threads, points.size * n_clusters * self._n_init),
             trials=trials,
             callback=_print_inertia(total) if self.verbose else None,
+            frozen=_validate.frozen(self.frozen, init, n_clusters),
         )
         engine = _validate.algorithm(algorithm, points.kind, *points.shape)
         result = _dispatch.fit(points, engine, starts, options)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckmeans import _validate
-from ckmeans._inputs import Inputs
+from ckmeans import _arrays, _dispatch, _validate
+from ckmeans._inputs import Inputs, Metric, read
+from ckmeans._unit_length import unit_means
 from ckmeans.api import distortion, init_centroids
 from ckmeans.estimators._base import (
+    SAMPLE_ROWS,
     CentroidEstimator,
     InitMethod,
     accumulate,
@@ -62,6 +64,8 @@ class MiniBatchKMeans(CentroidEstimator):
     reassignment_ratio : float
         A centroid whose count is below this fraction of the largest count is moved to a random point
         from time to time.
+    metric : {"euclidean", "cosine"}
+        As for `KMeans`.
     n_threads : int, optional
         As for `kmeans`.
 
@@ -72,7 +76,7 @@ class MiniBatchKMeans(CentroidEstimator):
     labels_ : ndarray of shape (n_samples,), int32
         Index of the centroid of each point; after `partial_fit`, of the points of the last batch.
     inertia_ : float
-        The (weighted) sum of the squared distances to the centroids.
+        The (weighted) sum of the squared distances to the centroids, or of 1 - cos.
     n_iter_ : int
         Number of passes over the data.
     n_steps_ : int
@@ -109,6 +113,7 @@ class MiniBatchKMeans(CentroidEstimator):
         init_size: int | None = None,
         n_init: int | Literal["auto"] = "auto",
         reassignment_ratio: float = 0.01,
+        metric: Metric = "euclidean",
         n_threads: int | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -123,6 +128,7 @@ class MiniBatchKMeans(CentroidEstimator):
         self.init_size = init_size
         self.n_init = n_init
         self.reassignment_ratio = reassignment_ratio
+        self.metric = metric
         self.n_threads = n_threads
 
     def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> MiniBatchKMeans:
@@ -147,11 +153,15 @@ class MiniBatchKMeans(CentroidEstimator):
             If a parameter or an argument is invalid; the message says which.
         """
         points, total = self._validate_input(X, sample_weight)
+        points.require_directions()
         random_state = _validate.random_state(self.random_state)
         max_iter = _validate.integer("max_iter", self.max_iter, 1)
         tol = _validate.tolerance(self.tol)
-        self._initialize(points, random_state)
-        monitor = _ConvergenceMonitor(self, len(points), shift_tolerance(points, tol, self.n_threads))
+        given, exponent = points, _exponent_of_sample(points)
+        points = points.rescaled(exponent) if exponent else points
+        self._initialize(points, random_state, exponent)
+        tol_shift = shift_tolerance(points, tol, self.n_threads)
+        monitor = _ConvergenceMonitor(self, len(points), tol_shift, exponent)
         n_steps = max(max_iter * len(points) // self._batch_size, 1)
         cum_weights = None if points.weights is None else np.cumsum(points.weights)
         self.n_steps_ = 0
@@ -166,6 +176,8 @@ class MiniBatchKMeans(CentroidEstimator):
         self.inertia_ = monitor.smoothed * total
         if self.compute_labels:
             self._set_labels(points, total / len(points))
+        self.inertia_ = _dispatch.in_units(self.inertia_, 2 * exponent, X=given.rows)
+        self.cluster_centers_ = _dispatch.in_units(self.cluster_centers_, exponent, X=given.rows)
         return self
 
     def partial_fit(
@@ -207,8 +219,9 @@ class MiniBatchKMeans(CentroidEstimator):
 
     # ---- initialization and steps --------------------------------------------------------------
 
-    def _initialize(self, points: Inputs, random_state: np.random.RandomState) -> None:
-        """Check the parameters, choose the initial centroids and reset the counts."""
+    def _initialize(self, points: Inputs, random_state: np.random.RandomState, exponent: int = 0) -> None:
+        """Check the parameters, choose the initial centroids and reset the counts; the points are those of X
+        divided by 2**exponent."""
         (m, n), weights = points.shape, points.weights
         K = _validate.n_clusters(self.n_clusters, m)
         self._ratio = _validate.ratio("reassignment_ratio", self.reassignment_ratio)
@@ -217,7 +230,7 @@ class MiniBatchKMeans(CentroidEstimator):
         self._batch_size = min(_validate.integer("batch_size", self.batch_size, 1), m)
         self._init_size = min(self._check_init_size(K), m)
         self._n_init = self._check_n_init(3)
-        init = self._check_init(n, random_state)
+        init = _start_in_unit(self._check_init(n, random_state), exponent)
         cum_weights = None if weights is None else np.cumsum(weights)
         validation_rows = _sample_rows(m, cum_weights, self._init_size, random_state)
         best_loss = math.inf
@@ -229,9 +242,12 @@ class MiniBatchKMeans(CentroidEstimator):
                 init,
                 seed=draw_seed(random_state),
                 sample_weight=None if weights is None else weights[rows],
+                metric=points.metric,
                 n_threads=self.n_threads,
             )
-            loss = distortion(points.part(validation_rows), centers, n_threads=self.n_threads)
+            loss = distortion(
+                points.part(validation_rows), centers, metric=points.metric, n_threads=self.n_threads
+            )
             if loss < best_loss:
                 best_loss, self.cluster_centers_ = loss, centers
         self._counts = np.zeros(K)  # the sum of the weights each centroid has been assigned so far
@@ -277,6 +293,8 @@ class MiniBatchKMeans(CentroidEstimator):
         if (self._counts == 0).any() or self._since_reassignment >= 10 * len(centers):
             self._since_reassignment = 0
             self._reassign(moved, points, random_state)
+        if points.is_cosine:
+            moved = unit_means(moved, centers)
         self.cluster_centers_ = moved.astype(centers.dtype)
         return inertia
 
@@ -286,7 +304,8 @@ class MiniBatchKMeans(CentroidEstimator):
         small = small[np.argsort(self._counts[small], kind="stable")][: len(points) // 2]
         if len(small):
             rows = points.select(random_state.choice(len(points), len(small), replace=False))
-            centers[small] = rows if isinstance(rows, np.ndarray) else rows.toarray()
+            dense = rows if isinstance(rows, np.ndarray) else rows.toarray()
+            centers[small] = points.centroids(dense, "X")
             # The smallest count of the others: not reassigned again at once, and still quick to learn.
             self._counts[small] = np.delete(self._counts, small).min()
 
@@ -307,8 +326,8 @@ class MiniBatchKMeans(CentroidEstimator):
 class _ConvergenceMonitor:
     """Decides when `MiniBatchKMeans.fit` stops, from the inertia of the batches and the centroid shifts."""
 
-    def __init__(self, model: MiniBatchKMeans, m: int, tol_shift: float) -> None:
-        self.model, self.tol_shift = model, tol_shift
+    def __init__(self, model: MiniBatchKMeans, m: int, tol_shift: float, exponent: int) -> None:
+        self.model, self.tol_shift, self.exponent = model, tol_shift, exponent
         self.alpha = min(2 * model._batch_size / (m + 1), 1.0)  # of the exponential moving average
         self.smoothed = math.nan
         self.best = math.inf
@@ -318,7 +337,8 @@ class _ConvergenceMonitor:
         """Record a step: the inertia of its batch and the sum of the squared centroid shifts."""
         step, J = self.model.n_steps_, inertia / self.model._batch_size
         if self.model.verbose:
-            print(f"Minibatch step {step}: mean batch inertia: {J}")
+            in_units_of_X = float(_arrays.times_power(J, 2 * self.exponent))
+            print(f"Minibatch step {step}: mean batch inertia: {in_units_of_X}")
         if step == 1:  # the inertia of the initial centroids, which says nothing about progress
             self.smoothed = J
             return False
@@ -336,6 +356,29 @@ class _ConvergenceMonitor:
         if self.model.verbose:
             print(f"Converged ({reason}) at step {self.model.n_steps_}")
         return True
+
+
+def _exponent_of_sample(points: Inputs) -> int:
+    """Return the exponent of a safe unit for some of the rows, as the whole of X may be long to read.
+
+    Each step is safe in any unit, but the inertias of the batches are compared."""
+    sample = points.select(slice(None, None, max(len(points) // SAMPLE_ROWS, 1)))
+    values = sample if isinstance(sample, np.ndarray) else sample.data
+    return points.safe_exponent(float(np.abs(values).max(initial=0)))
+
+
+def _start_in_unit(init: Any, exponent: int) -> Any:
+    """Return a start for points divided by 2**exponent; a callable gets and returns the units of X."""
+    if exponent == 0 or isinstance(init, str):
+        return init
+    if not callable(init):
+        return _dispatch.divided(init, exponent)
+
+    def in_unit(X: Any, K: int, rng: np.random.Generator) -> np.ndarray:
+        given = read(X).rescaled(-exponent).select(slice(None))
+        return _dispatch.divided(init(given, K, rng), exponent)
+
+    return in_unit
 
 
 def _sample_rows(

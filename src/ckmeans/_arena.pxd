@@ -3,8 +3,6 @@ pointers. Arrays begin at multiples of 64 bytes, a cache line and the widest SIM
 """
 
 
-cdef inline void *take(char *memory, size_t *at, size_t size) noexcept nogil:
-    """Return the next `size` bytes of a block; with memory NULL they are only counted."""
-    cdef void *start = NULL if memory == NULL else memory + at[0]
-    at[0] += (size + 63) // 64 * 64
-    return start
+cdef extern from "simd/memory.h" nogil:
+    # Return the next `size` bytes of a block; with memory NULL they are only counted.
+    void *take "ckmeans_take"(char *memory, size_t *at, size_t size)

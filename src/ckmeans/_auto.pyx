@@ -21,7 +21,7 @@ cdef const EngineFactory *SCREEN = (<EngineEntry>_screen.ADAPTIVE_ENGINE).factor
 
 cdef int64_t TYPICAL_STEPS = 21         # of a fit whose limit is higher
 cdef int64_t SCREEN_FEATURES = 8        # fewer are one vector: nothing is cheaper than their distances
-cdef int64_t SCREEN_CLUSTERS = 8        # fewer pairs than these take less time than their bounds
+cdef int64_t SCREEN_CLUSTERS = 9        # fewer are compared with rows as they lie, in less time than bounds take
 cdef double SCREEN_WORK = 1 << 21       # multiply-adds of a step: of fewer a fit is short in any case
 
 

@@ -30,7 +30,7 @@ cdef struct DedupWorkspace:
     uint64_t max_abs_bits    # bits of the largest magnitude
 
 cdef struct Deduplication:
-    const Rows *rows
+    Rows rows                # as they came, not at unit length
     int n_threads
     bint direct              # the values lie in memory as bytes
     int64_t n_words          # of a bitmap; 0: points are not deduplicated
@@ -101,7 +101,7 @@ cdef bint read_codes(const Deduplication *c, DedupWorkspace *work, int64_t first
     if c.direct:
         codes_of_bytes(<const uint8_t *>c.rows.source.data + first * row_stride, row_stride, count, n, work.codes)
         return True
-    rows = <const char *>read_rows(c.rows, first, count, work.rows, &stride)
+    rows = <const char *>read_rows(&c.rows, first, count, work.rows, &stride)
     work.max_abs_bits = max(work.max_abs_bits, max_abs_bits_of_rows(c, rows, stride, count))
     return work.only_bytes and codes_of_values(<const float *>rows, stride, count, n, work.codes)
 
@@ -142,7 +142,7 @@ cdef uint64_t max_abs_bits_of_threads(const Deduplication *c) noexcept nogil:
 cdef bint scan_rows(Deduplication *c, Poll *p) noexcept nogil:
     """Find the codes that occur, and the largest magnitude; False where not all values are bytes. Then chunks are read
     no further, but rows in memory are, for the magnitude."""
-    cdef int64_t first = 0, window = window_rows(c.rows), count, block, word
+    cdef int64_t first = 0, window = window_rows(&c.rows), count, block, word
     cdef int i
     for i in range(c.n_threads):
         c.workspaces[i].max_abs_bits = 0
@@ -150,7 +150,7 @@ cdef bint scan_rows(Deduplication *c, Poll *p) noexcept nogil:
         memset(c.workspaces[i].seen, 0, c.n_words * sizeof(uint64_t))
     while first < c.rows.m and (c.rows.window == NULL or all_are_bytes(c)):
         count = min(window, c.rows.m - first)
-        if ensure_loaded(c.rows, first, count, p):
+        if ensure_loaded(&c.rows, first, count, p):
             break
         for block in prange(first // DEDUP_BLOCK, (first + count + DEDUP_BLOCK - 1) // DEDUP_BLOCK, schedule="static",
                             num_threads=request_threads(c.n_threads)):
@@ -208,10 +208,10 @@ cdef void count_part(Deduplication *c, int64_t part, int64_t thread, int64_t fir
 
 
 cdef void count_rows(Deduplication *c, Poll *p) noexcept nogil:
-    cdef int64_t first = 0, end, window = window_rows(c.rows), part
+    cdef int64_t first = 0, end, window = window_rows(&c.rows), part
     while first < c.rows.m:
         end = min(first + window, c.rows.m)
-        if ensure_loaded(c.rows, first, end - first, p):
+        if ensure_loaded(&c.rows, first, end - first, p):
             return
         for part in prange(c.n_parts, schedule="dynamic", chunksize=1, num_threads=request_threads(c.n_threads)):
             count_part(c, part, threadid(), first, end, p)
@@ -266,6 +266,9 @@ cdef size_t unique_layout(const Deduplication *c, UniquePoints *unique, char *me
     unique.rows.source.dtype, unique.rows.source.swapped = SOURCE_FLOAT32, 0
     unique.rows.stored = <double>c.n_unique * c.rows.n
     unique.rows.window = NULL
+    unique.rows.source.factors = NULL
+    if unique.rows.unit:
+        unique.rows.source.factors = <double *>take(memory, &at, c.n_unique * sizeof(double))
     return at
 
 
@@ -292,6 +295,8 @@ cdef bint make_unique(Deduplication *c, UniquePoints *unique, bint want_inverse,
     count_rows(c, p)
     fill_sums(c, unique.multiplicities, <double *>unique.rows.weights, <double *>unique.rows.cumulative)
     fill_values(c, <float *>unique.rows.source.data)
+    if unique.rows.unit and find_factors(&unique.rows, <double *>unique.rows.source.factors, c.n_threads, p):
+        return False
     unique.rows.total_weight = unique.rows.cumulative[c.n_unique - 1]
     return not is_stopped(p)
 
@@ -324,7 +329,8 @@ cdef bint deduplicate(const Rows *rows, bint want_inverse, int n_threads, Unique
     memset(&c, 0, sizeof(c))
     memset(unique, 0, sizeof(UniquePoints))
     unique.rows = rows[0]
-    c.rows = rows
+    c.rows = rows[0]
+    c.rows.source.factors, c.rows.unit = NULL, False
     c.n_threads = threads_for(n_threads, <double>rows.m * rows.n)
     if may_deduplicate(rows):
         c.n_words = max(<int64_t>1, <int64_t>1 << (8 * rows.n - 6))
@@ -338,7 +344,7 @@ cdef bint deduplicate(const Rows *rows, bint want_inverse, int n_threads, Unique
         rank_codes(&c)
         if c.n_unique * MIN_MULTIPLICITY <= rows.m:
             done = make_unique(&c, unique, want_inverse, p)
-    unique.max_abs_bits = max_abs_bits_of_threads(&c)
+    unique.max_abs_bits = 0 if rows.unit else max_abs_bits_of_threads(&c)
     release(c.multiplicities)
     release(c.weights)
     release(memory)

@@ -15,7 +15,7 @@ from ckmeans._engine cimport (
     Block, Engine, EngineFactory, PackedCentroids, PartialSum, Problem, Step, Sweep, entry_of, sweep_bytes, sweep_close,
     sweep_open, sweep_step, update_labels,
 )
-from ckmeans._points cimport Rows
+from ckmeans._points cimport Rows, n_tiles
 from ckmeans._runtime cimport Poll, allocate, panel, release
 from ckmeans._shift cimport find_shift
 
@@ -128,7 +128,7 @@ cdef void dense_close(Engine *engine) noexcept nogil:
 
 cdef void score_tiles(Dense *d, PartialSum *part, Workspace *work, const Block *block, void *ids) noexcept nogil:
     cdef const Rows *X = d.sweep.rows
-    cdef int64_t tiles = (block.count + X.kernels.tile - 1) // X.kernels.tile
+    cdef int64_t tiles = n_tiles(X, block.count)
     cdef uint64_t max_abs_bits = X.kernels.pack(block.rows, block.stride, block.count, X.n, d.packed.shift, work.tiles)
     part.max_abs_bits = max(part.max_abs_bits, max_abs_bits)
     X.kernels.assign(work.tiles, tiles, &d.packed.panel, work.scores, ids, work.partial)

@@ -14,10 +14,10 @@ cdef double ROUNDING_WEIGHT = 1e-9     # part of a cluster's weight that is no m
 
 
 cdef int64_t first_empty(const Fit *f) noexcept nogil:
-    """The first cluster whose points weigh 0; -1: there is none."""
+    """The first cluster whose points weigh 0 and that is not frozen; -1: there is none."""
     cdef int64_t k
     for k in range(f.run.K):
-        if f.step.sums.weights[k] == 0:
+        if lacks_points(f, k):
             return k
     return -1
 
@@ -27,8 +27,9 @@ cdef void drop_empty(Fit *f) noexcept nogil:
     cdef int64_t size = f.rows.n * f.rows.kernels.itemsize, k, kept = 0, i, K = f.run.K
     for k in range(K):
         f.empty.new_label[k] = -1
-        if f.step.sums.weights[k] != 0:
+        if not lacks_points(f, k):
             memmove(f.run.centroids + kept * size, f.run.centroids + k * size, size)
+            f.frozen.present[kept] = f.frozen.present[k]
             f.empty.new_label[k] = <int32_t>kept
             kept += 1
     f.run.K = kept
@@ -131,7 +132,7 @@ cdef int64_t find_candidates(Fit *f, void *values, Poll *p) noexcept nogil:
     for k in range(f.run.K):
         if f.rows.source.indptr != NULL:
             squared_norms(f.step.wide + k * stride, stride, f.rows.n, 1, f.empty.norms + k)
-        n_empty += f.step.sums.weights[k] == 0
+        n_empty += lacks_points(f, k)
     return find_farthest(f, n_empty, values, p) if f.options.empty == FARTHEST else 0
 
 
@@ -140,7 +141,7 @@ cdef void refill_clusters(Fit *f, char *values, Poll *p) noexcept nogil:
     # scikit-learn's way, as its rule of stopping is: the mean of the cluster that a point leaves is without it.
     cdef bint leaves_mean = f.options.empty == FARTHEST and f.options.shift_tol >= 0
     for k in range(f.run.K):
-        if f.step.sums.weights[k] != 0:
+        if not lacks_points(f, k):
             continue
         if f.options.empty == REINIT:
             row = random_row(f, values, p)

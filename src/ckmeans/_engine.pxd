@@ -113,6 +113,10 @@ cdef const EngineFactory *row_sums_factory(const Rows *rows) except NULL
 cdef const EngineFactory *chosen_factory(const EngineFactory *factory, const Problem *problem) noexcept nogil
 
 
+# The sum of squared distances that a step found. Of rows of unit length it is that to centroids of exactly unit length.
+cdef double square_of(const Rows *rows, const Step *s) noexcept nogil
+
+
 cdef inline void store_row_labels(Engine *engine, int32_t *own, int64_t m, int32_t *labels) noexcept nogil:
     """Write the labels of m rows from the engine's own."""
     if engine.store_labels != NULL:

@@ -1,5 +1,5 @@
 """The table of engines, and one step of any of them for assign, update and distortion."""
-from libc.math cimport INFINITY, fabs, isfinite
+from libc.math cimport INFINITY, fabs, isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
@@ -148,6 +148,30 @@ cdef class Centroids:
         return at
 
 
+cdef double square_of(const Rows *rows, const Step *s) noexcept nogil:
+    """The length of a centroid is 1 but for rounding, which may change J by more than an update does. With c of length
+    1 / (1 + g), and v = g c from it to unit length, sum |x - c - v|^2 = sum |x - c|^2 - 2 v sum (x - c) + W |v|^2."""
+    cdef int64_t n = rows.n, stride = wide_stride(n), k, l
+    cdef const double *sums
+    cdef double square = s.sums.square, length, product, g, c
+    if not rows.unit:
+        return square
+    for k in range(s.K):
+        if s.sums.weights[k] == 0:
+            continue
+        sums = s.sums.offsets + k * stride
+        length = product = 0
+        for l in range(n):
+            c = get(s.centroids, k * n + l, rows.kernels.itemsize)
+            length += c * c
+            product += c * sums[l]
+        if s.sums.uncentred:
+            product -= s.sums.weights[k] * length
+        g = 1 / sqrt(length) - 1
+        square += g * (s.sums.weights[k] * g * length - 2 * product)
+    return square
+
+
 # What a step needs beside its engine.
 cdef struct StepMemory:
     double *wide             # the centroids
@@ -256,18 +280,21 @@ def step(PreparedPoints points, EngineEntry engine, Centroids centroids, int32_t
     cdef CallContext call = CallContext()
     memset(&problem, 0, sizeof(problem))
     memset(&s, 0, sizeof(s))
+    points.bring_to_unit_length(n_threads, call)
     problem.rows, problem.K, problem.n_threads = &points.rows, K, n_threads
     problem.n_fits = 1 << 30 if points.persistent else 0  # an index serves many more calls, or is not worth it
     cdef const EngineFactory *factory = row_sums_factory(&points.rows)
     s.K, s.epoch, s.labels, s.centroids = K, 1, &labels[0], centroids.values
     s.packed = &centroids.packed if centroids.is_packed else NULL
-    # How small the values are is for the points alone to say: a fit, too, looks only at these for that.
+    # How small the values are is for the points alone to say: a fit, too, looks only at these for that. Of points
+    # that are all 0 the centroids say it.
     if centroids.max_abs_bits > points.rows.max_safe_bits:
         check_range(&points.rows, centroids.max_abs_bits)
     s.assign = outputs & _ASSIGN != 0
     if s.assign:
         factory = chosen_factory(engine.factory, &problem)
     cdef bint measure = outputs & (_SUM | _MEASURE) != 0
+    cdef bint all_zero = s.assign and factory.build_index == NULL  # unless the step finds another magnitude
     cdef bint in_parts = s.assign and factory.keeps_rows, labels_first = s.assign and not factory.distances
     cdef double[:, ::1] offsets
     cdef double[::1] weights
@@ -281,11 +308,11 @@ def step(PreparedPoints points, EngineEntry engine, Centroids centroids, int32_t
         s.sum = labels_first
         run_step(factory, &problem, points, &s, call)
         factory, s.assign, s.labels_epoch, s.epoch = row_sums_factory(&points.rows), False, 1, 2
-    s.sum, s.measure = outputs & _SUM != 0, outputs & _MEASURE != 0
+    s.sum, s.measure = outputs & _SUM != 0 or (measure and points.rows.unit), outputs & _MEASURE != 0
     s.squared = NULL if squared is None else &squared[0]
     if s.max_abs_bits <= points.rows.max_safe_bits and (s.assign or measure or s.squared != NULL):
         run_step(factory, &problem, points, &s, call)
-    check_range(&points.rows, s.max_abs_bits)
+    check_range(&points.rows, centroids.max_abs_bits if all_zero and s.max_abs_bits == 0 else s.max_abs_bits)
     if measure and not isfinite(s.sums.square):
         raise OutOfRange(INFINITY)
-    return s.sums.square, *sums
+    return square_of(&points.rows, &s) if measure else 0, *sums

@@ -1,13 +1,13 @@
 """A fit: from its arguments to its result."""
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
 from ckmeans._codes cimport Codes, codes_close
 from ckmeans._engine cimport (
     EngineEntry, EngineFactory, Problem, Step, chosen_factory, row_sums_factory, store_row_labels,
 )
-from ckmeans._points cimport PreparedPoints, Rows, check_range
+from ckmeans._points cimport PreparedPoints, Rows, check_range, mean_loss
 from ckmeans._runtime cimport CallContext, Poll
 
 import numpy as np
@@ -106,11 +106,12 @@ cdef int sum_rows(Fit *f, const EngineFactory *factory, const Problem *problem, 
     f.run = f.best
     widen_centroids(f)
     s.K, s.centroids, s.labels, s.sums.counts = f.best.K, f.best.centroids, labels, f.best.counts
-    s.assign = s.sum = False
+    s.assign = False
+    s.sum = f.rows.unit
     s.measure = True
     engine.step(engine, &s, p)
     engine.close(engine)
-    square[0] = s.sums.square
+    square[0] = square_of(f.rows, &s)
     return 0
 
 
@@ -126,7 +127,7 @@ cdef int complete_distortion(Fit *f, dict result, const Problem *problem, CallCo
     call.check()
     if failed:
         raise MemoryError
-    distortion = result["distortion"] = square / f.rows.total_weight
+    distortion = result["distortion"] = mean_loss(f.rows, square)
     for name, own in (("history", -1), ("distortions", result["distortions"].argmin())):
         result[name] = np.maximum(result[name], distortion)
         result[name][own] = distortion
@@ -176,6 +177,8 @@ cdef Options options_of(options, starts):
     o.empty = EMPTY_POLICIES[options.empty]
     o.next_start = <PyObject *>starts if callable(starts) else NULL
     o.callback = NULL if options.callback is None else <PyObject *>options.callback
+    cdef const uint8_t[::1] frozen = options.frozen  # the options keep it
+    o.frozen = NULL if frozen is None else &frozen[0]
     return o
 
 
@@ -223,6 +226,7 @@ def fit(PreparedPoints points, EngineEntry engine, starts, options, on_progress)
     distortions_array = np.empty(o.n_init)
     cdef double[::1] distortions = distortions_array
     o.swap_factory = NULL if options.search is None else row_sums_factory(rows)
+    points.bring_to_unit_length(options.n_threads, call)
     problem = Problem(rows, NULL, options.n_threads, o.K, o.n_init, o.max_iter, False, NULL)
     problem.same_sums = may_share(&problem, &o)
     cdef const EngineFactory *factory = chosen_factory(engine.factory, &problem)

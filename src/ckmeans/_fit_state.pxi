@@ -1,5 +1,5 @@
 """The state of a thread that runs restarts: its memory, its engine, from opening to closing."""
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
@@ -27,6 +27,8 @@ cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
         f.step.wide = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.sums.offsets = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.sums.weights = <double *>take(memory, &at, K * sizeof(double))
+    f.frozen.present = <uint8_t *>take(memory, &at, K)
+    f.frozen.previous = <uint8_t *>take(memory, &at, K)
     f.empty.new_label = <int32_t *>take(memory, &at, K * sizeof(int32_t))
     f.empty.farthest = <int64_t *>take(memory, &at, K * sizeof(int64_t))
     f.empty.farthest_squared = <double *>take(memory, &at, K * sizeof(double))

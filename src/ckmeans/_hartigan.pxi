@@ -111,7 +111,7 @@ cdef int move_from_cluster(Fit *f, int64_t k, int64_t *n_moves, Poll *p) noexcep
             # The test in move_point with the distances to the centroids, and without divisions.
             gain = c.squared[c.members[at + i]] * c.weights[k] * (c.weights[other] + weight)
             cost = s.other_squared[i] * c.weights[other] * (c.weights[k] - weight)
-            if cost < gain:
+            if cost < gain and may_move(f, other):
                 n_moves[0] += move_point(s, i, k, other)
         at += count
     return 0

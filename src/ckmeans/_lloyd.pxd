@@ -43,6 +43,7 @@ cdef struct Options:
     int64_t trials           # candidates a centroid of k-means++; 0: random examples
     uint64_t seed
     bint keep_path
+    const uint8_t *frozen    # (K,) whether the centroid stays as the start has it; NULL: none does
     const char *starts       # (n_init, K, n) the starts of all restarts,
     int64_t n_given          # or (n_given, n), with which all begin and which k-means++ completes; 0: complete ones
     PyObject *next_start     # or called for each one's, in order; both NULL: drawn
@@ -145,6 +146,11 @@ cdef struct LloydRun:
     int64_t last_iter        # number of its last update
     bint full_sums           # so little is gained that every digit of the distortion counts
 
+# Which centroids stay where they are, where some do.
+cdef struct FrozenFlags:
+    uint8_t *present         # (K,) of the present centroids,
+    uint8_t *previous        # and of those before the last update
+
 # The state of a thread that runs restarts.
 cdef struct Fit:
     const Options *options
@@ -164,5 +170,15 @@ cdef struct Fit:
     int64_t previous_K
     LloydRun lloyd           # the one that goes on
     SwapSearch *swaps        # made when it is first needed
+    FrozenFlags frozen
     EmptyWorkspace empty
     FitStats stats
+
+
+cdef inline bint is_frozen(const Fit *f, int64_t k) noexcept nogil:
+    return f.options.frozen != NULL and f.frozen.present[k] != 0
+
+
+# Whether a cluster without points is one to be dropped, refilled, or reported.
+cdef inline bint lacks_points(const Fit *f, int64_t k) noexcept nogil:
+    return f.step.sums.weights[k] == 0 and not is_frozen(f, k)

@@ -2,17 +2,17 @@
 Trans. Information Theory 28, 1982).
 
 The loop of one restart is here; it knows an engine by its contract alone (_engine.pxd). The rest of a fit: starts in
-_seed.pxi, the rules of stopping in _stop.pxi, empty clusters in _empty.pxi, the search by swaps in _swap.pxi, all
-restarts in _restarts.pxi, arguments and result in _fit.pxi.
+_seed.pxi, the rules of stopping in _stop.pxi, empty clusters in _empty.pxi, the update of centroids in _update.pxi, the
+search by swaps in _swap.pxi, all restarts in _restarts.pxi, arguments and result in _fit.pxi.
 """
 from cpython.buffer cimport PyBUF_ANY_CONTIGUOUS, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport INFINITY
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
-from ckmeans._engine cimport ClusterSums
-from ckmeans._points cimport Rows, out_of_range
+from ckmeans._engine cimport square_of
+from ckmeans._points cimport Rows, mean_loss, out_of_range
 from ckmeans._random cimport stream_of
 from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, release, wide_stride
 from ckmeans._values cimport get, put, widen
@@ -26,6 +26,7 @@ include "_seed_blocks.pxi"
 include "_seed_batches.pxi"
 include "_stop.pxi"
 include "_empty.pxi"
+include "_update.pxi"
 include "_fit_state.pxi"
 
 cdef double MIN_GAIN = 1e-9            # of the distortion, below which it is summed up in full: carried sums lose less
@@ -96,7 +97,7 @@ cdef int assign(Fit *f, int64_t updates, Poll *p) noexcept nogil:
         f.step.n_changed = f.rows.m
     f.epoch = f.step.labels_epoch = f.step.epoch
     f.step.previous = f.run.centroids
-    f.run.distortion = f.step.sums.square / f.rows.total_weight
+    f.run.distortion = mean_loss(f.rows, square_of(f.rows, &f.step))
     f.run.incremental = f.step.sums.incremental
     f.stats.n_distances += f.step.n_distances
     f.stats.n_pairs += <double>f.rows.m * f.run.K
@@ -156,29 +157,13 @@ cdef int check_stop(Fit *f, double distortion_before, Poll *p) noexcept nogil:
 
 # ---- update ----------------------------------------------------------------------------------
 
-cdef inline double mean_of(const ClusterSums *sums, int64_t k, int64_t l, const char *previous, int64_t n,
-                           int item) noexcept nogil:
-    """Feature l of the mean of cluster k, whose points are not none; sums are about the centroids `previous`."""
-    cdef double mean = sums.offsets[k * wide_stride(n) + l] / sums.weights[k]
-    return mean if sums.uncentred else get(previous, k * n + l, item) + mean
-
-
-cdef void move_to_means(const ClusterSums *sums, int64_t K, int64_t n, int item, const char *previous,
-                        char *centroids) noexcept nogil:
-    """Move every centroid with points to their mean, rounded to the computing dtype."""
-    cdef int64_t k, l
-    for k in range(K):
-        if sums.weights[k] == 0:
-            continue
-        for l in range(n):
-            put(centroids, k * n + l, item, mean_of(sums, k, l, previous, n, item))
-
-
 cdef void keep_previous(Fit *f) noexcept nogil:
     """Keep the centroids that the labels are of, before they move."""
     f.previous_K = f.run.K
     memcpy(f.previous, f.run.centroids, f.run.K * f.rows.n * f.rows.kernels.itemsize)
     f.step.previous = f.previous
+    if f.options.frozen != NULL:
+        memcpy(f.frozen.previous, f.frozen.present, f.run.K)
 
 
 cdef int update(Fit *f, Poll *p) noexcept nogil:
@@ -187,7 +172,7 @@ cdef int update(Fit *f, Poll *p) noexcept nogil:
     keep_previous(f)
     if has_empty and f.options.empty != DROP and refill_empty(f, p):
         return 1
-    move_to_means(&f.step.sums, f.run.K, f.rows.n, f.rows.kernels.itemsize, f.previous, f.run.centroids)
+    move_centroids(f)
     if has_empty and f.options.empty == DROP:
         drop_empty(f)
     return 0
@@ -200,6 +185,7 @@ cdef int revert_update(Fit *f, Poll *p) noexcept nogil:
     cdef int64_t K = f.previous_K
     f.previous, f.previous_K = f.run.centroids, f.run.K  # which the labels were found for
     f.run.centroids, f.run.K = centroids, K
+    f.frozen.present, f.frozen.previous = f.frozen.previous, f.frozen.present
     failure = assign(f, f.run.n_iter + 1, p)
     if failure != RUNNING:
         return failure
@@ -235,6 +221,8 @@ cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
     begin_lloyd(f, f.options.max_iter, f.options.tol, f.options.should_stop)
     f.random = stream_of(f.options.seed, number)
     f.run.max_abs_bits = 0
+    if f.options.frozen != NULL:
+        memcpy(f.frozen.present, f.options.frozen, f.options.K)
     if f.options.n_given > 0:
         memcpy(f.run.centroids, f.options.starts, f.options.n_given * row_bytes)
     elif f.options.starts != NULL:

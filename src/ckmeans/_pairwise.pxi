@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
 from ckmeans._arena cimport take
-from ckmeans._points cimport Points, Rows, check_range, read_rows
+from ckmeans._points cimport PreparedPoints, Rows, check_range, read_rows
 from ckmeans._runtime cimport CallContext, Poll, allocate, poll, release, request_threads, threads_for
 
 import numpy as np
@@ -86,7 +86,7 @@ cdef void measure_blocks(Pairs *pairs, int n_threads, Poll *p) noexcept nogil:
             measure_block(pairs, block, threadid())
 
 
-def distances(Points points, centroids, out, int n_threads):
+def distances(PreparedPoints points, centroids, out, int n_threads):
     """Fill `out` with the distances of all pairs; `centroids` and `out` are C-contiguous, of the computing dtype."""
     cdef const uint8_t[::1] centroid_bytes = centroids.reshape(-1).view(np.uint8)
     cdef uint8_t[::1] out_bytes = out.reshape(-1).view(np.uint8)
@@ -94,6 +94,7 @@ def distances(Points points, centroids, out, int n_threads):
     cdef Pairs pairs
     cdef uint64_t max_abs_bits = 0
     cdef int i, threads = threads_for(n_threads, <double>points.rows.m * points.rows.n * len(centroids))
+    points.bring_to_unit_length(n_threads, call)
     pairs.rows, pairs.K = &points.rows, len(centroids)
     pairs.centroids, pairs.out = <const char *>&centroid_bytes[0], <char *>&out_bytes[0]
     cdef char *memory = <char *>allocate(pairs_layout(&pairs, threads, NULL))

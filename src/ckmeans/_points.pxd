@@ -7,12 +7,15 @@ from ckmeans._runtime cimport Poll, CallContext, kernels, source
 
 cdef extern from "simd/source.h" nogil:
     void ckmeans_read_rows(const source *source, int itemsize, int64_t row0, int64_t count, void *rows)
+    void ckmeans_unit_factors(const source *source, int itemsize, int64_t row0, int64_t count, double *factors,
+                              void *row)
 
 
 # Points that come in chunks from Python: a window of rows is in memory at a time.
 cdef struct ChunkWindow:
     PyObject *owner          # the Points that loads them
     char *rows               # `count` rows from `first` on, in the computing dtype
+    double *factors          # that bring them to unit length, where they are to have it
     int64_t first
     int64_t count
     int64_t capacity         # rows that are loaded together, or more where more are asked for
@@ -26,6 +29,7 @@ cdef struct Rows:
     int64_t n
     int64_t stride           # values from row to row, where rows are read in place
     int64_t in_place         # a block that ends at or before this row is read in place
+    bint unit                # rows are read at unit length: squared distances are 2 - 2 cos
     const double *weights    # NULL: every point weighs 1
     const double *cumulative  # weights up to and with each row; NULL where weights is
     double total_weight
@@ -53,14 +57,27 @@ cdef int ensure_loaded(const Rows *rows, int64_t first, int64_t count, Poll *p) 
 cdef const void *read_rows(const Rows *rows, int64_t first, int64_t count, void *scratch,
                            int64_t *stride) noexcept nogil
 
+# The same, of which only those that are listed (by their places among the `count`) need be there.
+cdef const void *read_listed_rows(const Rows *rows, int64_t first, int64_t count, const int32_t *listed,
+                                  int64_t n_listed, void *scratch, int64_t *stride) noexcept nogil
+
 cdef void read_row(const Rows *rows, int64_t row, void *values) noexcept nogil
 
 # Some of the rows, which lie in memory, as rows of their own without weights.
 cdef Rows some_rows(const Rows *rows, int64_t first, int64_t count) noexcept nogil
 
+cdef inline int64_t n_tiles(const Rows *rows, int64_t count) noexcept nogil:
+    """Count the tiles of the kernels that hold so many rows."""
+    return (count + rows.kernels.tile - 1) // rows.kernels.tile
+
+
 # Single rows from anywhere: `ensure_loaded` and `read_row`, in as few passes over the chunks as can be.
 cdef void fetch_row(const Rows *rows, int64_t row, void *values, Poll *p) noexcept nogil
 cdef void fetch_rows(const Rows *rows, const int64_t *wanted, int64_t count, void *values, Poll *p) noexcept nogil
+
+# J: the mean of the squared distances, whose (weighted) sum is `square`, or of 1 - cos.
+cdef inline double mean_loss(const Rows *rows, double square) noexcept nogil:
+    return square / rows.total_weight * (0.5 if rows.unit else 1)
 
 # Whether a largest magnitude of these bits leaves the dtype's safe range (NaN and infinity do).
 cdef bint out_of_range(const Rows *rows, uint64_t max_abs_bits) noexcept nogil
@@ -83,6 +100,7 @@ cdef class Points:
 
     cdef int load(self, int64_t first, int64_t count) except -1
     cdef int grow_window(self, int64_t count) except -1
+    cdef int find_window_factors(self, int64_t count) except -1
     cdef int seek_chunk(self, int64_t row) except -1
     cdef int copy_chunk(self, int64_t end) except -1
 
@@ -122,12 +140,17 @@ ctypedef Index *(*IndexBuilder)(const UniquePoints *unique, int n_threads, Poll 
 cdef class PreparedPoints(Points):
     cdef UniquePoints unique
     cdef bint unique_found
+    cdef double *factors         # of the rows, where they are to have unit length
+    cdef bint factors_found
     cdef public bint persistent  # it serves more than one call, which may ask for anything
     cdef object lock             # held while something is built
     cdef IndexBuilder builders[4]
     cdef Index *indexes[4]
     cdef int n_indexes
 
+    # To be called before rows are read that may be wanted at unit length.
+    cdef int bring_to_unit_length(self, int n_threads, CallContext call) except -1
+    cdef int find_factors(self, int n_threads, CallContext call) except -1
     # A call that asks for more than one of these passes one `want_inverse`.
     cdef const UniquePoints *unique_points(self, bint want_inverse, int n_threads, CallContext call) except NULL
     cdef const Rows *seeding_points(self, int64_t trials, bint want_inverse, int n_threads,

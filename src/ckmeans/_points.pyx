@@ -5,8 +5,8 @@ window of rows is copied at a time. A caller has the rows loaded before it reads
 """
 from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport sqrt
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memmove
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memmove, memset
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
 import numpy as np
@@ -74,28 +74,47 @@ cdef int fetch(const Rows *rows, int64_t first, int64_t count, Poll *p) noexcept
 
 cdef const void *read_rows(const Rows *rows, int64_t first, int64_t count, void *scratch,
                            int64_t *stride) noexcept nogil:
-    if rows.window != NULL:
-        stride[0] = rows.n
-        return rows.window.rows + (first - rows.window.first) * rows.n * rows.kernels.itemsize
-    if first + count <= rows.in_place:
-        stride[0] = rows.stride
-        return rows.source.data + first * rows.source.row_stride
+    cdef const double *factors = NULL if rows.source.factors == NULL else rows.source.factors + first
+    cdef const void *values = scratch
     stride[0] = rows.n
-    ckmeans_read_rows(&rows.source, rows.kernels.itemsize, first, count, scratch)
+    if rows.window != NULL:
+        values = rows.window.rows + (first - rows.window.first) * rows.n * rows.kernels.itemsize
+        factors = rows.window.factors + (first - rows.window.first) if rows.unit else NULL
+    elif first + count <= rows.in_place:
+        stride[0] = rows.stride
+        values = rows.source.data + first * rows.source.row_stride
+    else:
+        ckmeans_read_rows(&rows.source, rows.kernels.itemsize, first, count, scratch)
+    if factors == NULL:
+        return values
+    rows.kernels.scale_rows(values, stride[0], count, rows.n, factors, scratch)
+    stride[0] = rows.n
+    return scratch
+
+
+cdef const void *read_listed_rows(const Rows *rows, int64_t first, int64_t count, const int32_t *listed,
+                                  int64_t n_listed, void *scratch, int64_t *stride) noexcept nogil:
+    cdef int64_t size = rows.n * rows.kernels.itemsize, i
+    if rows.source.factors == NULL:
+        return read_rows(rows, first, count, scratch, stride)
+    for i in range(n_listed):
+        read_row(rows, first + listed[i], <char *>scratch + listed[i] * size)
+    stride[0] = rows.n
     return scratch
 
 
 cdef void read_row(const Rows *rows, int64_t row, void *values) noexcept nogil:
-    cdef int64_t size = rows.n * rows.kernels.itemsize
-    if rows.window != NULL:
-        memcpy(values, rows.window.rows + (row - rows.window.first) * size, size)
-    else:
-        ckmeans_read_rows(&rows.source, rows.kernels.itemsize, row, 1, values)
+    cdef int64_t stride
+    cdef const void *read = read_rows(rows, row, 1, values, &stride)
+    if read != values:
+        memcpy(values, read, rows.n * rows.kernels.itemsize)
 
 
 cdef Rows some_rows(const Rows *rows, int64_t first, int64_t count) noexcept nogil:
     cdef Rows some = rows[0]
     some.source.data += first * rows.source.row_stride
+    if some.source.factors != NULL:
+        some.source.factors += first
     some.m = some.source.m = count
     some.in_place = max(min(rows.in_place - first, count), 0)
     some.weights = some.cumulative = NULL
@@ -172,7 +191,8 @@ cdef void set_safe_range(Rows *rows) noexcept:
     cdef int itemsize = rows.kernels.itemsize
     cdef double overflow = FLT_MAX if itemsize == 4 else DBL_MAX / max(rows.total_weight, 1)
     rows.max_safe_bits = bits_of(sqrt(overflow / 16 / <double>rows.n), itemsize)
-    rows.min_safe_bits = bits_of(1e-15 if itemsize == 4 else 1e-145, itemsize)
+    # Of light points the sums of squares are smaller than the squares.
+    rows.min_safe_bits = bits_of(1e-15 if itemsize == 4 else 1e-145 / sqrt(min(rows.total_weight, 1)), itemsize)
 
 
 cdef int64_t rows_in_place(const source *s, int itemsize, int view_itemsize) noexcept:
@@ -192,7 +212,7 @@ cdef int open_source(X, Py_buffer *view, source *s) except -1:
     s.data = <const char *>view.buf
     s.m, s.n = view.shape[0], view.shape[1]
     s.row_stride, s.column_stride = view.strides[0], view.strides[1]
-    s.indptr = NULL
+    s.indptr = s.factors = NULL
     return 0
 
 
@@ -205,7 +225,7 @@ cdef object open_sparse(X, int itemsize, source *s):
     """See the rows of a CSR as a source; returns what is to be kept as long as it is read."""
     values = X.values(itemsize)
     s.data = <const char *>address_of(values)
-    s.indices, s.indptr = address_of(X.indices), address_of(X.indptr)
+    s.indices, s.indptr, s.factors = address_of(X.indices), address_of(X.indptr), NULL
     s.m, s.n = X.shape
     s.int64_indices = X.indices.dtype.itemsize == 8
     return X, values
@@ -240,13 +260,26 @@ def order_of(X):
     return {SOURCE_SORTED: "rising", SOURCE_UNSORTED: "unsorted", SOURCE_INVALID: "broken"}[order]
 
 
+cdef int replace(void **memory, int64_t used, int64_t size) except -1:
+    """Move to a block of another size; `used` bytes are kept."""
+    cdef void *larger = allocate(size)
+    if larger == NULL:
+        raise MemoryError
+    if used > 0:
+        memcpy(larger, memory[0], used)
+    release(memory[0])
+    memory[0] = larger
+    return 0
+
+
 cdef class Points:
     """Checked points (a 2-D array, or what _inputs.py makes of others), their weights (float64 or
-    None), and the computing dtype's item size."""
+    None), the computing dtype's item size, and whether they are to be read at unit length."""
 
-    def __cinit__(self, X, int itemsize, const double[::1] weights=None):
+    def __cinit__(self, X, int itemsize, const double[::1] weights=None, bint unit=False):
         cdef Rows *rows = &self.rows
         rows.kernels = kernels_for(itemsize)
+        rows.unit = unit
         rows.m, rows.n = X.shape
         rows.stored = <double>rows.m * rows.n
         rows.value_bytes = X.dtype.itemsize
@@ -258,7 +291,7 @@ cdef class Points:
         elif hasattr(X, "indptr"):
             self.held = open_sparse(X, itemsize, &rows.source)
             rows.stored = <double>X.size
-            rows.max_abs_bits = max_abs_bits_of(rows.source.data, X.size, itemsize)
+            rows.max_abs_bits = bits_of(1, itemsize) if unit else max_abs_bits_of(rows.source.data, X.size, itemsize)
         else:
             self.chunks = X
             self.window.owner = <PyObject *>self
@@ -277,6 +310,7 @@ cdef class Points:
         if self.viewed:
             PyBuffer_Release(&self.view)
         release(self.window.rows)
+        release(self.window.factors)
 
     cdef int load(self, int64_t first, int64_t count) except -1:
         """Fill the window from row `first` on; rows that it holds already only move."""
@@ -287,6 +321,8 @@ cdef class Points:
         if window.first <= first < window.first + window.count:
             row = window.first + window.count
             memmove(window.rows, window.rows + (first - window.first) * size, (row - first) * size)
+            if window.factors != NULL:
+                memmove(window.factors, window.factors + (first - window.first), (row - first) * sizeof(double))
         window.first = first
         window.count = row - first
         while window.count < end - first:
@@ -299,18 +335,31 @@ cdef class Points:
     cdef int grow_window(self, int64_t count) except -1:
         cdef ChunkWindow *window = &self.window
         cdef int64_t size = self.rows.n * self.rows.kernels.itemsize
-        cdef char *larger
         if window.rows != NULL and count <= window.capacity:
             return 0
         window.capacity = min(max(window.capacity, count), self.rows.m)
-        larger = <char *>allocate(window.capacity * size + 64)
-        if larger == NULL:
-            raise MemoryError
-        if window.count > 0:
-            memcpy(larger, window.rows, window.count * size)
-        release(window.rows)
-        window.rows = larger
+        replace(<void **>&window.rows, window.count * size, window.capacity * size + 64)
+        if self.rows.unit:
+            replace(<void **>&window.factors, window.count * sizeof(double), window.capacity * sizeof(double))
         return 0
+
+    cdef int find_window_factors(self, int64_t count) except -1:
+        """Find the factors of the `count` rows that were copied to the end of the window."""
+        cdef ChunkWindow *window = &self.window
+        cdef int itemsize = self.rows.kernels.itemsize
+        cdef double *factors = window.factors + window.count
+        cdef source copied
+        memset(&copied, 0, sizeof(source))
+        copied.data, copied.m, copied.n = window.rows + window.count * self.rows.n * itemsize, count, self.rows.n
+        copied.dtype = SOURCE_FLOAT32 if itemsize == 4 else SOURCE_FLOAT64
+        copied.row_stride, copied.column_stride = self.rows.n * itemsize, itemsize
+        cdef void *row = allocate(self.rows.n * itemsize)
+        if row == NULL:
+            raise MemoryError
+        with nogil:
+            ckmeans_unit_factors(&copied, itemsize, 0, count, factors, row)
+            release(row)
+        return check_factors(factors, count, window.first + window.count)
 
     cdef int seek_chunk(self, int64_t row) except -1:
         """Go on to the chunk that holds this row, from the beginning if it has gone by."""
@@ -337,6 +386,8 @@ cdef class Points:
             ckmeans_read_rows(&chunk, itemsize, row - self.chunk_first, count,
                               window.rows + window.count * self.rows.n * itemsize)
         PyBuffer_Release(&view)
+        if self.rows.unit:
+            self.find_window_factors(count)
         window.count += count
         return 0
 
@@ -349,6 +400,22 @@ cdef class Points:
     def largest(self):
         """The largest magnitude whose squares are safe in the computing dtype."""
         return magnitude_of(self.rows.max_safe_bits, self.rows.kernels.itemsize)
+
+    def first_zero_row(self):
+        """The number of the first row of zeros, None where there is none."""
+        cdef int64_t row
+        cdef double factor
+        cdef void *values = allocate(self.rows.n * self.rows.kernels.itemsize)
+        if values == NULL:
+            raise MemoryError
+        try:
+            for row in range(self.rows.m):
+                ckmeans_unit_factors(&self.rows.source, self.rows.kernels.itemsize, row, 1, &factor, values)
+                if factor == 0:
+                    return row
+            return None
+        finally:
+            release(values)
 
     def first_not_finite(self):
         """(row, column, value) of the first NaN or infinity, None where there is none."""
@@ -370,5 +437,6 @@ cdef class Points:
             release(values)
 
 
+include "_unit_rows.pxi"
 include "_dedup.pxi"
 include "_prepared.pxi"

@@ -7,7 +7,7 @@ from _thread import allocate_lock
 
 from libc.stdint cimport int64_t
 
-from ckmeans._runtime cimport CallContext
+from ckmeans._runtime cimport CallContext, allocate, release
 
 
 cdef class PreparedPoints(Points):
@@ -21,6 +21,36 @@ cdef class PreparedPoints(Points):
         for i in range(self.n_indexes):
             self.indexes[i].free(self.indexes[i])
         release_unique(&self.unique)
+        release(self.factors)
+
+    cdef int bring_to_unit_length(self, int n_threads, CallContext call) except -1:
+        """Find the factors of the rows once, where they are to have unit length; chunks are measured as they come."""
+        if not self.rows.unit or self.rows.window != NULL:
+            return 0
+        with self.lock:
+            if not self.factors_found:
+                self.find_factors(n_threads, call)
+        return 0
+
+    cdef int find_factors(self, int n_threads, CallContext call) except -1:
+        cdef int failed
+        cdef double *factors = <double *>allocate(self.rows.m * sizeof(double))
+        if factors == NULL:
+            raise MemoryError
+        try:
+            with nogil:
+                failed = find_factors(&self.rows, factors, n_threads, &call.poll)
+            call.check()
+            if failed:
+                raise MemoryError
+            check_factors(factors, self.rows.m, 0)
+            if not all_ones(factors, self.rows.m):
+                self.factors, factors = factors, NULL
+                self.rows.source.factors = self.factors
+            self.factors_found = True
+        finally:
+            release(factors)
+        return 0
 
     cdef const UniquePoints *unique_points(self, bint want_inverse, int n_threads, CallContext call) except NULL:
         """Find the distinct points, where that pays."""
@@ -69,6 +99,10 @@ cdef class PreparedPoints(Points):
             raise MemoryError
         return index
 
+    def accept_small_values(self):
+        """Take values whose squares underflow: those beside which they are measured allow no smaller unit."""
+        self.rows.min_safe_bits = 0
+
     @property
     def distinct(self):
         """The number of distinct points, where equal ones were deduplicated; else None."""
@@ -78,7 +112,7 @@ cdef class PreparedPoints(Points):
     def bytes(self):
         """Bytes of what was built so far."""
         cdef int i
-        cdef int64_t total = self.unique.bytes
+        cdef int64_t total = self.unique.bytes + (self.rows.m * sizeof(double) if self.factors != NULL else 0)
         for i in range(self.n_indexes):
             total += self.indexes[i].bytes
         return total

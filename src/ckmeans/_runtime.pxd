@@ -22,6 +22,7 @@ cdef extern from "simd/kernels.h" nogil:
         const void *indices
         const void *indptr
         int int64_indices
+        const double *factors
 
     struct sparse_kernels:
         int lanes
@@ -120,6 +121,8 @@ cdef extern from "simd/kernels.h" nogil:
         int list_block
         uint64_t (*pack)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift,
                          void *tiles) noexcept nogil
+        void (*scale_rows)(const void *rows, int64_t stride, int64_t count, int64_t n, const double *factors,
+                           void *scaled) noexcept nogil
         void (*pack_centroids)(const void *centroids, const void *shift, panel *panel) noexcept nogil
         void (*assign)(const void *tiles, int64_t ntiles, const panel *panel, void *scores,
                        void *ids, void *partial) noexcept nogil

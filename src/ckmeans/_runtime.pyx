@@ -29,6 +29,9 @@ cdef extern from "simd/memory.h" nogil:
     void ckmeans_release(void *memory)
     void ckmeans_limit_cache(size_t max_bytes)
     size_t ckmeans_clear_cache()
+    void ckmeans_count_allocations(int64_t failing)
+    int64_t ckmeans_allocations()
+    int64_t ckmeans_live_allocations()
 
 
 # ---- the kernels ---------------------------------------------------------------------------
@@ -166,6 +169,16 @@ def limit_cache(setting):
 def clear_cache():
     """Give cached workspaces back to the system; returns their bytes."""
     return ckmeans_clear_cache()
+
+
+def count_allocations(failing=0):
+    """For the tests: count allocations from now on, of which the one of this number fails (0: none); None: stop."""
+    ckmeans_count_allocations(-1 if failing is None else failing)
+
+
+def allocation_counts():
+    """How many allocations were made since count_allocations, and how many of them were not released."""
+    return ckmeans_allocations(), ckmeans_live_allocations()
 
 
 # ---- interruption --------------------------------------------------------------------------

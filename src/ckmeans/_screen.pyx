@@ -22,7 +22,7 @@ from ckmeans._engine cimport (
     Block, Engine, EngineFactory, PartialSum, Problem, Step, Sweep, cached_rows, entry_of, sweep_bytes, sweep_close,
     sweep_open, sweep_step, update_labels,
 )
-from ckmeans._points cimport Points, Rows
+from ckmeans._points cimport Points, Rows, n_tiles
 from ckmeans._runtime cimport (
     CODE_GROUP_MAX, CODE_TILE, CallContext, Poll, allocate, code_panel, code_rows, code_tile, hit, kernels_of_codes,
     lowest_bit, panel, release, wide_stride,
@@ -43,6 +43,7 @@ include "_screen_pca.pxi"
 include "_screen_leading.pxi"
 include "_screen_tile.pxi"
 include "_screen_hamerly.pxi"
+include "_screen_probe.pxi"
 include "_screen_cost.pxi"
 include "_screen_exact.pxi"
 include "_screen_bounds.pxi"
@@ -91,7 +92,7 @@ cdef struct Screen:
     int32_t *all_k           # 0 .. K - 1
     double underflow         # absolute
     double distance_error    # relative, of a distance in full
-    bint exact               # this step computes all pairs
+    bint exact               # this step, or the one before, computes all pairs
 
 
 cdef void float_panel_layout(panel *to, int64_t K, int64_t n, size_t item, char *memory, size_t *at) noexcept nogil:
@@ -345,6 +346,7 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     cdef Screen *e = <Screen *>engine
     cdef const Rows *X = e.sweep.rows
     cdef StepCounts counts
+    cdef int64_t changed = s.n_changed
     if s.K != e.sweep.K:
         sweep_close(&e.sweep)
         if sweep_open(&e.sweep, X, s.K, e.n_workspaces, X.m >= CARRY_ROWS * s.K, True):
@@ -360,7 +362,7 @@ cdef int screen_step(Engine *engine, Step *s, Poll *p) noexcept nogil:
     counts = count_parts(&e.sweep)
     s.n_distances = <int64_t>counts.n_distances
     if s.assign:
-        review_step(e, s, &counts)
+        review_step(e, s, changed, &counts)
     return 0
 
 

@@ -7,7 +7,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from ckmeans._codes cimport can_code, codes_open, load_stats, load_tile, rows_from, words_of
 from ckmeans._engine cimport Problem, Step
-from ckmeans._points cimport Rows
+from ckmeans._points cimport Rows, n_tiles
 from ckmeans._runtime cimport (
     CODE_TILE, Poll, code_rows, count_bits, is_stopped, kernels_of_codes, poll, request_threads, threads_for,
 )
@@ -27,23 +27,22 @@ cdef double PAIR_OVERHEAD = 666         # and of the distance, which is added up
 cdef double CODING_COST = 30            # of a feature that is coded
 cdef double CODING_OVERHEAD = 1600      # and of the point,
 cdef double CENTROID_COST = 183         # of a feature of a centroid, in each step
-cdef double DIRECTIONS_COST = 12.8      # of a feature of a row of the sample, for each direction that is found
+cdef double DIRECTIONS_COST = 50        # of a feature of a row of the sample, for each direction that is found
 
 # Statistics of data, whatever the machine.
 cdef double FEW_CHANGED = 0.05          # part of the labels that change in a step, from which down most bounds are kept
-cdef double OPEN_SHARE = 0.3            # part of the points that a later step screens against all centroids
 cdef double MAX_COST = 1.1              # dense steps that a step may take, as later ones take less
 cdef double TYPICAL_PAIRS = 3           # pairs of an open point that bounds leave
 cdef double MIN_GAIN = 0.1              # part of the dense steps that screening must be expected to save
 cdef double MAX_SLACK_PAIRS = 3         # pairs of an open point up to which the next step looks at some more
 cdef int64_t TRIAL_STEPS = 3            # after which what is carried from step to step must pay,
 cdef double MAX_LOSS = 0.05             # or else the trial has cost this part of the fit
-cdef double LATER_STEPS = 10            # over which a projection of the points is to pay
+cdef double LATER_STEPS = 10            # of a fit, at most, over which coding or projecting the points is to pay
 
 cdef enum:
     PROBE_TILES = 8          # tiles of points that tell how many pairs leading directions leave
-    N_CHOICES = 4            # numbers of directions to choose from: 16, 32, 64, 96
-    MIN_LEADING_FEATURES = 64  # features from which fewer directions can be much cheaper
+    N_DIRECTIONS = 48        # leading directions
+    MIN_LEADING_FEATURES = 4 * N_DIRECTIONS  # features from which those can be much cheaper
 
 # What is known of the costs. Only this file writes it.
 cdef struct CostModel:
@@ -51,6 +50,7 @@ cdef struct CostModel:
     bint possible            # products of the codes fit their integers
     bint leading_tried
     int64_t max_changed      # screen when at most so many labels changed in the step before
+    int64_t changed_before   # labels that changed in the step before that; 0: not known
     int64_t steps            # that were screened since the first one
     bint no_slack            # many pairs were within reach without any
     double fallback_share    # part of the tiles that the last step left to the dense kernel
@@ -89,9 +89,9 @@ cdef inline double screening_cost(const Rows *X, int64_t words, double K) noexce
             + CENTROID_COST * K * X.n / X.m)
 
 
-cdef double open_cost(const Rows *X, double K) noexcept nogil:
-    """Return the cost of a point that is screened on all features, as far as the shapes tell."""
-    return screening_cost(X, words_of(X.n), K) + pairs_cost(X, TYPICAL_PAIRS)
+cdef double open_cost(const Rows *X, double K, double pairs) noexcept nogil:
+    """Return the cost of a point that is screened on all features, which leaves so many pairs."""
+    return screening_cost(X, words_of(X.n), K) + pairs_cost(X, pairs)
 
 
 cdef void cost_open(CostModel *cost, const Rows *X, bint adaptive) noexcept nogil:
@@ -108,35 +108,51 @@ cdef inline double coding_cost(const Rows *X) noexcept nogil:
     return CODING_COST * X.n * value_cost(X) + CODING_OVERHEAD
 
 
-cdef double expected_saving(const Screen *e, const Step *s) noexcept nogil:
-    """Estimate what screening from this step on saves of a point's dense steps; negative: it is not worth trying."""
+cdef double later_steps(const CostModel *cost, const Step *s) noexcept nogil:
+    """Estimate how many steps follow, as if the labels that change in each fell by the same factor until none does."""
+    cdef double steps = min(<double>s.steps_left, LATER_STEPS)
+    if not 0 < s.n_changed < cost.changed_before:
+        return steps
+    return min(steps, 1 + log(s.n_changed) / log(<double>cost.changed_before / s.n_changed))
+
+
+cdef double saving(const Screen *e, const Step *s, const Probe *probe) noexcept nogil:
+    """Return what screening from this step on is expected to save of a point's dense steps, beyond MIN_GAIN of them."""
     cdef const Rows *X = e.sweep.rows
-    cdef double dense = dense_cost(X, s.K), steps = min(<double>s.steps_left, LATER_STEPS)
-    cdef double screened = open_cost(X, s.K)
-    cdef double later = OPEN_SHARE * screened + (1 - OPEN_SHARE) * STABLE_COST
+    cdef double dense = dense_cost(X, s.K), steps = later_steps(&e.cost, s)
+    cdef double screened = open_cost(X, s.K, probe.pairs)
+    cdef double later = probe.open_share * screened + (1 - probe.open_share) * STABLE_COST
     cdef double coding = 0 if has_codes(e) else coding_cost(X)
-    cdef double hurdle = MIN_GAIN * dense * (steps + 1)
-    if s.labels_epoch != 0 and s.n_changed <= FEW_CHANGED * X.m:
-        return dense - later + steps * (dense - later) - coding - hurdle
-    if coding + TRIAL_STEPS * (screened - dense) > MAX_LOSS * dense * (steps + 1):
+    # At first neither what later steps leave open nor how many there are is known.
+    cdef double trial = coding + TRIAL_STEPS * (screened - dense)
+    if e.cost.changed_before == 0 and trial > MAX_LOSS * dense * (steps + 1):
         return -1
-    return dense - screened + steps * (dense - later) - coding - hurdle
+    return dense - screened + steps * (dense - later) - coding - MIN_GAIN * dense * (steps + 1)
 
 
 cdef bint pays_once(const Problem *problem) noexcept nogil:
     """Tell whether a single assignment, which codes the points, is to be screened."""
     cdef const Rows *X = problem.rows
-    return can_code(X) and open_cost(X, problem.K) + coding_cost(X) < (1 - MIN_GAIN) * dense_cost(X, problem.K)
+    cdef double cost = open_cost(X, problem.K, TYPICAL_PAIRS) + coding_cost(X)
+    return can_code(X) and cost < (1 - MIN_GAIN) * dense_cost(X, problem.K)
 
 
-cdef bint wants_codes(const Screen *e, const Step *s) noexcept nogil:
+cdef bint wants_codes(Screen *e, const Step *s) noexcept nogil:
     """Tell whether this step is to be screened."""
-    cdef const CostModel *cost = &e.cost
+    cdef CostModel *cost = &e.cost
+    cdef Probe best = Probe(1, 0)
     if not (cost.adaptive and cost.possible):
         return cost.possible
-    if s.labels_epoch != 0 and s.n_changed > cost.max_changed:
+    if s.labels_epoch != 0 and (s.n_changed > cost.max_changed or not e.exact):
+        return s.n_changed <= cost.max_changed
+    if saving(e, s, &best) <= 0:
         return False
-    return expected_saving(e, s) > 0
+    best = probe_points(e, s)
+    if saving(e, s, &best) > 0:
+        return True
+    if s.labels_epoch != 0:
+        cost.max_changed = s.n_changed // 2  # when to look again
+    return False
 
 
 cdef int make_codes(Screen *e, Poll *p) noexcept nogil:
@@ -182,47 +198,23 @@ cdef int64_t count_survivors(Screen *e, const Step *s, int64_t first) noexcept n
     return count
 
 
-cdef double survivors(Screen *e, const Step *s, int64_t d, Poll *p) noexcept nogil:
-    """Return the mean number of pairs of a point that the first d directions leave; negative: no memory."""
-    cdef int64_t tiles = e.sweep.rows.m // CODE_TILE, n = min(tiles, <int64_t>PROBE_TILES), i
+cdef bint directions_pay(Screen *e, const Step *s, double steps, Poll *p) noexcept nogil:
+    """Tell whether points are cheaper to screen on the directions first, by the pairs that these leave of a few."""
+    cdef const Rows *X = e.sweep.rows
+    cdef int64_t tiles = X.m // CODE_TILE, n = min(tiles, <int64_t>PROBE_TILES), i
     cdef double count = 0
-    if leading_open(&e.leading, e.codes, e.K, d):
-        return -1
-    project_centroids(e, s)
     for i in range(n):
         if not poll(p):
             count += count_survivors(e, s, i * tiles // n * CODE_TILE)
-    return count / (n * CODE_TILE)
+    return (screening_cost(X, e.leading.words, s.K) + count / (n * CODE_TILE) * CODED_PAIR_COST
+            + X.n * (e.leading.d + POINT_COST) * value_cost(X) / steps) < screening_cost(X, e.codes.words, s.K)
 
 
-cdef int choose_directions(Screen *e, const Step *s, double steps, Poll *p) noexcept nogil:
-    """Use as many leading directions as make a step cheapest, if any; nonzero: no memory."""
-    cdef int64_t n = e.sweep.rows.n, best_d = 0, d = 96, i
-    cdef const Rows *X = e.sweep.rows
-    cdef double best = screening_cost(X, e.codes.words, s.K), left, cost
-    for i in range(N_CHOICES):  # the most first: the others take no more memory
-        if d <= e.leading.directions.d:
-            left = survivors(e, s, d, p)
-            if left < 0 or is_stopped(p):
-                return 1
-            cost = (screening_cost(X, e.leading.words, s.K) + left * CODED_PAIR_COST
-                    + n * (d + POINT_COST) * value_cost(X) / steps)
-            if cost < best:
-                best, best_d = cost, d
-        d = 64 if d == 96 else d // 2
-    leading_release(&e.leading)
-    if best_d == 0:
-        return 0
-    return use_directions(e, best_d, p)
-
-
-cdef int use_directions(Screen *e, int64_t d, Poll *p) noexcept nogil:
-    """Project all points on the first d directions; nonzero: no memory, or interrupted."""
+cdef int project_all(Screen *e, Poll *p) noexcept nogil:
+    """Project all points on the directions; nonzero: interrupted."""
     cdef const Rows *X = e.sweep.rows
     cdef int64_t tile = X.kernels.tile, t
-    cdef int threads = threads_for(e.n_workspaces, <double>X.m * X.n * d)
-    if leading_open(&e.leading, e.codes, e.K, d):
-        return 1
+    cdef int threads = threads_for(e.n_workspaces, <double>X.m * X.n * e.leading.d)
     for t in prange(n_tiles(X, X.m), schedule="static", num_threads=request_threads(threads)):
         if not poll(p):
             project_points(&e.leading, e.codes, t * tile, &e.workspaces[threadid()].projection)
@@ -245,34 +237,31 @@ def set_directions(int64_t d):
     return before
 
 
-cdef int force_directions(Screen *e, Poll *p) noexcept nogil:
-    """Screen on FORCED_DIRECTIONS, or as many as there are; nonzero: no memory, or interrupted."""
-    if FORCED_DIRECTIONS == 0:
-        return 0
-    if directions_find(&e.leading.directions, e.sweep.rows, e.codes.origin, FORCED_DIRECTIONS, e.n_workspaces, p):
-        return 1
-    return use_directions(e, min(FORCED_DIRECTIONS, e.leading.directions.d), p) if e.leading.directions.d > 0 else 0
-
-
 cdef int plan_step(Screen *e, const Step *s, Poll *p) noexcept nogil:
     """Look for leading directions, once, where they may pay; nonzero: no memory, or interrupted."""
     cdef const Rows *X = e.sweep.rows
-    cdef int64_t max_d = min(X.n // 4, <int64_t>96)
+    cdef bint forced = FORCED_DIRECTIONS >= 0
+    cdef int64_t d = FORCED_DIRECTIONS if forced else N_DIRECTIONS
     # In which all points are open, counted as so many.
     cdef double steps = (s.labels_epoch == 0) + OPEN_SHARE * min(<double>s.steps_left, LATER_STEPS), gain, cost
-    if FORCED_DIRECTIONS >= 0 and not e.cost.leading_tried:
-        e.cost.leading_tried = True
-        return force_directions(e, p)
-    if e.cost.leading_tried or X.n < MIN_LEADING_FEATURES or X.m < PROBE_TILES * CODE_TILE:
+    if e.cost.leading_tried or d == 0:
         return 0
-    gain = steps * s.K * (X.n - 16) * kernels_of_codes().cost * X.m
-    cost = DIRECTIONS_COST * (MIN_SAMPLE + ROWS_PER_DIRECTION * max_d) * max_d * <double>X.n + 16.0 * X.n * X.m
-    if gain < 2 * cost:
-        return 0
+    if not forced:
+        if X.n < MIN_LEADING_FEATURES or X.m < PROBE_TILES * CODE_TILE:
+            return 0
+        gain = steps * s.K * (X.n - d) * kernels_of_codes().cost * X.m
+        cost = X.n * (DIRECTIONS_COST * SAMPLE_ROWS * d + (d + POINT_COST) * X.m)
+        if gain < 2 * cost:
+            return 0
     e.cost.leading_tried = True
-    if directions_find(&e.leading.directions, X, e.codes.origin, max_d, e.n_workspaces, p):
+    if leading_open(&e.leading, e.codes, e.K, min(d, X.n), e.n_workspaces, p):
         return 1
-    return choose_directions(e, s, steps, p)
+    if e.leading.d > 0:
+        project_centroids(e, s)
+        if forced or directions_pay(e, s, steps, p):
+            return project_all(e, p)
+    leading_close(&e.leading)
+    return is_stopped(p)
 
 
 # ---- after a step ----------------------------------------------------------------------------
@@ -290,10 +279,11 @@ cdef double step_cost(const Screen *e, const Step *s, const StepCounts *counts) 
             + (coded_pairs + pairs_cost(X, one_by_one) + fallback * dense_cost(X, s.K)) / m)
 
 
-cdef void review_step(Screen *e, const Step *s, const StepCounts *counts) noexcept nogil:
+cdef void review_step(Screen *e, const Step *s, int64_t changed, const StepCounts *counts) noexcept nogil:
     """Compute all pairs of the following steps where the one that was made cost more."""
     cdef CostModel *cost = &e.cost
     cdef const Rows *X = e.sweep.rows
+    cost.changed_before = changed if s.labels_epoch != 0 else 0
     if e.exact:
         return
     cost.fallback_share = counts.n_fallback_tiles / ((X.m + CODE_TILE - 1) // CODE_TILE)

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
 from ckmeans._engine cimport Block, PartialSum, Step, update_labels
-from ckmeans._points cimport Rows
+from ckmeans._points cimport Rows, n_tiles
 from ckmeans._runtime cimport CODE_TILE, panel
 from ckmeans._values cimport get, put
 

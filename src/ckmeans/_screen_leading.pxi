@@ -26,7 +26,7 @@ from ckmeans._codes cimport (
     CodedCentroids, Codes, coded_layout, pack_coded, rows_from, rows_layout, sum_codes, words_of,
 )
 from ckmeans._engine cimport Step
-from ckmeans._points cimport Rows, read_rows
+from ckmeans._points cimport Rows, n_tiles, read_rows
 from ckmeans._runtime cimport (
     CODE_MAX, CODE_TILE, Poll, allocate, code_rows, is_stopped, kernels_of_codes, panel, poll, release,
     request_threads, threads_for,
@@ -39,8 +39,8 @@ cdef enum:
 # The points on their leading directions. Only this file writes it.
 cdef struct Leading:
     bint in_use
-    Directions directions    # as many as were found
-    int64_t d                # how many of them are in use
+    Directions directions
+    int64_t d                # how many were found
     int64_t words
     panel panel              # those, of n features
     void *no_shift           # zeros
@@ -63,27 +63,26 @@ cdef size_t leading_layout(Leading *lead, const Rows *X, int64_t K, char *memory
     return at
 
 
-cdef void leading_release(Leading *lead) noexcept nogil:
-    """Release the projections, but not the directions."""
+cdef void leading_close(Leading *lead) noexcept nogil:
+    directions_close(&lead.directions)
     release(lead.memory)
     lead.memory = NULL
     lead.bytes = 0
-    lead.in_use = False
 
 
-cdef void leading_close(Leading *lead) noexcept nogil:
-    leading_release(lead)
-    directions_close(&lead.directions)
-
-
-cdef int leading_open(Leading *lead, const Codes *codes, int64_t K, int64_t d) noexcept nogil:
-    """Prepare for projections on the first d of the directions that were found; nonzero: no memory."""
+cdef int leading_open(Leading *lead, const Codes *codes, int64_t K, int64_t d, int n_threads, Poll *p) noexcept nogil:
+    """Find at most d directions, and prepare for projections on them; nonzero: no memory."""
     cdef const Rows *X = codes.rows
-    cdef double unit = 1.1 * (2.0 ** -24 if X.kernels.itemsize == 4 else 2.0 ** -53)
-    cdef double defect = lead.directions.defect, t = unit * (68 + X.n / 64.0) * sqrt(d * (1 + defect))
-    cdef double L = 1 + defect + t
-    leading_release(lead)
-    lead.d, lead.words = d, words_of(d)
+    cdef double unit = 1.1 * (2.0 ** -24 if X.kernels.itemsize == 4 else 2.0 ** -53), defect, t, L
+    if directions_find(&lead.directions, X, codes.origin, d, n_threads, p):
+        return 1
+    lead.d = d = lead.directions.d
+    if d == 0:
+        return 0
+    defect = lead.directions.defect
+    t = unit * (68 + X.n / 64.0) * sqrt(d * (1 + defect))
+    L = 1 + defect + t
+    lead.words = words_of(d)
     lead.bytes = <int64_t>leading_layout(lead, X, K, NULL)
     lead.memory = allocate(lead.bytes)
     if lead.memory == NULL:

@@ -143,7 +143,9 @@ cdef Seeding *seeding_open(const Rows *rows, int64_t K, int64_t trials, int n_th
 
 
 cdef void seeding_close(Seeding *seeding) noexcept nogil:
-    release((<SeedingState *>seeding).blocks)
+    """`seeding`: NULL where there was no memory for it."""
+    if seeding != NULL:
+        release((<SeedingState *>seeding).blocks)
     release(seeding)
 
 

@@ -22,7 +22,7 @@ from ckmeans._codes cimport (
     MAX_CODES_BYTES, CodedCentroids, Codes, can_code, code_centroids, codes_bytes, codes_close, codes_open,
     coded_layout, load_stats, load_tile, loss, score_below,
 )
-from ckmeans._points cimport PreparedPoints, Rows, check_range, out_of_range, read_row, read_rows
+from ckmeans._points cimport PreparedPoints, Rows, check_range, out_of_range, read_listed_rows, read_row
 from ckmeans._random cimport Stream, next_unit, stream_of
 from ckmeans._runtime cimport (
     CODE_GROUP_MAX, CODE_TILE, CallContext, Poll, allocate, code_tile, fetch_add, hit, is_stopped, kernels_of_codes,
@@ -317,7 +317,7 @@ cdef void improve_tile(Batch *b, int64_t listed, const char *values, BatchWorksp
         count += not lower > score_below(b.codes, first + p, min_distance_of(b.state, first + p))
     if count == 0:
         return
-    values_of_rows = read_rows(rows, first, n_rows, work.rows, &stride)
+    values_of_rows = read_listed_rows(rows, first, n_rows, row, count, work.rows, &stride)
     rows.kernels.pair_distances(values_of_rows, stride, rows.n, values, row, k, count, work.squared)
     for p in range(count):
         if get(work.squared, p, item) < min_distance_of(b.state, first + row[p]):
@@ -475,6 +475,7 @@ def init(PreparedPoints points, given, int64_t K, int64_t trials, uint64_t seed,
     """Return starting centroids in the computing dtype, and if `want_rows` the row of X that each is, or -1; trials 0:
     random examples. `given`: the first centroids, (< K, n), which k-means++ completes."""
     cdef CallContext call = CallContext()
+    points.bring_to_unit_length(n_threads, call)
     cdef const Rows *rows = points.seeding_points(trials, want_rows, n_threads, call)
     cdef Stream random = stream_of(seed, 0)
     cdef uint64_t max_abs_bits = 0

@@ -142,6 +142,7 @@ cdef int begin_insertion(Fit *f, const Swap *swap, double *error, Poll *p) noexc
     if take_chosen(f, error, p):
         return 1
     fetch_row(f.swaps.clusters.rows, swap.item, local.centroids + local.K * f.rows.n * f.rows.kernels.itemsize, p)
+    local.clusters[local.K] = -1
     local.K += 1
     return open_local(f, p)
 
@@ -161,20 +162,21 @@ cdef int begin_swap(Fit *f, const Swap *swap, double *error, Poll *p) noexcept n
     return open_local(f, p)
 
 
-cdef bint has_empty_cluster(const LocalProblem *local) noexcept nogil:
+cdef bint has_empty_cluster(const Fit *f) noexcept nogil:
+    cdef const LocalProblem *local = &f.swaps.local
     cdef int64_t k
     for k in range(local.K):
-        if local.step.sums.weights[k] == 0:
+        if local.step.sums.weights[k] == 0 and local_moves(f, k):
             return True
     return False
 
 
-cdef double fall_to_means(const LocalProblem *local, int64_t n) noexcept nogil:
+cdef double fall_to_means(const Fit *f) noexcept nogil:
     """By how much the error falls when the centroids move to the means of their items: exactly, before they do."""
     cdef int64_t k
     cdef double total = 0
-    for k in range(local.K):
-        total += fall_to_mean(local, k, 0, n)
+    for k in range(f.swaps.local.K):
+        total += fall_to_mean(f, k, 0)
     return total
 
 
@@ -196,12 +198,12 @@ cdef int judge(Fit *f, double limit, int64_t refining_steps, bint *better, Poll 
         if step_local(f, p):
             return 1
         error = local.step.sums.square
-        better[0] = error < limit and not has_empty_cluster(local)
+        better[0] = error < limit and not has_empty_cluster(f)
         refining += better[0]
-        if has_empty_cluster(local) or refining > refining_steps:
+        if has_empty_cluster(f) or refining > refining_steps:
             return 0
         fall_before = fall
-        fall = fall_to_means(local, f.rows.n)
+        fall = fall_to_means(f)
         if not better[0] and forecast(error - fall, fall, fall_before) >= limit:
             return 0
         update_local(f)

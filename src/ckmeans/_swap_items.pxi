@@ -207,6 +207,9 @@ cdef int find_utilities(Fit *f, Poll *p) noexcept nogil:
     cdef LocalProblem *local = &s.local
     cdef int64_t k, j
     for k in range(f.run.K):
+        s.clusters.utilities[k] = 0
+        if s.clusters.first[k] == s.clusters.first[k + 1]:
+            continue
         local.clusters[0], local.K = <int32_t>k, 1
         if copy_clusters(s, p):
             return 1
@@ -216,5 +219,5 @@ cdef int find_utilities(Fit *f, Poll *p) noexcept nogil:
         close_local(local)
         s.clusters.utilities[k] = local.step.sums.square - s.clusters.errors[k]
         for j in range(local.K):
-            s.clusters.utilities[k] -= fall_to_mean(local, j, s.clusters.weights[local.clusters[j]], f.rows.n)
+            s.clusters.utilities[k] -= fall_to_mean(f, j, s.clusters.weights[local.clusters[j]])
     return 0

@@ -19,8 +19,13 @@ cdef extern from "simd/source.h" nogil:
 
 
 cdef inline bint may_move(const Fit *f, int64_t k) noexcept nogil:
-    """Whether centroid k may be moved at all."""
-    return True
+    """Whether a search may move centroid k, or its points elsewhere: asked wherever it would."""
+    return not is_frozen(f, k)
+
+
+cdef inline bint local_moves(const Fit *f, int64_t j) noexcept nogil:
+    """The same of local centroid j."""
+    return f.swaps.local.clusters[j] < 0 or may_move(f, f.swaps.local.clusters[j])
 
 
 cdef inline double item_weight(const Rows *rows, int64_t i) noexcept nogil:
@@ -233,21 +238,25 @@ cdef int step_local(Fit *f, Poll *p) noexcept nogil:
 
 
 cdef void update_local(Fit *f) noexcept nogil:
-    """Move the local centroids to their means."""
+    """Move the local centroids to their means; frozen ones stay."""
     cdef LocalProblem *local = &f.swaps.local
-    cdef int64_t n = f.rows.n
+    cdef int64_t n = f.rows.n, size = n * f.rows.kernels.itemsize, j
     memcpy(local.previous, local.centroids, local.K * n * f.rows.kernels.itemsize)
     local.step.previous = local.previous
     move_to_means(&local.step.sums, local.K, n, f.rows.kernels.itemsize, local.previous, local.centroids)
+    for j in range(local.K):
+        if not local_moves(f, j):
+            memcpy(local.centroids + j * size, local.previous + j * size, size)
 
 
-cdef double fall_to_mean(const LocalProblem *local, int64_t k, double more_weight, int64_t n) noexcept nogil:
+cdef double fall_to_mean(const Fit *f, int64_t k, double more_weight) noexcept nogil:
     """By how much the error falls when local centroid k moves to the mean of its items, and of others of so much
     weight whose mean it is."""
+    cdef const LocalProblem *local = &f.swaps.local
     cdef int item = local.rows.kernels.itemsize
     cdef double weight = local.step.sums.weights[k], norm = 0, v
-    cdef int64_t l
-    if weight == 0:
+    cdef int64_t n = f.rows.n, l
+    if weight == 0 or not local_moves(f, k):
         return 0
     for l in range(n):
         v = mean_of(&local.step.sums, k, l, local.centroids, n, item) - get(local.centroids, k * n + l, item)

@@ -126,6 +126,11 @@ struct kernels {
      * at least the bits of infinity if any value is infinite or NaN. */
     uint64_t (*pack)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift, void *tiles);
 
+    /* Multiplies rows by their factors, which are values.
+     * IN rows, factors (count); OUT scaled (count contiguous rows), which may be the rows themselves. */
+    void (*scale_rows)(const void *rows, int64_t stride, int64_t count, int64_t n, const double *factors,
+                       void *scaled);
+
     /* Packs centroids into a panel.
      * IN centroids (K contiguous rows), shift, panel->K, panel->n; OUT the arrays of panel, which
      * the caller has allocated. */
@@ -158,12 +163,12 @@ struct kernels {
     /* ---- sums_body.h ---- */
 
     /* Adds rows to the sums of their clusters.
-     * IN rows, labels, weights (count; NULL: 1), centroids; INOUT sums: only `square` if sums->offsets
+     * IN rows, labels, weights (count; NULL: 1), centroids (rows); INOUT sums: only `square` if sums->offsets
      * is NULL. */
     void (*accumulate)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
                        const double *weights, const void *centroids, struct sums *sums);
 
-    /* IN rows, labels, centroids; OUT squared (count): squared distance of each row to its centroid. */
+    /* IN rows, labels, centroids (rows); OUT squared (count): squared distance of each row to its centroid. */
     void (*distances)(const void *rows, int64_t stride, int64_t count, int64_t n, const int32_t *labels,
                       const void *centroids, double *squared);
 

@@ -32,6 +32,7 @@ static const struct kernels F(kernels) = {
     .max_features = F(MAX_FEATURES),
     .list_block = V(LANES),
     .pack = F(pack),
+    .scale_rows = F(scale_rows),
     .pack_centroids = F(pack_centroids),
     .assign = F(assign),
     .assign_rows_size = F(assign_rows_size),

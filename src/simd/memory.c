@@ -8,28 +8,44 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#if defined(__has_feature)
-#define HAS_FEATURE(name) __has_feature(name)
-#else
-#define HAS_FEATURE(name) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || HAS_FEATURE(address_sanitizer) || \
-    HAS_FEATURE(thread_sanitizer) || HAS_FEATURE(memory_sanitizer)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 enum { LINE = 64 };
 
-#if SANITIZED && !defined(_WIN32)
+/* ---- for the tests ---- */
+
+static int counting = 0;
+static int64_t failing_number = 0, n_allocated = 0, n_live = 0;
+
+void ckmeans_count_allocations(int64_t failing)
+{
+    ckmeans_store_flag(&counting, 0);
+    ckmeans_fetch_add(&failing_number, failing - ckmeans_load(&failing_number));
+    ckmeans_fetch_add(&n_allocated, -ckmeans_load(&n_allocated));
+    ckmeans_fetch_add(&n_live, -ckmeans_load(&n_live));
+    ckmeans_store_flag(&counting, failing >= 0);
+}
+
+int64_t ckmeans_allocations(void) { return ckmeans_load(&n_allocated); }
+int64_t ckmeans_live_allocations(void) { return ckmeans_load(&n_live); }
+
+/* Whether this allocation is to fail. */
+static int fails(void)
+{
+    return ckmeans_load_flag(&counting) && ckmeans_fetch_add(&n_allocated, 1) + 1 == ckmeans_load(&failing_number);
+}
+
+static void count_live(const void *memory, int64_t change)
+{
+    if (memory && ckmeans_load_flag(&counting)) ckmeans_fetch_add(&n_live, change);
+}
+
+#if defined(CKMEANS_ADDRESS_SANITIZER) && !defined(_WIN32)
 /* Every block is the system's, so that the sanitizer sees what lies around it and what is used too late. */
-void *ckmeans_allocate(size_t size)
+static void *acquire(size_t size)
 {
     void *memory;
     return posix_memalign(&memory, LINE, size) ? 0 : memory;
 }
-void ckmeans_release(void *memory) { free(memory); }
+static void give_back(void *memory) { free(memory); }
 void ckmeans_limit_cache(size_t max_bytes) { (void)max_bytes; }
 size_t ckmeans_clear_cache(void) { return 0; }
 #else
@@ -159,9 +175,7 @@ size_t ckmeans_clear_cache(void)
     return bytes;
 }
 
-/* ---- for the callers ---- */
-
-void *ckmeans_allocate(size_t size)
+static void *acquire(size_t size)
 {
     block b = { 0, size };
     if (is_cacheable(size)) b = cache_pop(size);
@@ -170,12 +184,10 @@ void *ckmeans_allocate(size_t size)
     return b.start ? memory_of(b) : 0;
 }
 
-void ckmeans_release(void *memory)
+static void give_back(void *memory)
 {
-    block evicted[MAX_BLOCKS], b;
+    block evicted[MAX_BLOCKS], b = ((block *)memory)[-1];
     int i, n;
-    if (!memory) return;
-    b = ((block *)memory)[-1];
     if (!is_cacheable(b.size)) {
         block_free(b);
         return;
@@ -184,3 +196,18 @@ void ckmeans_release(void *memory)
     for (i = 0; i < n; ++i) block_free(evicted[i]);
 }
 #endif
+
+/* ---- for the callers ---- */
+
+void *ckmeans_allocate(size_t size)
+{
+    void *const memory = fails() ? 0 : acquire(size);
+    count_live(memory, 1);
+    return memory;
+}
+
+void ckmeans_release(void *memory)
+{
+    count_live(memory, -1);
+    if (memory) give_back(memory);
+}

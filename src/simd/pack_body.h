@@ -48,6 +48,21 @@ static ALWAYS_INLINE void F(pack_tile)(const REAL *rows, int64_t stride, int64_t
     }
 }
 
+static void F(scale_rows)(const void *rows_, int64_t stride, int64_t count, int64_t n, const double *factors,
+                          void *scaled)
+{
+    const REAL *row = rows_;
+    REAL *to = scaled;
+    const V(vec) zero = V(set1)(0);
+    for (int64_t r = 0; r < count; ++r, row += stride, to += n) {
+        const REAL factor = (REAL)factors[r];
+        const V(vec) factor_v = V(set1)(factor);
+        int64_t l = 0;
+        for (; l + V(LANES) <= n; l += V(LANES)) V(store)(to + l, V(fma)(V(load)(row + l), factor_v, zero));
+        for (; l < n; ++l) to[l] = row[l] * factor;
+    }
+}
+
 /* Packs the last tile if it is not full. */
 static void F(pack_tail)(const REAL *rows, int64_t stride, int64_t count, int64_t n, const REAL *shift, REAL *tile,
                          V(vec) *max_abs)

@@ -1,5 +1,7 @@
 #include "source.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 /* By memcpy, since an element may be unaligned. */
@@ -172,4 +174,66 @@ void ckmeans_read_rows(const struct source *source, int itemsize, int64_t row0, 
         read_float32(source, row0, count, rows);
     else
         read_float64(source, row0, count, rows);
+}
+
+static inline double value_at(const void *row, const int itemsize, int64_t l)
+{
+    return itemsize == 4 ? ((const float *)row)[l] : ((const double *)row)[l];
+}
+
+/* Returns the sum of the squares of values times `scale`, in eight sums that fill vectors. */
+static inline double sum_of_squares_in(const void *row, const int itemsize, int64_t n, double scale)
+{
+    double sum[8] = { 0 };
+    int64_t l = 0;
+    for (; l + 8 <= n; l += 8) {
+        for (int i = 0; i < 8; ++i) {
+            const double x = value_at(row, itemsize, l + i) * scale;
+            sum[i] += x * x;
+        }
+    }
+    for (; l < n; ++l) sum[0] += value_at(row, itemsize, l) * scale * (value_at(row, itemsize, l) * scale);
+    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+}
+
+static double sum_of_squares(const void *row, int itemsize, int64_t n, double scale)
+{
+    return itemsize == 4 ? sum_of_squares_in(row, 4, n, scale) : sum_of_squares_in(row, 8, n, scale);
+}
+
+/* Of n stored values of a row of `length` features. The factor is a value of the dtype. It and the products are rounded by
+ * half a unit in the last place at most, so a row that was brought to unit length has a factor of 1: it stays as it is. */
+static double unit_factor(const void *row, int itemsize, int64_t n, int64_t length)
+{
+    const double tolerance = 2.5 * (itemsize == 4 ? FLT_EPSILON : DBL_EPSILON) + (double)(length + 4) * DBL_EPSILON;
+    double square = sum_of_squares(row, itemsize, n, 1), max_abs = 0, factor;
+    int exponent;
+    if (fabs(square - 1) <= tolerance) return 1;
+    if (itemsize == 4 && square > 0x1p-250 && square < 0x1p250) return (float)(1 / sqrt(square));
+    if (itemsize == 8 && square > 0x1p-900 && square < 0x1p900) return 1 / sqrt(square);
+    for (int64_t l = 0; l < n; ++l) {
+        const double x = fabs(value_at(row, itemsize, l));
+        if (!(x <= DBL_MAX)) return NAN;
+        if (x > max_abs) max_abs = x;
+    }
+    if (max_abs == 0) return 0;
+    if (itemsize == 4 || max_abs < 0x1p-1000 || max_abs > 0x1p1000) return INFINITY;
+    frexp(max_abs, &exponent);
+    factor = ldexp(1, -exponent);
+    return factor / sqrt(sum_of_squares(row, itemsize, n, factor));
+}
+
+void ckmeans_unit_factors(const struct source *source, int itemsize, int64_t row0, int64_t count, double *factors,
+                          void *row)
+{
+    for (int64_t r = 0; r < count; ++r) {
+        if (source->indptr) {
+            const int64_t from = index_at(source->indptr, source->int64_indices, row0 + r);
+            const int64_t to = index_at(source->indptr, source->int64_indices, row0 + r + 1);
+            factors[r] = unit_factor(source->data + from * itemsize, itemsize, to - from, source->n);
+        } else {
+            ckmeans_read_rows(source, itemsize, row0 + r, 1, row);
+            factors[r] = unit_factor(row, itemsize, source->n, source->n);
+        }
+    }
 }

@@ -19,6 +19,7 @@ struct source {
      * are unused. */
     const void *indices, *indptr;
     int int64_indices;                 /* 1: both are int64, 0: int32 */
+    const double *factors;             /* m: rows are used times these; NULL: as they are */
 };
 
 static inline int64_t index_at(const void *indices, int int64_indices, int64_t i)
@@ -33,8 +34,14 @@ static inline int64_t index_at(const void *indices, int int64_indices, int64_t i
 enum source_order { SOURCE_SORTED, SOURCE_UNSORTED, SOURCE_INVALID };
 int ckmeans_index_order(const struct source *source, int64_t stored);
 
-/* Converts rows row0 .. row0 + count - 1 to float32 (itemsize 4) or float64 (8).
+/* Converts rows row0 .. row0 + count - 1 to float32 (itemsize 4) or float64 (8), without their factors.
  * IN source; OUT rows (count contiguous rows of n values). */
 void ckmeans_read_rows(const struct source *source, int itemsize, int64_t row0, int64_t count, void *rows);
+
+/* Finds the factors that bring rows to unit length: 1 for a row that has it, but for rounding to its dtype; 0 for a
+ * row of zeros; infinity where the factor or its inverse leaves the normal numbers; NaN where a value is NaN or infinite.
+ * IN source; OUT factors (count); SCRATCH row (n values; none for sparse rows). */
+void ckmeans_unit_factors(const struct source *source, int itemsize, int64_t row0, int64_t count, double *factors,
+                          void *row);
 
 #endif

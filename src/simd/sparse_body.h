@@ -43,18 +43,30 @@ static void F(sparse_pack)(const void *centroids, double scale, const double *no
 
 /* ---- assignment ------------------------------------------------------------------------- */
 
+/* The factor of a row's values. */
+static ALWAYS_INLINE REAL F(sparse_factor)(const struct source *X, int64_t row)
+{
+    return X->factors ? (REAL)X->factors[row] : 1;
+}
+
+/* Value j, of a row with this factor where rows are scaled: rounded as when the row is read. */
+static ALWAYS_INLINE REAL F(sparse_value)(const struct source *X, int64_t j, const int scaled, REAL factor)
+{
+    const REAL x = ((const REAL *)X->data)[j];
+    return scaled ? x * factor : x;
+}
+
 /* Computes the scores of one row and one group of W vectors of centroids. The row's nonzeros are from .. to - 1,
  * those of all rows end at `end`. */
-static ALWAYS_INLINE void F(sparse_score)(const int W, const int int64_indices, const struct source *X, int64_t from,
-                                          int64_t to, int64_t end, const REAL *c, const REAL *norms,
-                                          V(vec) score[F(SPARSE_MAX_GROUP)])
+static ALWAYS_INLINE void F(sparse_score)(const int W, const int int64_indices, const int scaled, REAL factor,
+                                          const struct source *X, int64_t from, int64_t to, int64_t end,
+                                          const REAL *c, const REAL *norms, V(vec) score[F(SPARSE_MAX_GROUP)])
 {
     enum { AHEAD = 24, LINE = 64 / (int)sizeof(REAL) }; /* nonzeros: usually in the next row */
-    const REAL *values = (const REAL *)X->data;
     UNROLL
     for (int v = 0; v < W; ++v) score[v] = V(load)(norms + v * V(LANES));
     for (int64_t j = from; j < to; ++j) {
-        const V(vec) x = V(set1)(values[j]);
+        const V(vec) x = V(set1)(F(sparse_value)(X, j, scaled, factor));
         const REAL *cl = c + index_at(X->indices, int64_indices, j) * (W * V(LANES));
         if (j + AHEAD < end) {
             const REAL *ahead = c + index_at(X->indices, int64_indices, j + AHEAD) * (W * V(LANES));
@@ -103,7 +115,7 @@ struct F(sparse_assign_args) {
     int32_t *best_id;
 };
 
-static ALWAYS_INLINE void F(sparse_assign_group)(const int W, const int int64_indices,
+static ALWAYS_INLINE void F(sparse_assign_group)(const int W, const int int64_indices, const int scaled,
                                                  const struct F(sparse_assign_args) *a)
 {
     const int64_t end = index_at(a->X->indptr, int64_indices, a->first + a->count);
@@ -111,25 +123,35 @@ static ALWAYS_INLINE void F(sparse_assign_group)(const int W, const int int64_in
         V(vec) score[F(SPARSE_MAX_GROUP)];
         const int64_t from = index_at(a->X->indptr, int64_indices, a->first + i);
         const int64_t to = index_at(a->X->indptr, int64_indices, a->first + i + 1);
-        F(sparse_score)(W, int64_indices, a->X, from, to, end, a->c, a->norms, score);
+        const REAL factor = scaled ? (REAL)a->X->factors[a->first + i] : 1;
+        F(sparse_score)(W, int64_indices, scaled, factor, a->X, from, to, end, a->c, a->norms, score);
         F(sparse_argmin_update)(W, score, a->ids, a->best + i, a->best_id + i);
     }
 }
 
 /* The widths are constants, so that the scores become registers. */
-static ALWAYS_INLINE void F(sparse_assign_width)(int width, const int int64_indices,
+static ALWAYS_INLINE void F(sparse_assign_width)(int width, const int int64_indices, const int scaled,
                                                  const struct F(sparse_assign_args) *a)
 {
     switch (width) {
-    case 1: F(sparse_assign_group)(1, int64_indices, a); break;
-    case 2: F(sparse_assign_group)(2, int64_indices, a); break;
-    case 3: F(sparse_assign_group)(3, int64_indices, a); break;
-    case 4: F(sparse_assign_group)(4, int64_indices, a); break;
-    case 5: F(sparse_assign_group)(5, int64_indices, a); break;
-    case 6: F(sparse_assign_group)(6, int64_indices, a); break;
-    case 7: F(sparse_assign_group)(7, int64_indices, a); break;
-    case 8: F(sparse_assign_group)(8, int64_indices, a); break;
+    case 1: F(sparse_assign_group)(1, int64_indices, scaled, a); break;
+    case 2: F(sparse_assign_group)(2, int64_indices, scaled, a); break;
+    case 3: F(sparse_assign_group)(3, int64_indices, scaled, a); break;
+    case 4: F(sparse_assign_group)(4, int64_indices, scaled, a); break;
+    case 5: F(sparse_assign_group)(5, int64_indices, scaled, a); break;
+    case 6: F(sparse_assign_group)(6, int64_indices, scaled, a); break;
+    case 7: F(sparse_assign_group)(7, int64_indices, scaled, a); break;
+    case 8: F(sparse_assign_group)(8, int64_indices, scaled, a); break;
     }
+}
+
+/* Out of line, so that rows as they are keep their registers. */
+static void F(sparse_assign_scaled)(int width, int int64_indices, const struct F(sparse_assign_args) *a)
+{
+    if (int64_indices)
+        F(sparse_assign_width)(width, 1, 1, a);
+    else
+        F(sparse_assign_width)(width, 0, 1, a);
 }
 
 static int64_t F(sparse_assign)(const struct source *X, int64_t first, int64_t count, const struct panel *panel,
@@ -146,10 +168,12 @@ static int64_t F(sparse_assign)(const struct source *X, int64_t first, int64_t c
         a.c = (const REAL *)panel->c + g.vector * V(LANES) * panel->n;
         a.norms = (const REAL *)panel->norms + g.vector * V(LANES);
         a.ids = (const REAL *)panel->ids + g.vector * V(LANES);
-        if (X->int64_indices)
-            F(sparse_assign_width)(g.width, 1, &a);
+        if (X->factors)
+            F(sparse_assign_scaled)(g.width, X->int64_indices, &a);
+        else if (X->int64_indices)
+            F(sparse_assign_width)(g.width, 1, 0, &a);
         else
-            F(sparse_assign_width)(g.width, 0, &a);
+            F(sparse_assign_width)(g.width, 0, 0, &a);
     }
     for (int64_t i = 0; i < count; ++i) {
         changed += ids[i] != labels[i];
@@ -183,11 +207,12 @@ static ALWAYS_INLINE void F(sparse_distances)(const struct source *X, int64_t ro
                                               const REAL *norms, REAL squared[V(LANES)])
 {
     const int64_t to = index_at(X->indptr, X->int64_indices, row + 1);
+    const REAL factor = F(sparse_factor)(X, row);
     V(vec) at_nonzeros = V(set1)(0), own = V(set1)(0);
     REAL own_lane[V(LANES)];
     for (int64_t j = index_at(X->indptr, X->int64_indices, row); j < to; ++j) {
         const V(vec) cl = V(load)(c + index_at(X->indices, X->int64_indices, j) * step);
-        const V(vec) d = V(sub)(V(set1)(((const REAL *)X->data)[j]), cl);
+        const V(vec) d = V(sub)(V(set1)(F(sparse_value)(X, j, X->factors != 0, factor)), cl);
         at_nonzeros = V(fma)(d, d, at_nonzeros);
         own = V(fma)(cl, cl, own);
     }
@@ -228,12 +253,12 @@ static void F(sparse_min_distance_update)(const struct source *X, int64_t first,
 static ALWAYS_INLINE double F(sparse_add_row)(const struct source *X, int64_t row, const int int64_indices,
                                           const double *centroid, double norm, double w, double *sums)
 {
-    const REAL *values = (const REAL *)X->data;
+    const REAL factor = F(sparse_factor)(X, row);
     const int64_t to = index_at(X->indptr, int64_indices, row + 1);
     double at_nonzeros = 0, own = 0;
     for (int64_t j = index_at(X->indptr, int64_indices, row); j < to; ++j) {
         const int64_t l = index_at(X->indices, int64_indices, j);
-        const double x = values[j], c = centroid[l], d = x - c;
+        const double x = F(sparse_value)(X, j, X->factors != 0, factor), c = centroid[l], d = x - c;
         at_nonzeros += d * d;
         own += c * c;
         if (sums) sums[l] += w * x;
@@ -276,18 +301,33 @@ static double F(sparse_accumulate)(const struct source *X, const int64_t *rows, 
 
 static void F(sparse_apply_moves)(const struct source *X, const int64_t *moves, int64_t count, double *sums)
 {
-    const REAL *values = (const REAL *)X->data;
     for (int64_t i = 0; i < count; ++i) {
         const int64_t row = moves[i] < 0 ? ~moves[i] : moves[i];
         const double sign = moves[i] < 0 ? -1 : 1;
+        const REAL factor = F(sparse_factor)(X, row);
         const int64_t to = index_at(X->indptr, X->int64_indices, row + 1);
         for (int64_t j = index_at(X->indptr, X->int64_indices, row); j < to; ++j)
-            sums[index_at(X->indices, X->int64_indices, j)] += sign * values[j];
+            sums[index_at(X->indices, X->int64_indices, j)] +=
+                sign * F(sparse_value)(X, j, X->factors != 0, factor);
     }
+}
+
+static double F(sparse_sum_of_scaled_squares)(const struct source *X, int64_t first, int64_t count)
+{
+    double sum = 0;
+    for (int64_t row = first; row < first + count; ++row) {
+        const int64_t to = index_at(X->indptr, X->int64_indices, row + 1);
+        for (int64_t j = index_at(X->indptr, X->int64_indices, row); j < to; ++j) {
+            const double x = F(sparse_value)(X, j, 1, F(sparse_factor)(X, row));
+            sum += x * x;
+        }
+    }
+    return sum;
 }
 
 static double F(sparse_sum_of_squares)(const struct source *X, int64_t first, int64_t count)
 {
+    if (X->factors) return F(sparse_sum_of_scaled_squares)(X, first, count);
     const int64_t from = index_at(X->indptr, X->int64_indices, first);
     const REAL *x = (const REAL *)X->data + from, *end = (const REAL *)X->data;
     double sum[4] = { 0 }; /* four chains, to hide the latency of additions */
