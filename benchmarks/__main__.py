@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, measure, plot, report, shape_run, table
+from benchmarks import machine, measure, minima, plot, report, shape_run, table
 from benchmarks.contender import Crew
 from benchmarks.data import missing_files
 from benchmarks.peers import PEERS
@@ -23,6 +23,8 @@ def main() -> int:
     if sys.argv[1:2] == ["random"]:
         _prefer_what_is_installed()
         return shape_run.main(sys.argv[2:])
+    if sys.argv[1:2] == ["minima"]:
+        return minima.main(sys.argv[2:])
     options = _parser().parse_args()
     try:
         chosen = select(options.names)
