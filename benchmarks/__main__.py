@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, many, measure, plot, report, shape_run, table
+from benchmarks import machine, many, measure, minima, plot, report, shape_run, table
 from benchmarks.contender import Crew
 from benchmarks.data import missing_files
 from benchmarks.peers import PEERS
@@ -26,6 +26,8 @@ def main() -> int:
     if sys.argv[1:2] == ["many"]:
         _prefer_what_is_installed()
         return many.main(sys.argv[2:])
+    if sys.argv[1:2] == ["minima"]:
+        return minima.main(sys.argv[2:])
     options = _parser().parse_args()
     try:
         chosen = select(options.names)

@@ -304,31 +304,23 @@ def fit(
     points: Inputs, engine: EngineEntry, starts: Starts | None, options: FitOptions, progress: bool = False
 ) -> Result:
     """Run all restarts; return the best one."""
-    return fit_with_ends(points, engine, starts, options, progress)[0]
-
-
-def fit_with_ends(
-    points: Inputs, engine: EngineEntry, starts: Starts | None, options: FitOptions, progress: bool = False
-) -> tuple[Result, np.ndarray]:
-    """Run all restarts; return the best one, and with `keep_ends` the final centroids of each."""
     total, unit = (options.n_init, "restart") if options.n_init > 1 else (options.max_iter, "iteration")
     with ProgressBar(progress, total, unit) as on_progress:
 
-        def work(_: Inputs, prepared: PreparedPoints, exponent: int) -> tuple[dict[str, Any], np.ndarray]:
+        def work(_: Inputs, prepared: PreparedPoints, exponent: int) -> dict[str, Any]:
             resolved = None if starts is None else starts.resolve(prepared, options.seed, exponent)
             own = options.in_units(exponent) if exponent else options
             try:
-                fields, ends = _lloyd.fit(prepared, engine, resolved, own, on_progress)
+                fields = _lloyd.fit(prepared, engine, resolved, own, on_progress)
             except _lloyd.EmptyCluster as error:
                 raise ValueError(_validate.empty_cluster_message(*error.args)) from None
             if exponent:
                 given = {} if starts is None else starts.given
                 fields = _fields_in_units(fields, exponent, X=points.rows, **given)
-                ends = _arrays.times_power(ends, exponent)
-            return fields, ends
+            return fields
 
-        fields, ends = with_unit_fallback(points, work, **({} if starts is None else starts.given))
-    return Result(**fields), ends
+        fields = with_unit_fallback(points, work, **({} if starts is None else starts.given))
+    return Result(**fields)
 
 
 def _fields_in_units(fields: dict[str, Any], exponent: int, **arrays: Any) -> dict[str, Any]:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ckmeans import _dispatch, _inputs, _validate
+from ckmeans._elbow_path import fit_path, n_steps, random_sample
 from ckmeans._fit_options import FitOptions
 from ckmeans._inputs import Inputs, Metric, PersistentInputs, PointsLike
 from ckmeans._progress import ProgressBar
 from ckmeans._result import Result
-from ckmeans._search import n_steps, random_sample, search
 from ckmeans.api import assign, kmeans
 
 __all__ = ["Comparison", "Elbow", "Option", "compare", "elbow"]
@@ -119,12 +119,12 @@ def elbow(
 ) -> Elbow:
     """Compute the distortion for each K, and the knee of the curve if it has one.
 
-    Starts for a K are drawn by k-means++, derived from the best centroids for its neighbours, with some
-    added or merged, and from its own with one moved [4]_, so that J is seldom above what restarts alone
-    find. If there are many points, all this runs on a sample [1]_, and the best result continues on all
-    points. For many points of up to three features the sample consists of the means of small nodes of a
-    k-d tree, and starts are annealed first on the means of larger nodes [5]_. The tree is built once; a
-    prepared X may have it already.
+    One path leads over all K: to the best centroids for one K others are added, or two of them are merged,
+    and the search goes on by swaps as that of ``kmeans(X, K, search="swap")`` [4]_, beside a few starts for
+    each K alone. So J is seldom above what restarts find, and it never rises. If there are many points, the
+    path is that of a sample [1]_, and the best results for each K continue on all points. For many points of
+    up to three features the sample is the means of small nodes of a k-d tree, which is built once; a prepared
+    X may have it already.
 
     An array of one feature needs no search: J is the lowest of all for each K, as that of `kmeans`, from
     values that are sorted once. Then `n_init`, `max_iter` and `tol` have nothing to decide.
@@ -140,7 +140,8 @@ def elbow(
     ks : iterable of int
         Numbers of clusters, for instance ``range(1, 11)``.
     n_init : int
-        Restarts for each K.
+        Starts of the path's first K, and of each K for up to some 16,000 points; of more points the
+        other K have half as many of their own.
     max_iter : int
         As for `kmeans`.
     tol : float
@@ -173,8 +174,6 @@ def elbow(
     .. [3] Pham, D. T., Dimov, S. S. and Nguyen, C. D., "Selection of K in K-means clustering", Proc. IMechE
        Part C 219, 2005. (Their alpha_K; J is divided by m - K here, against small samples.)
     .. [4] P. Fränti, "Efficiency of random swap clustering", Journal of Big Data 5, 2018.
-    .. [5] Zeger, K., Vaisey, J. and Gersho, A., "Globally optimal vector quantizer design by stochastic
-       relaxation", IEEE Trans. Signal Processing 40, 1992.
 
     Examples
     --------
@@ -188,16 +187,7 @@ def elbow(
     X_rows, exponent = points.rows, points.safe_exponent()
     points = points.rescaled(exponent) if exponent else points
     checked_ks = _validate.cluster_counts(ks, len(points))
-    options = FitOptions(
-        K=checked_ks[-1],
-        n_init=_validate.integer("n_init", n_init, 1),
-        max_iter=_validate.integer("max_iter", max_iter, 1),
-        tol=_validate.tolerance(tol),
-        empty="farthest",
-        seed=_validate.seed(seed),
-        n_threads=1,
-        trials=0,
-    )
+    options = _options(checked_ks, seed, n_init=n_init, max_iter=max_iter, tol=tol, empty="farthest")
     results = _results(points, checked_ks, options, n_threads, progress)
     sample = random_sample(points, _SILHOUETTE_POINTS, np.random.default_rng(options.seed))
     silhouette = [simplified_silhouette(sample, result.centroids, n_threads) for result in results]
@@ -209,15 +199,31 @@ def elbow(
     return Elbow(ks_array, J, knee, np.array(silhouette), calinski_harabasz, centroids)
 
 
+def _options(
+    ks: list[int], seed: object, *, n_init: object, empty: str, max_iter: object = 300, tol: object = 1e-4
+) -> FitOptions:
+    """Return the checked options of the fits; those that depend on K are set for each."""
+    return FitOptions(
+        K=ks[-1],
+        n_init=_validate.integer("n_init", n_init, 1),
+        max_iter=_validate.integer("max_iter", max_iter, 1),
+        tol=_validate.tolerance(tol),
+        empty=empty,
+        seed=_validate.seed(seed),
+        n_threads=1,
+        trials=0,
+    )
+
+
 def _results(
     points: PersistentInputs, ks: list[int], options: FitOptions, n_threads: int | None, progress: bool
 ) -> list[Result]:
-    """Return a result for each K: the optimum of one feature, else the best that a search finds."""
+    """Return a result for each K: the optimum of one feature, else the best on a path over all K."""
     if not _validate.wants_optimum(
         "auto", points.kind, points.shape, default_init=True, metric=points.metric
     ):
         with ProgressBar(progress, n_steps(ks), "step") as on_progress:
-            return search(points, ks, options, n_threads, on_progress)
+            return fit_path(points, ks, options, n_threads, on_progress)
     results: list[Result] = []
     with ProgressBar(progress, len(ks), "K") as on_progress:
         for K in ks:
@@ -387,7 +393,7 @@ def compare(
     """Compare numbers of clusters by their sizes, their spread, and J plus the cost of the clusters.
 
     J decreases with every cluster; the cost of a cluster (another T-shirt size to stock) only the caller
-    knows.
+    knows. The clusters are found as by `elbow`.
 
     Parameters
     ----------
@@ -399,7 +405,7 @@ def compare(
         Cost of one cluster, in the units of J (those of X, squared); a callable returns as ``cost(K)``
         that of K clusters.
     n_init : int
-        Restarts for each K.
+        As for `elbow`.
     sample_weight : array_like of shape (m,), optional
         Weight of each point; 1 by default.
     metric : {"euclidean", "cosine"}
@@ -428,19 +434,17 @@ def compare(
     """
     points = _inputs.read_persistent(X, sample_weight, metric)
     checked_ks = _validate.cluster_counts(ks, len(points))
-    rng = np.random.default_rng(_validate.seed(seed))
     costs = [_validate.cost_of(cost, K) for K in checked_ks]
-    options = []
-    for K, cost_of_k in zip(checked_ks, costs, strict=True):
-        result = kmeans(points, K, n_init=n_init, metric=points.metric, seed=rng, n_threads=n_threads)
-        options.append(_option(points, result, cost_of_k))
+    fit_options = _options(checked_ks, seed, n_init=n_init, empty="drop")
+    results = _results(points, checked_ks, fit_options, n_threads, progress=False)
+    options = [_option(points, result, cost) for result, cost in zip(results, costs, strict=True)]
     best = None if cost is None else min(options, key=lambda option: option.total)
     return Comparison(options, best)
 
 
 def _option(points: Inputs, result: Result, cost: float) -> Option:
     sizes = np.bincount(result.labels, points.weights, len(result.centroids))
-    order = np.argsort(-sizes, kind="stable")
+    order = np.lexsort((*result.centroids.T[::-1], -sizes))  # largest first, of equals by their centroids
     exponent = points.safe_exponent()
     scaled = points.rescaled(exponent) if exponent else points
     variance = _variance(scaled, result.labels, _dispatch.divided(result.centroids, exponent))

@@ -10,25 +10,6 @@ import numpy as np
 from ckmeans import _arrays
 
 
-class Annealing(NamedTuple):
-    """Disturbances of the updates, for `elbow`'s search.
-
-    Attributes
-    ----------
-    relaxation : float
-        How far a centroid moves, as a multiple of its way to the mean; 1: to the mean.
-    noise : float
-        Root mean square of the random displacement added to the first update, as a multiple of the
-        root of J.
-    cooling_steps : int
-        Number of updates over which the noise decreases to 0.
-    """
-
-    relaxation: float = 1.0
-    noise: float = 0.0
-    cooling_steps: int = 0
-
-
 class FitOptions(NamedTuple):
     """Everything that controls a fit besides its points, engine and given starts.
 
@@ -37,7 +18,7 @@ class FitOptions(NamedTuple):
 
     Attributes
     ----------
-    K, n_init, max_iter, tol, empty, seed, n_threads, callback, keep_path
+    K, n_init, max_iter, tol, empty, seed, n_threads, callback, keep_path, search, max_swaps
         As for `kmeans`; `seed` and `n_threads` as the numbers that the whole call uses.
     trials : int
         Candidates per centroid in k-means++; 0 draws random examples.
@@ -45,12 +26,10 @@ class FitOptions(NamedTuple):
         scikit-learn's stopping rule in place of `tol`: a restart stops when the squared shifts of the
         centroids sum to at most this. A point to which "farthest" moves an empty cluster then no longer
         counts for the mean of the cluster it leaves.
+    settle : bool
+        Whether a search ends with Lloyd's algorithm until nothing changes, and moves of single points.
     frozen : ndarray of shape (K,), uint8, optional
         1 for each centroid of the given start that stays where it is.
-    annealing : Annealing, optional
-        How updates differ from the means.
-    keep_ends : bool
-        Also return the final centroids of every restart; no cluster may be dropped.
     """
 
     K: int
@@ -64,9 +43,10 @@ class FitOptions(NamedTuple):
     shift_tol: float | None = None
     callback: Callable[[int, float, np.ndarray], Any] | None = None
     keep_path: bool = False
+    search: str | None = None
+    max_swaps: int | None = None
+    settle: bool = True
     frozen: np.ndarray | None = None
-    annealing: Annealing | None = None
-    keep_ends: bool = False
 
     def in_units(self, exponent: int) -> FitOptions:
         """Return the options for points that are divided by 2**exponent; the callback gets the units of X."""

@@ -31,7 +31,7 @@ def fit(
     starts: np.ndarray | Callable[[int], np.ndarray] | None,
     options: FitOptions,
     on_progress: Callable[[int], Any] | None,
-) -> tuple[dict[str, Any], np.ndarray]: ...
+) -> dict[str, Any]: ...
 def fit_many(
     problems: ProblemRows,
     which: np.ndarray,

@@ -25,13 +25,14 @@ class Result:
         J, the (weighted) mean squared distance of the points to their centroids, or with ``metric="cosine"``
         the mean of 1 - cos.
     history : ndarray of shape (n_iter + 1,), float64
-        J after each assignment of this restart; it never rises.
+        J after each assignment of this restart, with a search of those that it kept; it never rises.
     distortions : ndarray of shape (restarts,), float64
         J of every restart.
     n_iter : int
         Number of updates of this restart.
     stop_reason : str
-        "stable" (no label changed), "tolerance" (J barely fell), "max_iter", "callback" or "optimal".
+        "stable" (no label changed), "tolerance" (J barely fell), "max_iter", "max_swaps", "callback" or
+        "optimal". With ``search="swap"`` "stable" says that no swap and no move of a point lowered J either.
     path : list of ndarray of shape (K, n), or None
         The centroids of each assignment, with ``keep_path=True``.
     algorithm : str

@@ -18,6 +18,8 @@ from ckmeans._engines import ENGINES
 from ckmeans._places import raise_at, shorten_repr
 
 INITS = ("k-means++", "random")
+SEARCHES = ("swap",)
+_MAX_COUNT = 1 << 62  # more than anything that compiled code counts
 EMPTY = ("drop", "reinit", "farthest", "error")
 METRICS = ("euclidean", "cosine")
 
@@ -139,6 +141,24 @@ def choice(name: str, value: object, valid: tuple[str, ...]) -> str:
     if value not in valid:
         raise ValueError(f"{name} must be one of {_listed(valid)}, found {shorten_repr(value)}")
     return value
+
+
+def search(
+    value: object, max_swaps: object, kind: str, metric: str = "euclidean"
+) -> tuple[str | None, int | None]:
+    """Return the search that follows Lloyd's algorithm, and how many swaps it tries at most."""
+    if value is None:
+        if max_swaps is not None:
+            raise ValueError(f"max_swaps needs search='swap', found {shorten_repr(max_swaps)} without it")
+        return None, None
+    if not isinstance(value, str) or value not in SEARCHES:
+        error = ValueError if isinstance(value, str) else TypeError
+        raise error(f"search must be one of {_listed(SEARCHES)}, or None, found {shorten_repr(value)}")
+    if kind == "chunks":
+        raise ValueError(f"search must be None for points in chunks, found {shorten_repr(value)}")
+    if metric == "cosine":
+        raise ValueError(f"search must be None with metric='cosine', found {shorten_repr(value)}")
+    return value, None if max_swaps is None else integer("max_swaps", max_swaps, 1, _MAX_COUNT)
 
 
 def algorithms(kind: str) -> tuple[str, ...]:

@@ -67,6 +67,18 @@ def test_text_tables(capsys, tmp_path, X, separator, header, suffix):
     assert found["columns"] == (["a", "b", "c"] if header else ["0", "1", "2"])
 
 
+def test_search_lowers_j(capsys, tmp_path):
+    points = cases.separated_blobs(20)
+    path = write(tmp_path / "t.csv", points, "a,b")
+    found = figures(capsys, path, "-k", 20, "--search", "swap")
+    read = np.loadtxt(path, delimiter=",", skiprows=1)
+    best = ckmeans.kmeans(read, 20, search="swap", seed=0)
+    assert found["distortion"] == pytest.approx(best.distortion, rel=1e-12)
+    assert "--search" in refused(capsys, path, "-k", 3, "--search", "swaps")
+    refusal = refused(capsys, path, "-k", 3, "--search", "swap", "--metric", "cosine")
+    assert "search must be None with metric='cosine'" in refusal
+
+
 def test_labels_are_written(capsys, tmp_path, X):
     path = write(tmp_path / "t.csv", X)
     run(capsys, path, "-k", 3, "--out", tmp_path / "labels.csv", "--labels-only")

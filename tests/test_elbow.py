@@ -8,10 +8,8 @@ import pytest
 from cases import separated_blobs
 
 import ckmeans
-from ckmeans import _cells, _dispatch, _elbow, _inputs, _starts
+from ckmeans import _cells, _elbow, _inputs
 from ckmeans._elbow import find_knee, find_kneedle, simplified_silhouette
-from ckmeans._engines import ENGINES
-from ckmeans._fit_options import Annealing, FitOptions
 from ckmeans._points import PreparedPoints
 
 
@@ -149,36 +147,6 @@ def test_few_points_match_separate_runs(kind, n, seed):
     for K, J in zip(found.ks, found.distortions, strict=True):
         separate = ckmeans.kmeans(X, K, n_init=3, seed=seed, empty="farthest").distortion
         assert separate * (1 + 1e-12) >= J
-
-
-def test_annealing_ends_at_finite_means():
-    X = np.random.default_rng(0).random((3000, 2))
-    annealing = Annealing(relaxation=1.8, noise=0.4, cooling_steps=10)
-    for scale in (1.0, 0.999 * PreparedPoints(X, 8, None).largest):
-        runs = []
-        for n_threads in (1, 2):
-            options = FitOptions(
-                K=7,
-                n_init=6,
-                max_iter=300,
-                tol=0.0,
-                empty="farthest",
-                seed=0,
-                n_threads=n_threads,
-                trials=_starts.default_trials(7),
-                annealing=annealing,
-                keep_ends=True,
-            )
-            runs.append(_dispatch.fit_with_ends(_inputs.read(X * scale), ENGINES["auto"], None, options))
-        (one, ends), (two, again) = runs
-        np.testing.assert_array_equal(ends, again)
-        np.testing.assert_array_equal(one.labels, two.labels)
-        assert np.isfinite(one.history).all()
-        assert one.stop_reason == "stable"
-        for J, end in zip(one.distortions, ends, strict=True):
-            assert ckmeans.distortion(X * scale, end) == pytest.approx(J, rel=1e-12)
-        means, _ = ckmeans.update(X * scale, one.labels, 7)
-        np.testing.assert_allclose(one.centroids, means, rtol=1e-6)
 
 
 def test_results_do_not_depend_on_threads():

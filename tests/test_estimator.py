@@ -456,3 +456,13 @@ def test_importing_the_package_imports_no_extra():
         [sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_search_lowers_inertia():
+    X = cases.separated_blobs(25)
+    plain = ckmeans.KMeans(25, init="random", n_init=1, random_state=0).fit(X)
+    model = ckmeans.KMeans(25, init="random", n_init=1, random_state=0, search="swap").fit(X)
+    assert model.inertia_ < plain.inertia_
+    np.testing.assert_array_equal(model.predict(X), model.labels_)
+    with pytest.raises(ValueError, match="search must be one of 'swap', or None, found 'swaps'"):
+        ckmeans.KMeans(3, search="swaps").fit(X)

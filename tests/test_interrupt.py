@@ -55,6 +55,7 @@ WORK = {
         ckmeans.kmeans(Y, 50_000, init="random", seed=0, max_iter=1000, n_threads=2)
     """,
     "k-means++": "ckmeans.init_centroids(X, 20_000, seed=0, n_threads=2)",
+    "a search": "ckmeans.kmeans(X, 2000, init='random', seed=0, search='swap', n_threads=2)",
     "many restarts": "ckmeans.kmeans(X[:2000], 50, n_init=1_000_000, init='random', seed=0, n_threads=2)",
 }
 

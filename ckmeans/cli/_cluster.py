@@ -25,6 +25,8 @@ from ckmeans.cli._report import centroid_table, elbow_table, notes, print_notes,
 
 __all__ = ["add_clusters_output", "add_parser", "check_clusters_output", "write_clusters"]
 
+_N_INIT = 10  # restarts without a search
+
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Add the subcommand to the command line's parser."""
@@ -44,9 +46,14 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         metavar="OUT.png",
         help="draw the clusters, or the elbow (.png, .svg, .pdf; needs matplotlib)",
     )
-    add_fit_options(parser, n_init=10)
+    add_fit_options(parser, n_init=_N_INIT)
+    parser.add_argument(
+        "--search",
+        choices=_validate.SEARCHES,
+        help="swap: go on to a lower J by moving centroids (then --n-init is 1 unless given)",
+    )
     add_metric_option(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, n_init=None)
     return parser
 
 
@@ -57,6 +64,9 @@ def _run(arguments: argparse.Namespace) -> str:
     if arguments.k is not None:
         _validate.integer("K", arguments.k, 1)
     ks = None if arguments.elbow is None else parse_ks("--elbow", arguments.elbow)
+    search, _ = _validate.search(arguments.search, None, "array", arguments.metric)
+    if arguments.n_init is None:
+        arguments.n_init = _N_INIT if search is None else 1
     options = fit_options(arguments) | {"metric": arguments.metric}
     check_clusters_output(arguments)
     outputs = {"--out": arguments.output, "--save": arguments.save, "--plot": arguments.plot}
@@ -68,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> str:
         figures |= elbow_figures(data.points.X, ks, arguments.plot, options)
     K = figures["knee"] if arguments.k is None else arguments.k
     if K is not None:
-        figures |= _fit_clusters(data, K, arguments, options)
+        figures |= _fit_clusters(data, K, arguments, options | {"search": search})
     elif arguments.output is not None or arguments.save is not None:
         missed = " and ".join(path for path in (arguments.output, arguments.save) if path is not None)
         print(f"ckmeans: no clear elbow, so {missed} was not written: choose K with -k", file=sys.stderr)

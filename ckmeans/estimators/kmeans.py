@@ -56,6 +56,9 @@ class KMeans(CentroidEstimator):
         `transform` and `inertia_` is then 1 - cos.
     frozen : int or array_like of bool, optional
         Which rows of the array `init` stay where they are, as for `kmeans`.
+    search : {None, "swap"}
+        "swap" goes on from where Lloyd's algorithm stops to a much lower inertia, as `search` for `kmeans`:
+        one fit in place of many restarts. `max_iter` and `tol` then hold for each run of Lloyd's algorithm.
     n_threads : int, optional
         As for `kmeans`.
 
@@ -97,6 +100,7 @@ class KMeans(CentroidEstimator):
         empty: Literal["drop", "reinit", "farthest", "error"] = "farthest",
         metric: Metric = "euclidean",
         frozen: int | ArrayLike | None = None,
+        search: Literal["swap"] | None = None,
         n_threads: int | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -111,6 +115,7 @@ class KMeans(CentroidEstimator):
         self.empty = empty
         self.metric = metric
         self.frozen = frozen
+        self.search = search
         self.n_threads = n_threads
 
     def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> KMeans:
@@ -142,6 +147,7 @@ class KMeans(CentroidEstimator):
         tol = _validate.tolerance(self.tol)
         empty = _validate.choice("empty", self.empty, _validate.EMPTY)
         algorithm = self._check_algorithm()
+        search, _ = _validate.search(self.search, None, points.kind, points.metric)
         random_state = _validate.random_state(self.random_state)
         self._n_init = self._check_n_init(10)
         if algorithm == "optimal" and _validate.wants_optimum(
@@ -171,6 +177,7 @@ class KMeans(CentroidEstimator):
             trials=trials,
             callback=_print_inertia(total) if self.verbose else None,
             frozen=_validate.frozen(self.frozen, init, n_clusters),
+            search=search,
         )
         engine = _validate.algorithm(algorithm, points.kind, *points.shape)
         result = _dispatch.fit(points, engine, starts, options)
@@ -196,7 +203,8 @@ class KMeans(CentroidEstimator):
         self.labels_ = result.labels
         self.inertia_ = result.distortion * total_weight
         # scikit-learn also counts the last iteration, which changes no label.
-        self.n_iter_ = min(result.n_iter + (result.stop_reason == "stable"), self.max_iter)
+        counted = result.n_iter + (result.stop_reason == "stable")
+        self.n_iter_ = min(counted, self.max_iter) if self.search is None else counted
         n_distinct = np.count_nonzero(result.counts)
         if n_distinct < self.n_clusters:
             warnings.warn(

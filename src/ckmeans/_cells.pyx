@@ -385,5 +385,6 @@ CELLS.name = b"cells"
 CELLS.max_features, CELLS.max_points = MAX_TREE_FEATURES, 1 << 30  # slots, more than points, are 32-bit integers
 CELLS.wide = True
 CELLS.build_index = build_tree
+CELLS.summarise = summarise_tree
 CELLS.open = cells_open
 ENGINE = entry_of(&CELLS)

@@ -79,6 +79,9 @@ cdef struct EngineFactory:
     bint wide                # a step takes the centroids in float64, too
     bint keeps_rows          # it keeps something of each row: a single assignment takes the rows in parts
     IndexBuilder build_index  # NULL: it needs no index
+    # Weighted means, in float64, of the index's largest nodes of up to so many rows, or of smallest ones; with NULL
+    # only how many there are. NULL: the index has no nodes.
+    int64_t (*summarise)(const Index *index, int64_t max_rows, double *means, double *weights) noexcept nogil
     bint (*pays_once)(const Problem *problem) noexcept nogil  # whether a single assignment is faster than dense's
     # The engine that makes the steps instead, chosen by the shapes; NULL: this one.
     const EngineFactory *(*choose)(const Problem *problem) noexcept nogil

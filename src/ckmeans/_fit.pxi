@@ -13,7 +13,8 @@ from ckmeans._runtime cimport CallContext, Poll, allocate, release
 
 import numpy as np
 
-STOP_REASONS = ("stable", "tolerance", "max_iter", "callback")
+STOP_REASONS = ("stable", "tolerance", "max_iter", "max_swaps", "callback")
+cdef int64_t MAX_COUNT = (<int64_t>1) << 62  # more than anything that is counted
 cdef dict EMPTY_POLICIES = {"drop": DROP, "reinit": REINIT, "farthest": FARTHEST, "error": RAISE}
 
 
@@ -190,6 +191,8 @@ cdef Options options_of(options, starts):
     o.reports_steps = o.n_init == 1
     o.shift_tol = -1 if options.shift_tol is None else options.shift_tol
     o.should_stop = stop_by_shift if o.shift_tol >= 0 else stop_by_distortion
+    o.settle = options.settle
+    o.max_swaps = MAX_COUNT if options.max_swaps is None else options.max_swaps
     o.empty = EMPTY_POLICIES[options.empty]
     o.next_start = <PyObject *>starts if callable(starts) else NULL
     o.callback = NULL if options.callback is None else <PyObject *>options.callback
@@ -233,20 +236,14 @@ def fit(PreparedPoints points, EngineEntry engine, starts, options, on_progress)
     cdef Options o = options_of(options, starts)
     cdef Rows *rows = &points.rows
     cdef Problem problem, shared
-    cdef Annealing annealing
     cdef CallContext call = CallContext(on_progress)
     cdef bint given = isinstance(starts, np.ndarray)
     cdef const char[::1] given_bytes = starts.reshape(-1).view(np.int8) if given else None
     o.starts = <const char *>&given_bytes[0] if given else NULL
     o.n_given = starts.shape[1] if given and starts.shape[1] < o.K else 0
-    if options.annealing is not None:
-        annealing = Annealing(options.annealing.relaxation, options.annealing.noise, options.annealing.cooling_steps)
-        o.annealing = &annealing
     distortions_array = np.empty(o.n_init)
     cdef double[::1] distortions = distortions_array
-    ends = np.empty((o.n_init if options.keep_ends else 0, o.K, rows.n), computing_dtype(rows))
-    cdef char[::1] ends_bytes = ends.reshape(-1).view(np.int8)
-    o.ends = &ends_bytes[0] if options.keep_ends else NULL
+    o.swap_factory = NULL if options.search is None else row_sums_factory(rows)
     points.bring_to_unit_length(options.n_threads, call)
     problem = Problem(rows, NULL, options.n_threads, o.K, o.n_init, o.max_iter, False, NULL)
     problem.same_sums = may_share(&problem, &o)
@@ -268,4 +265,4 @@ def fit(PreparedPoints points, EngineEntry engine, starts, options, on_progress)
     result |= {"distortions": distortions_array[:fits.n_done], "stats": stats_of(fits, points)}
     if f.best.incremental:
         complete_distortion(f, result, &problem, call)
-    return result, ends
+    return result

@@ -582,6 +582,10 @@ cdef int64_t collect_means(const Tree *tree, int64_t i, int64_t max_rows, int64_
     return at + 1
 
 
+cdef int64_t summarise_tree(const Index *index, int64_t max_rows, double *means, double *weights) noexcept nogil:
+    return collect_means(<const Tree *>index, 0, max_rows, 0, means, weights)
+
+
 def node_means(PreparedPoints points, int64_t max_rows, int n_threads):
     """Return (means, weights) of nodes of up to `max_rows` rows, or of leaves where those have more."""
     cdef CallContext call = CallContext()

@@ -3,7 +3,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from ckmeans._codes cimport Codes
-from ckmeans._engine cimport Engine, EngineFactory, Problem, Step
+from ckmeans._engine cimport Engine, EngineFactory, PackedCentroids, Problem, Step
 from ckmeans._points cimport Rows
 from ckmeans._random cimport Stream
 from ckmeans._runtime cimport Poll
@@ -22,18 +22,12 @@ cdef struct Fit
 # Whether a restart stops after the assignment that was just made: a Status, or RUNNING.
 ctypedef int (*StopRule)(const Fit *f, double distortion_before) noexcept nogil
 
-# Why a restart stopped. The first four are results, the others are not.
+# Why a restart stopped. The first five are results, the others are not.
 cdef enum Status:
-    STABLE, TOLERANCE, MAX_ITER, CALLBACK, INTERRUPTED, OUT_OF_RANGE, EMPTY_CLUSTER, NO_MEMORY, RUNNING
+    STABLE, TOLERANCE, MAX_ITER, MAX_SWAPS, CALLBACK, INTERRUPTED, OUT_OF_RANGE, EMPTY_CLUSTER, NO_MEMORY, RUNNING
 
 cdef enum EmptyPolicy:
     DROP, REINIT, FARTHEST, RAISE
-
-# Disturbances of the centroids after an update, for the search behind `elbow`: see _anneal.pxi.
-cdef struct Annealing:
-    double relaxation        # centroids move so many times as far as to the mean
-    double noise             # their disturbance at first, in root mean squared distances,
-    int64_t cooling_steps    # falls to 0 over so many updates, during which nothing stops the restart
 
 cdef struct Options:
     int64_t K
@@ -42,7 +36,9 @@ cdef struct Options:
     double tol
     double shift_tol         # of scikit-learn's rule; < 0: not in use
     StopRule should_stop
-    const Annealing *annealing  # NULL: none
+    const EngineFactory *swap_factory  # of the engine for the steps of a search by swaps; NULL: no search
+    int64_t max_swaps        # that are tried
+    bint settle              # until neither an update nor a move of a point changes anything
     int empty                # an EmptyPolicy
     int64_t trials           # candidates a centroid of k-means++; 0: random examples
     uint64_t seed
@@ -52,7 +48,6 @@ cdef struct Options:
     const char *starts       # (n_init, K, n) the starts of all restarts,
     int64_t n_given          # or (n_given, n), with which all begin and which k-means++ completes; 0: complete ones
     PyObject *next_start     # or called for each one's, in order; both NULL: drawn
-    char *ends               # (n_init, K, n) where each restart ended; NULL: not kept
     PyObject *callback       # called after each assignment; NULL: none
 
 # The state of a restart, and its result.
@@ -82,11 +77,75 @@ cdef struct EmptyWorkspace:
     double *norms            # (K,) squared norms of the centroids, where the rows are sparse
     int64_t first_empty      # the empty cluster that ended the restart
 
+# Some clusters and their items as a problem of their own: see _swap_local.pxi.
+cdef struct LocalProblem:
+    int64_t K
+    int32_t *clusters        # (K,) which ones, rising
+    uint8_t *chosen          # (K of the fit,) whether each is one of them
+    Rows rows
+    char *values             # of the items, and their weights: copies,
+    double *weights
+    void *indptr             # and what sparse ones have beside them
+    void *indices
+    int64_t capacity         # items, and stored values, that fit
+    int64_t stored_capacity
+    Problem problem
+    Engine *engine           # NULL: not open
+    int32_t *labels
+    int64_t labels_capacity
+    Step step
+    char *centroids          # (K, n)
+    char *previous
+    PackedCentroids packed   # for the dense engine,
+    void *shift              # about a shift that is found once for many problems
+
+# Items sorted by their clusters, and what is known of these: see _swap_items.pxi.
+cdef struct ClusteredItems:
+    const Rows *rows  # the items, or the points
+    int32_t *labels
+    int64_t *members         # in the order of their clusters,
+    int64_t *first           # (K + 1,) where each cluster begins
+    double *squared          # squared distances to the centroids
+    double *weights          # (K,) of the clusters
+    double *errors           # (K,) weighted sums of the squared distances
+    double *utilities        # (K,) by how much the error rises, about, without each
+    int64_t n_near
+    int32_t *near            # (K, n_near) the nearest other centroids
+
+# The state of a search by swaps: see _swap.pxi.
+cdef struct SwapSearch:
+    const EngineFactory *factory  # of the engine that makes its steps
+    const Rows *points       # the rows, or the distinct ones
+    Rows items               # the same, or means of nodes; swaps are judged on them
+    char *summary            # memory of those means, and of their weights; NULL: items are points
+    ClusteredItems clusters
+    char *centroids          # (K, n) after the swaps of this round
+    uint8_t *moved           # (K,) which of them such a swap has moved
+    char *kept               # (K, n) the centroids before it
+    double *means            # (K, n) for moves of single points
+    double *norms            # (K,) their squared norms
+    double *other_squared    # (MOVE_BLOCK,) squared distances to the nearest other centroid
+    int32_t *pair_row        # (K,) for the kernel of distances between centroids
+    int32_t *pair_k
+    char *between            # (K,)
+    LocalProblem local
+    double *draw             # (K,) probabilities of a draw, not normalised
+    int64_t n_kept           # swaps of this round
+    int64_t n_tried          # swaps of this restart
+    int64_t n_failed         # of these since one was kept
+
 # What all steps of a thread cost.
 cdef struct FitStats:
     double n_distances       # that were computed
     double n_pairs           # as many as the dense engine computes
     int64_t bytes            # memory beside that of the engine
+
+# What holds for a run of Lloyd's algorithm: a restart, or a part of one that searches.
+cdef struct LloydRun:
+    double tol
+    StopRule should_stop
+    int64_t last_iter        # number of its last update
+    bint full_sums           # so little is gained that every digit of the distortion counts
 
 # Which centroids stay where they are, where some do.
 cdef struct FrozenFlags:
@@ -110,9 +169,9 @@ cdef struct Fit:
     Restart restarts[2]
     char *previous           # (K, n) the centroids before the last update,
     int64_t previous_K
+    LloydRun lloyd           # the one that goes on
+    SwapSearch *swaps        # made when it is first needed
     FrozenFlags frozen
-    bint full_sums           # so little is gained that every digit of the distortion counts
-    bint at_means            # the centroids moved to the means of their points
     EmptyWorkspace empty
     FitStats stats
 

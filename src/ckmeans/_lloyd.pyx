@@ -2,9 +2,9 @@
 Trans. Information Theory 28, 1982).
 
 The loop of one restart is here; it knows an engine by its contract alone (_engine.pxd). The rest of a fit: starts in
-_seed.pxi, the rules of stopping in _stop.pxi, empty clusters in _empty.pxi, the update of centroids in
-_update.pxi, annealing in _anneal.pxi, all restarts in _restarts.pxi, arguments and result in _fit.pxi, many fits
-in one call in _fit_many.pxi.
+_seed.pxi, the rules of stopping in _stop.pxi, empty clusters in _empty.pxi, the update of centroids in _update.pxi, the
+search by swaps in _swap.pxi, all restarts in _restarts.pxi, arguments and result in _fit.pxi, many fits in one call in
+_fit_many.pxi.
 """
 from cpython.buffer cimport PyBUF_ANY_CONTIGUOUS, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport INFINITY
@@ -15,7 +15,7 @@ from ckmeans._arena cimport take
 from ckmeans._engine cimport square_of
 from ckmeans._points cimport Rows, mean_loss, out_of_range
 from ckmeans._random cimport stream_of
-from ckmeans._runtime cimport ROW_PADDING, CallContext, Poll, allocate, is_stopped, release, wide_stride
+from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, release, wide_stride
 from ckmeans._values cimport get, put, widen
 
 import numpy as np
@@ -27,95 +27,13 @@ include "_seed_blocks.pxi"
 include "_seed_batches.pxi"
 include "_stop.pxi"
 include "_empty.pxi"
-include "_anneal.pxi"
 include "_update.pxi"
+include "_fit_state.pxi"
 
 cdef double MIN_GAIN = 1e-9            # of the distortion, below which it is summed up in full: carried sums lose less
 
 
-# ---- state -----------------------------------------------------------------------------------
-
-cdef inline int n_kept(const Options *options) noexcept nogil:
-    """Return how many restarts are kept: the one that runs and the best one, if there are several."""
-    return 2 if options.n_init > 1 else 1
-
-
-cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
-    """Lay everything out after the struct; with memory NULL only count the bytes."""
-    cdef int64_t K = f.options.K, n = f.rows.n, stride = wide_stride(n)
-    cdef size_t item = f.rows.kernels.itemsize, at = (sizeof(Fit) + 63) // 64 * 64
-    cdef int i
-    for i in range(n_kept(f.options)):
-        f.restarts[i].centroids = <char *>take(memory, &at, (K * n + ROW_PADDING) * item)
-        f.restarts[i].counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
-        f.restarts[i].labels = <int32_t *>take(memory, &at, f.engine.n_labels * sizeof(int32_t))
-    f.previous = <char *>take(memory, &at, (K * n + ROW_PADDING) * item)
-    if f.factory.wide:
-        f.step.wide = <double *>take(memory, &at, K * stride * sizeof(double))
-    f.step.sums.offsets = <double *>take(memory, &at, K * stride * sizeof(double))
-    f.step.sums.weights = <double *>take(memory, &at, K * sizeof(double))
-    f.frozen.present = <uint8_t *>take(memory, &at, K)
-    f.frozen.previous = <uint8_t *>take(memory, &at, K)
-    f.empty.new_label = <int32_t *>take(memory, &at, K * sizeof(int32_t))
-    f.empty.farthest = <int64_t *>take(memory, &at, K * sizeof(int64_t))
-    f.empty.farthest_squared = <double *>take(memory, &at, K * sizeof(double))
-    f.empty.norms = <double *>take(memory, &at, K * sizeof(double))
-    return at
-
-
-cdef Fit *fit_open(const Problem *problem, const EngineFactory *factory, const Options *options,
-                   const Rows *seeds) noexcept nogil:
-    """NULL: no memory. `seeds`: the points to draw starts from."""
-    cdef Fit draft
-    cdef Fit *f
-    cdef char *memory
-    cdef int i
-    memset(&draft, 0, sizeof(draft))
-    draft.problem, draft.rows, draft.factory, draft.options = problem, problem.rows, factory, options
-    if open_engine(&draft, options.K):
-        return NULL
-    draft.stats.bytes = <int64_t>fit_layout(&draft, NULL)
-    memory = <char *>allocate(draft.stats.bytes)
-    if memory == NULL:
-        draft.engine.close(draft.engine)
-        return NULL
-    fit_layout(&draft, memory)
-    memcpy(memory, &draft, sizeof(Fit))
-    f = <Fit *>memory
-    f.run, f.best = &f.restarts[0], &f.restarts[1]
-    for i in range(2):
-        f.restarts[i].number = -1
-        if f.restarts[i].labels != NULL:
-            memset(f.restarts[i].labels, 0, f.engine.n_labels * sizeof(int32_t))
-    f.step.assign = f.step.sum = True
-    f.seeding = open_seeding(seeds, options.K, options.trials, problem.n_threads, problem.codes)
-    if f.seeding == NULL:
-        fit_close(f)
-        return NULL
-    return f
-
-
-cdef int open_engine(Fit *f, int64_t K) noexcept nogil:
-    """Open the engine for K centroids, as how it adds up depends on K. Nonzero: no memory."""
-    if f.engine != NULL:
-        f.engine.close(f.engine)
-    f.engine = f.factory.open(f.problem, K)
-    f.engine_K = K
-    return f.engine == NULL
-
-
-cdef void fit_close(Fit *f) noexcept nogil:
-    cdef int i
-    if f.engine != NULL:
-        f.engine.close(f.engine)
-    seeding_close(f.seeding)
-    for i in range(2):
-        release(f.restarts[i].history)
-        release(f.restarts[i].path)
-        release(f.restarts[i].path_K)
-    release(f.empty.row_labels)
-    release(f)
-
+# ---- record ----------------------------------------------------------------------------------
 
 cdef int grow(void **memory, int64_t used, int64_t *capacity, size_t size) noexcept nogil:
     """Make room for one more item of `size` bytes; nonzero: no memory."""
@@ -171,8 +89,8 @@ cdef int assign(Fit *f, int64_t updates, Poll *p) noexcept nogil:
     f.step.centroids = f.run.centroids
     f.step.labels = f.run.labels
     f.step.sums.counts = f.run.counts
-    f.step.steps_left = f.options.max_iter - updates
-    f.step.full_sums = f.full_sums or f.problem.same_sums or f.step.steps_left <= 0
+    f.step.steps_left = f.lloyd.last_iter - updates
+    f.step.full_sums = f.lloyd.full_sums or f.problem.same_sums or f.step.steps_left <= 0
     f.step.epoch = f.epoch + 1
     if f.engine.step(f.engine, &f.step, p):
         return INTERRUPTED if is_stopped(p) else NO_MEMORY
@@ -200,10 +118,10 @@ cdef int assign_after_update(Fit *f, double distortion_before, Poll *p) noexcept
     """Assign; where the distortion hardly falls and is right to rounding only, again with full sums."""
     cdef int64_t n_changed
     cdef int status = assign_nonempty(f, f.run.n_iter + 1, p)
-    if status != RUNNING or not f.run.incremental or not f.factory.row_sums or f.full_sums:
+    if status != RUNNING or not f.run.incremental or not f.factory.row_sums or f.lloyd.full_sums:
         return status
     if distortion_before - f.run.distortion < MIN_GAIN * distortion_before:
-        f.full_sums = True
+        f.lloyd.full_sums = True
         n_changed = f.step.n_changed
         status = assign_nonempty(f, f.run.n_iter + 1, p)
         f.step.n_changed = n_changed
@@ -233,21 +151,26 @@ cdef int check_stop(Fit *f, double distortion_before, Poll *p) noexcept nogil:
             return CALLBACK
         if is_stopped(p):
             return INTERRUPTED
-    if f.run.n_iter > cooling_steps(f):
-        status = f.options.should_stop(f, distortion_before)
-    return MAX_ITER if status == RUNNING and f.run.n_iter == f.options.max_iter else status
+    if f.run.n_iter > 0:  # the start is not compared with anything
+        status = f.lloyd.should_stop(f, distortion_before)
+    return MAX_ITER if status == RUNNING and f.run.n_iter == f.lloyd.last_iter else status
 
 
 # ---- update ----------------------------------------------------------------------------------
 
-cdef int update(Fit *f, Poll *p) noexcept nogil:
-    """Nonzero: no memory."""
-    cdef bint has_empty = first_empty(f) >= 0
+cdef void keep_previous(Fit *f) noexcept nogil:
+    """Keep the centroids that the labels are of, before they move."""
     f.previous_K = f.run.K
     memcpy(f.previous, f.run.centroids, f.run.K * f.rows.n * f.rows.kernels.itemsize)
     f.step.previous = f.previous
     if f.options.frozen != NULL:
         memcpy(f.frozen.previous, f.frozen.present, f.run.K)
+
+
+cdef int update(Fit *f, Poll *p) noexcept nogil:
+    """Nonzero: no memory."""
+    cdef bint has_empty = first_empty(f) >= 0
+    keep_previous(f)
     if has_empty and f.options.empty != DROP and refill_empty(f, p):
         return 1
     move_centroids(f)
@@ -293,10 +216,10 @@ cdef int begin(Fit *f, int64_t number, Poll *p) noexcept nogil:
     f.run.number = number
     f.run.K = f.options.K
     f.run.n_iter = 0
+    f.step.assign = f.step.sum = True
     f.step.labels_epoch = 0
     f.step.previous = NULL
-    f.full_sums = False
-    f.at_means = True
+    begin_lloyd(f, f.options.max_iter, f.options.tol, f.options.should_stop)
     f.random = stream_of(f.options.seed, number)
     f.run.max_abs_bits = 0
     if f.options.frozen != NULL:
@@ -322,26 +245,40 @@ cdef int assign_start(Fit *f, Poll *p) noexcept nogil:
     return OUT_OF_RANGE if status == RUNNING and out_of_range(f.rows, f.run.max_abs_bits) else status
 
 
-cdef int iterate(Fit *f, Poll *p) noexcept nogil:
-    """Lloyd's algorithm, from a start until it stops."""
-    cdef double distortion_before = INFINITY
-    cdef int status = assign_start(f, p)
+cdef void begin_lloyd(Fit *f, int64_t max_iter, double tol, StopRule should_stop) noexcept nogil:
+    """What holds for the following run of Lloyd's algorithm."""
+    f.lloyd = LloydRun(tol, should_stop, f.run.n_iter + max_iter, False)
+
+
+cdef int record_and_check(Fit *f, double distortion_before, Poll *p) noexcept nogil:
+    return NO_MEMORY if record(f) else check_stop(f, distortion_before, p)
+
+
+cdef int run_lloyd(Fit *f, Poll *p) noexcept nogil:
+    """Update and assign, from a state that was recorded, until a rule stops that."""
+    cdef double distortion_before
+    cdef int status = RUNNING
     while status == RUNNING:
-        if record(f):
-            return NO_MEMORY
-        status = check_stop(f, distortion_before, p)
-        if status != RUNNING:
-            break
         distortion_before = f.run.distortion
         if update(f, p):
             return NO_MEMORY
         status = INTERRUPTED if is_stopped(p) else assign_after_update(f, distortion_before, p)
-        if status == RUNNING and f.run.distortion > distortion_before and f.run.n_iter >= cooling_steps(f):
+        if status == RUNNING and f.run.distortion > distortion_before:
             return revert_update(f, p)
         f.run.n_iter += 1
         if f.options.reports_steps:
             p.done = f.run.n_iter
+        if status == RUNNING:
+            status = record_and_check(f, distortion_before, p)
     return status
+
+
+cdef int iterate(Fit *f, Poll *p) noexcept nogil:
+    """Lloyd's algorithm, from a start until it stops."""
+    cdef int status = assign_start(f, p)
+    if status == RUNNING:
+        status = record_and_check(f, INFINITY, p)
+    return run_lloyd(f, p) if status == RUNNING else status
 
 
 cdef int drop_empty_final(Fit *f, Poll *p) noexcept nogil:
@@ -357,14 +294,10 @@ cdef int drop_empty_final(Fit *f, Poll *p) noexcept nogil:
     return status
 
 
-cdef void run_restart(Fit *f, int64_t number, Poll *p) noexcept nogil:
-    f.run.status = begin(f, number, p)
-    if f.run.status == RUNNING:
-        f.run.status = iterate(f, p)
-    if f.options.empty == DROP:
-        f.run.status = drop_empty_final(f, p)
-
-
+include "_swap_local.pxi"
+include "_swap_items.pxi"
+include "_hartigan.pxi"
+include "_swap.pxi"
 include "_restarts.pxi"
 include "_fit.pxi"
 include "_fit_many.pxi"

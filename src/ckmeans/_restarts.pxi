@@ -1,7 +1,6 @@
 """All restarts of a fit: in order, each on all threads, or shared out, each on one thread."""
 from cython.parallel cimport parallel
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
 
 from ckmeans._points cimport Rows
 from ckmeans._runtime cimport (
@@ -28,12 +27,21 @@ cdef int restart_threads(const Problem *p, const Options *o) noexcept nogil:
     """On how many threads to run whole restarts; 1: in order, each on all threads."""
     cdef const Rows *rows = p.rows
     cdef size_t bytes_each = rows.m * 24 + 8 * o.K * (rows.n + 8) * 24
-    cdef int64_t steps = MIN_STEPS if o.annealing == NULL else max(MIN_STEPS, o.annealing.cooling_steps)
     if o.n_init < p.n_threads or o.next_start != NULL or o.callback != NULL or rows.window != NULL:
         return 1
     if not may_share(p, o) or bytes_each * p.n_threads > SHARED_BYTES:
         return 1
-    return min(threads_for(p.n_threads, rows.stored * (o.K + VALUE_WORK) * o.n_init * steps), MAX_FITS)
+    return min(threads_for(p.n_threads, rows.stored * (o.K + VALUE_WORK) * o.n_init * MIN_STEPS), MAX_FITS)
+
+
+cdef void run_restart(Fit *f, int64_t number, Poll *p) noexcept nogil:
+    f.run.status = begin(f, number, p)
+    if f.run.status == RUNNING:
+        f.run.status = iterate(f, p)
+    if f.options.swap_factory != NULL and f.run.status < CALLBACK:
+        f.run.status = search_swaps(f, p)
+    if f.options.empty == DROP:
+        f.run.status = drop_empty_final(f, p)
 
 
 cdef void keep_if_best(Fit *f) noexcept nogil:
@@ -47,14 +55,11 @@ cdef void keep_if_best(Fit *f) noexcept nogil:
 
 cdef void run_and_keep_best(Fit *f, int64_t number, double *distortions, Poll *p) noexcept nogil:
     """Run a restart. After this f.best holds the best one so far, unless the status of f.run is no result."""
-    cdef int64_t size = f.options.K * f.rows.n * f.rows.kernels.itemsize
     run_restart(f, number, p)
     if f.run.status > CALLBACK:
         stop_work(p)
         return
     distortions[number] = f.run.distortion
-    if f.options.ends != NULL:
-        memcpy(f.options.ends + number * size, f.run.centroids, size)
     keep_if_best(f)
 
 

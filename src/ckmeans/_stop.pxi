@@ -7,9 +7,9 @@ from ckmeans._values cimport get
 
 cdef int stop_by_distortion(const Fit *f, double distortion_before) noexcept nogil:
     """No label changed, or J fell by at most tol * J."""
-    if f.step.n_changed == 0 and f.at_means:
+    if f.step.n_changed == 0:
         return STABLE
-    if distortion_before - f.run.distortion <= f.options.tol * distortion_before:
+    if distortion_before - f.run.distortion <= f.lloyd.tol * distortion_before:
         return TOLERANCE
     return RUNNING
 
@@ -18,7 +18,7 @@ cdef int stop_by_shift(const Fit *f, double distortion_before) noexcept nogil:
     """scikit-learn's rule: the squared moves of the centroids add up to at most shift_tol, or no label changed."""
     if squared_shift(f) <= f.options.shift_tol:
         return TOLERANCE
-    return STABLE if f.step.n_changed == 0 and f.at_means else RUNNING
+    return STABLE if f.step.n_changed == 0 else RUNNING
 
 
 cdef double squared_shift(const Fit *f) noexcept nogil:

@@ -73,8 +73,6 @@ cdef void move_centroids(Fit *f) noexcept nogil:
         move_to_directions(&f.step.sums, f.run.K, n, f.rows.kernels.itemsize, f.previous, f.run.centroids)
     else:
         move_to_means(&f.step.sums, f.run.K, n, f.rows.kernels.itemsize, f.previous, f.run.centroids)
-    if f.options.annealing != NULL and not f.rows.unit:  # which would leave the unit sphere
-        disturb_centroids(f)
     for k in range(f.run.K):
         if is_frozen(f, k):
             memcpy(f.run.centroids + k * size, f.previous + k * size, size)
