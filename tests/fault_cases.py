@@ -158,8 +158,8 @@ def digest(found):
 def fail_each_allocation(call):
     """Let each allocation of a call fail once. Return how many there were.
 
-    Each time the call must raise MemoryError, or do without and return the same bits, and leave nothing behind;
-    the next one must return the same bits.
+    Each time the call must raise MemoryError, or do without and return the same bits. It must leave nothing
+    behind, and the next one must return the same bits.
     """
     expected = digest(call())
     _runtime.count_allocations()
