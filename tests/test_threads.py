@@ -16,6 +16,7 @@ import pytest
 from checks import assert_same
 
 import ckmeans
+from ckmeans._progress import ProgressBar
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -361,3 +362,14 @@ FORKS = {
 @pytest.mark.parametrize("where", FORKS)
 def test_fork(where):
     cases.run_python(textwrap.dedent(FORK) + textwrap.dedent(FORKS[where]), timeout=60)
+
+
+def test_only_the_caller_polls(monkeypatch):
+    """Restarts shared out over threads start regions of their own, in which each thread is number 0."""
+    sparse = pytest.importorskip("scipy.sparse")
+    rng = np.random.default_rng(0)
+    X = sparse.csr_array(np.where(rng.random((6000, 60)) < 0.1, rng.random((6000, 60)), 0))
+    polled = set()
+    monkeypatch.setattr(ProgressBar, "update", lambda self, done: polled.add(threading.get_ident()))
+    ckmeans.kmeans(X, 30, n_init=40, max_iter=20, seed=0, n_threads=2, progress=True)
+    assert polled == {threading.get_ident()}

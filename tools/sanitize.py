@@ -131,8 +131,14 @@ def thread(arguments: list[str]) -> int:
         CFLAGS=f"-fsanitize=thread -shared-libsan {FRAMES}",
         LDFLAGS=f"-fsanitize=thread -shared-libsan -L{LLVM / 'lib'}",
     )
-    runtime = library(clang, "libclang_rt.tsan-x86_64.so")
-    return run(folder, arguments or ["tests/many_threads.py"], LD_PRELOAD=runtime, **archer())
+    # gcc's runtime under the name of clang's: that one cannot be loaded into a process linked without it.
+    runtime = folder / "tsan" / "libclang_rt.tsan-x86_64.so"
+    runtime.parent.mkdir(exist_ok=True)
+    runtime.unlink(missing_ok=True)
+    runtime.symlink_to(Path(library("gcc", "libtsan.so")).resolve())
+    environment = archer()
+    environment["LD_LIBRARY_PATH"] = f"{runtime.parent}:{environment['LD_LIBRARY_PATH']}"
+    return run(folder, arguments or ["tests/many_threads.py"], LD_PRELOAD=str(runtime), **environment)
 
 
 # ---- valgrind ----------------------------------------------------------------------------------------

@@ -193,6 +193,7 @@ cdef void release(void *memory) noexcept nogil
 # Polled in long work. Only the thread that called from Python polls signals; the others see `stopped`.
 cdef struct Poll:
     PyObject *context
+    const void *caller       # the thread that called from Python
     double next              # time of the next look at signals
     int stopped              # shared: is_stopped, stop_work
     int64_t done

@@ -19,6 +19,7 @@ cdef extern from "simd/threads.h" nogil:
     int ckmeans_max_threads()
     int ckmeans_thread_num()
     int ckmeans_team_size()
+    const void *ckmeans_this_thread()
     int ckmeans_request_threads(int wanted)
     void ckmeans_guard_forks(int private_runtime)
     double ckmeans_now()
@@ -213,7 +214,8 @@ cdef void poll_signals(Poll *p) noexcept with gil:
 
 cdef int poll(Poll *p) noexcept nogil:
     """Nonzero once the work is to be dropped. Takes the GIL at most every POLL_SECONDS."""
-    if is_stopped(p) or ckmeans_thread_num() != 0:
+    # Not by the number in the region: a worker that starts a region of its own is number 0 there.
+    if is_stopped(p) or ckmeans_this_thread() != p.caller:
         return is_stopped(p)
     cdef double now = ckmeans_now()
     if now >= p.next:
@@ -234,6 +236,7 @@ cdef class CallContext:
     def __cinit__(self, on_progress=None):
         self.on_progress = on_progress
         self.poll.context = <PyObject *>self
+        self.poll.caller = ckmeans_this_thread()
         self.poll.next = ckmeans_now() + POLL_SECONDS
 
     cdef void stop(self, error):

@@ -35,6 +35,13 @@ void ckmeans_sleep(void)
 void ckmeans_yield(void) { sched_yield(); }
 #endif
 
+#if defined(_MSC_VER) && !defined(__clang__)
+static __declspec(thread) char own_address;
+#else
+static __thread char own_address;
+#endif
+const void *ckmeans_this_thread(void) { return &own_address; }
+
 #ifdef _OPENMP
 #include <omp.h>
 int ckmeans_openmp(void) { return _OPENMP; }

@@ -8,6 +8,7 @@ int ckmeans_openmp(void);                      /* the OpenMP version this was bu
 int ckmeans_max_threads(void);                 /* OpenMP's present limit for the calling thread, 1 without */
 int ckmeans_thread_num(void);                  /* of the calling thread in its parallel region, 0 outside */
 int ckmeans_team_size(void);                   /* threads of that region, 1 outside */
+const void *ckmeans_this_thread(void);         /* an address that no other living thread returns */
 int ckmeans_request_threads(int wanted);       /* before every parallel region: how many threads it can have, >= 1 */
 void ckmeans_guard_forks(int private_runtime); /* once, at import; nonzero: no other library uses this OpenMP */
 double ckmeans_now(void);                      /* seconds on a monotonic clock */
