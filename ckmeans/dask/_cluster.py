@@ -44,6 +44,7 @@ SHARED_VALUES = 8_000  # of a request up to which it is sent to each worker, and
 QUICK_WORK = 2e9  # multiply-adds of a worker, a tenth of a second, up to which a step is no task
 FAN_IN = 8  # answers that one task adds up
 MAX_ATTEMPTS = 20  # to have a request answered: each but the first follows the loss of a worker
+WAIT_SECONDS = 30.0  # after which a fit that waits for blocks says so if there are no workers
 POLL_SECONDS = 0.02  # between two looks for blocks that are made anew
 CLEAN_SECONDS = 10.0  # to wait at the end for the scheduler to drop what is released
 
@@ -366,10 +367,16 @@ class Cluster:
 
     def _wait(self, futures: Iterable[distributed.Future]) -> None:
         """Wait until tasks are done, or failed."""
-        try:
-            distributed.wait(list(futures))
-        except CancelledError as error:
-            raise self._explain(error) from error
+        waiting = list(futures)
+        while True:
+            try:
+                distributed.wait(waiting, timeout=WAIT_SECONDS)
+                return
+            except CancelledError as error:
+                raise self._explain(error) from error
+            except TimeoutError:
+                if not self.client.scheduler_info(-1)["workers"]:
+                    logger.warning("ckmeans %s: no worker is left; waiting for one", self.fit)
 
     def _raise_errors(self, futures: Iterable[distributed.Future]) -> None:
         """Raise the error of a task that failed."""
