@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, measure, minima, plot, report, shape_run, table
+from benchmarks import machine, many, measure, minima, plot, report, shape_run, table
 from benchmarks.contender import Crew
 from benchmarks.data import missing_files
 from benchmarks.peers import PEERS
@@ -25,6 +25,9 @@ def main() -> int:
         return shape_run.main(sys.argv[2:])
     if sys.argv[1:2] == ["minima"]:
         return minima.main(sys.argv[2:])
+    if sys.argv[1:2] == ["many"]:
+        _prefer_what_is_installed()
+        return many.main(sys.argv[2:])
     options = _parser().parse_args()
     try:
         chosen = select(options.names)
@@ -75,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Run named workloads side by side with the installed peers.",
-        epilog="python -m benchmarks random --help: random shapes from a seed",
+        epilog="Also: python -m benchmarks random --help, and many --help.",
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="workloads, groups of them, or beginnings of names"

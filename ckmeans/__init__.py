@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from ckmeans import image as image
     from ckmeans import plot
     from ckmeans._elbow import compare, elbow
+    from ckmeans._many import ManyResult, kmeans_many
     from ckmeans._partial import PartialStep, combine, partial_step
+    from ckmeans._quantizer import ProductQuantizer
     from ckmeans._silhouette import silhouette
     from ckmeans.estimators import KMeans, MiniBatchKMeans
     from ckmeans.image import quantize
 
 __all__ = [
     "KMeans",
+    "ManyResult",
     "MiniBatchKMeans",
     "PartialStep",
     "Prepared",
+    "ProductQuantizer",
     "Result",
     "__version__",
     "assign",
@@ -35,6 +39,7 @@ __all__ = [
     "init_centroids",
     "kmeans",
     "kmeans_chunks",
+    "kmeans_many",
     "load",
     "partial_step",
     "plot",
@@ -49,14 +54,17 @@ __all__ = [
 # Names whose modules need an extra, or are not worth importing every time; "": a module itself.
 _LAZY = {
     "KMeans": "ckmeans.estimators",
+    "ManyResult": "ckmeans._many",
     "MiniBatchKMeans": "ckmeans.estimators",
     "PartialStep": "ckmeans._partial",
+    "ProductQuantizer": "ckmeans._quantizer",
     "combine": "ckmeans._partial",
     "compare": "ckmeans._elbow",
     "elbow": "ckmeans._elbow",
     "_elbow": "",
     "dask": "",
     "image": "",
+    "kmeans_many": "ckmeans._many",
     "partial_step": "ckmeans._partial",
     "plot": "",
     "quantize": "ckmeans.image",

@@ -31,8 +31,9 @@ def show_config() -> Config:
         ``version``; ``simd_built``, ``simd_supported`` (instruction sets in the build, and those of
         them that this processor runs, best first); ``simd`` (the one in use; the environment
         variable CKMEANS_SIMD overrides it); ``simd_codes`` (the instructions that multiply 8-bit
-        codes, which screening uses: the best of the processor that go with that set); ``openmp``
-        (date of the OpenMP version, or False);
+        codes, which screening uses: the best of the processor that go with that set);
+        ``simd_codes_built`` (those in the build, best first); ``compiler`` (of the kernels, with its
+        version); ``openmp`` (date of the OpenMP version, or False);
         ``threads`` (how many a call uses by default here). It prints as a table.
     """
     return Config(
@@ -41,6 +42,8 @@ def show_config() -> Config:
         simd_supported=_runtime.instruction_sets(),
         simd=_runtime.chosen_instruction_set(),
         simd_codes=_runtime.chosen_code_instructions(),
+        simd_codes_built=_runtime.built_code_instructions(),
+        compiler=_runtime.kernel_compiler(),
         openmp=_runtime.openmp_version() or False,
         threads=default_threads(),
     )

@@ -23,7 +23,7 @@ from ckmeans._starts import Starts
 # Multiply-adds below which no thread is started, so that their number need not be determined (which
 # reads files). Compiled code has the same limit.
 _SERIAL_WORK = 1_000_000
-_OPTIMAL_WORK = 64  # multiply-adds that take as long as the work for a value of the optimum of one feature
+OPTIMAL_WORK = 64  # multiply-adds that take as long as the work for a value of the optimum of one feature
 
 # Weighted sums below this may have lost digits to underflow.
 _TINY_SUM = 1e-250
@@ -99,7 +99,11 @@ def _in_another_unit(
     others: dict[str, np.ndarray],
     found: float,
 ) -> _T:
-    """Do `work` with the largest magnitude just below the limit, so that small values keep their squares."""
+    """Do `work` with the largest magnitude just below the limit, so that small values keep their squares.
+
+    Directions have no unit: with the metric "cosine" only the rows are divided."""
+    if points.is_cosine:
+        others = {}
     limit = math.frexp(points.prepared_points(8).largest)[1] - 1
     max_abs = max(points.max_abs, *(_validate.max_abs(other) for other in others.values()), 0.0)
     max_abs = max(max_abs, found) if math.isfinite(found) else max_abs
@@ -109,7 +113,7 @@ def _in_another_unit(
         prepared = scaled.prepared_points(8)
         prepared.accept_small_values()
         try:
-            return work(scaled, prepared, 0 if points.is_cosine else exponent)  # directions have no unit
+            return work(scaled, prepared, 0 if points.is_cosine else exponent)
         except OutOfRange as error:
             larger = float(_arrays.times_power(error.args[0], exponent))
         except ZeroRow:  # which is none of X
@@ -337,7 +341,7 @@ def fit_optimal(
 
     Where there are fewer distinct values of positive weight, there are as many clusters, and with "reinit"
     and "farthest" others at the last centroid, without points."""
-    threads = thread_count(n_threads, points.size * _OPTIMAL_WORK)
+    threads = thread_count(n_threads, points.size * OPTIMAL_WORK)
 
     def work(scaled: Inputs, prepared: PreparedPoints, exponent: int) -> dict[str, Any]:
         fields = _fields_of_optimum(scaled, prepared, K, empty, threads)

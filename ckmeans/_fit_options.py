@@ -62,3 +62,24 @@ class FitOptions(NamedTuple):
 
             changed = changed._replace(callback=in_units_of_X)
         return changed
+
+
+class EachFit(NamedTuple):
+    """What each of many fits has of its own.
+
+    Attributes
+    ----------
+    K, trials : ndarray of shape (P,), int64
+        As in `FitOptions`.
+    seeds : ndarray of shape (P,), uint64
+    starts : ndarray of shape (P, K, n), or (1, K, n) for all, in the computing dtype, or None
+        Given starts, C-contiguous; of fewer rows than K they are completed by k-means++. None: drawn.
+    unit : bool
+        Whether rows are taken at unit length.
+    """
+
+    K: np.ndarray
+    trials: np.ndarray
+    seeds: np.ndarray
+    starts: np.ndarray | None
+    unit: bool

@@ -1,17 +1,18 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from typing_extensions import disjoint_base
 
 from ckmeans._engine import EngineEntry
-from ckmeans._fit_options import FitOptions
-from ckmeans._points import PreparedPoints
+from ckmeans._fit_options import EachFit, FitOptions
+from ckmeans._points import PreparedPoints, ProblemResults, ProblemRows
 
 STOP_REASONS: tuple[str, ...]
 
 @disjoint_base
-class Fits: ...
+class Fits:
+    def __new__(cls, capacity: int) -> Self: ...
 
 class EmptyCluster(Exception): ...
 
@@ -31,3 +32,12 @@ def fit(
     options: FitOptions,
     on_progress: Callable[[int], Any] | None,
 ) -> dict[str, Any]: ...
+def fit_many(
+    problems: ProblemRows,
+    which: np.ndarray,
+    engine: EngineEntry,
+    options: FitOptions,
+    each: EachFit,
+    results: ProblemResults,
+    on_progress: Callable[[int], Any] | None,
+) -> None: ...

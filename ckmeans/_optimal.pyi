@@ -1,10 +1,11 @@
 # One feature: the partition with the lowest distortion of all.
-from typing import Self
+from collections.abc import Callable
+from typing import Any, Self
 
 import numpy as np
 from typing_extensions import disjoint_base
 
-from ckmeans._points import PreparedPoints
+from ckmeans._points import PreparedPoints, ProblemResults, ProblemRows
 
 @disjoint_base
 class SortedValues:
@@ -18,5 +19,11 @@ class SortedValues:
     ) -> int: ...
 
 def fit_many(
-    points: PreparedPoints, m: int, centroids: np.ndarray, counts: np.ndarray, n_threads: int
+    problems: ProblemRows,
+    which: np.ndarray,
+    K: np.ndarray,
+    empty: str,
+    results: ProblemResults,
+    n_threads: int,
+    on_progress: Callable[[int], Any] | None,
 ) -> None: ...

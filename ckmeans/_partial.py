@@ -10,7 +10,7 @@ import numpy as np
 
 from ckmeans import _dispatch, _engine, _inputs, _validate
 from ckmeans._engines import ENGINES
-from ckmeans._inputs import PointsLike
+from ckmeans._inputs import Inputs, PointsLike
 from ckmeans._points import Points, PreparedPoints
 
 if TYPE_CHECKING:
@@ -128,18 +128,26 @@ def partial_step(
     labels = np.empty(len(points), np.int32)
     threads = _dispatch.thread_count(n_threads, points.size * len(array))
 
-    def work(prepared: PreparedPoints) -> PartialStep:
-        rounded = _engine.Centroids(Points(array, 8), prepared.itemsize, False)
+    def work(_: Inputs, prepared: PreparedPoints, exponent: int) -> PartialStep:
+        scaled = _dispatch.divided(array, exponent)
+        rounded = _engine.Centroids(Points(scaled, 8), prepared.itemsize, False)
         outputs = _engine.ASSIGN + _engine.SUM
         squares, offsets, weights, counts = _engine.step(
             prepared, ENGINES["auto"], rounded, labels, None, outputs, threads
         )
-        origin = np.ascontiguousarray(array, np.float32 if prepared.itemsize == 4 else np.float64)
+        origin = np.ascontiguousarray(scaled, np.float32 if prepared.itemsize == 4 else np.float64)
         if points.kind == "sparse":  # of sparse rows the engine returns the sums of x itself
             offsets = offsets - weights[:, None] * origin
-        return PartialStep(origin, np.ascontiguousarray(offsets), weights, counts, squares)
+        X = {"X_block": points.rows, "centroids": array}
+        return PartialStep(
+            _dispatch.in_units(origin, exponent, **X),
+            _dispatch.in_units(np.ascontiguousarray(offsets), exponent, **X),
+            weights,
+            counts,
+            _dispatch.in_units(squares, 2 * exponent, **X),
+        )
 
-    return _dispatch.with_dtype_fallback(points, work, centroids=array)
+    return _dispatch.with_unit_fallback(points, work, centroids=array)
 
 
 def combine(parts: Iterable[PartialStep]) -> PartialStep:

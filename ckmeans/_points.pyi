@@ -31,3 +31,27 @@ class PreparedPoints(Points):
     def distinct(self) -> int | None: ...
     @property
     def bytes(self) -> int: ...
+
+@disjoint_base
+class ProblemRows:
+    def __new__(
+        cls,
+        X: Any,
+        lengths: np.ndarray,
+        starts: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+        weight_starts: np.ndarray | None = None,
+    ) -> Self: ...
+
+@disjoint_base
+class ProblemResults:
+    def __new__(
+        cls,
+        centroids: np.ndarray,
+        counts: np.ndarray,
+        labels: np.ndarray,
+        first: np.ndarray,
+        distortions: np.ndarray,
+        n_iter: np.ndarray,
+        status: np.ndarray,
+    ) -> Self: ...

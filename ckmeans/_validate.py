@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 import operator
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
@@ -168,11 +169,12 @@ def algorithms(kind: str) -> tuple[str, ...]:
 def algorithm(value: object, kind: str, m: int, n: int) -> EngineEntry:
     """Return the engine of this name, if it accepts m points of n features of this kind; the optimum of one
     feature is no engine (`wants_optimum`)."""
-    name = choice("algorithm", value, fit_algorithms(kind))
-    entry = ENGINES[name]
+    entry = ENGINES.get(value) if isinstance(value, str) else None
+    if entry is None or not entry.accepts(kind):
+        entry = ENGINES[choice("algorithm", value, fit_algorithms(kind))]
     for limit, number, things in ((entry.max_features, n, "features"), (entry.max_points, m, "points")):
         if limit is not None and number > limit:
-            raise ValueError(f'algorithm="{name}" takes at most {limit} {things}, found {number}')
+            raise ValueError(f'algorithm="{value}" takes at most {limit} {things}, found {number}')
     return entry
 
 
@@ -241,6 +243,15 @@ def seed(seed: object) -> int:
     return number if number < 1 << 63 else int(np.random.SeedSequence(number).generate_state(1, np.uint64)[0])
 
 
+def seeds(seed_: object, P: int) -> np.ndarray:
+    """Return the 64-bit seeds of P calls with this seed: a Generator draws one after the other."""
+    if isinstance(seed_, np.random.Generator):
+        return np.array([seed(seed_) for _ in range(P)], np.uint64)
+    if seed_ is None:
+        return np.frombuffer(os.urandom(8 * P), np.uint64) >> 1
+    return np.full(P, seed(seed_), np.uint64)
+
+
 def random_state(value: object) -> np.random.RandomState:
     """Return NumPy's global generator for None, a new one for a number, or the generator given."""
     if value is None:
@@ -255,6 +266,105 @@ def random_state(value: object) -> np.random.RandomState:
             "random_state must be an integer, a numpy.random.RandomState or None, "
             f"found {shorten_repr(value)}"
         ) from None
+
+
+# ---- many problems ----------------------------------------------------------------------------
+
+
+def named(name: str, error: ValueError | TypeError) -> ValueError | TypeError:
+    """Return the same error with the name of the problem that it is about."""
+    return (ValueError if isinstance(error, ValueError) else TypeError)(f"{name}: {error}")
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Let errors begin with the name of the problem that is checked."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise named(name, error) from None
+
+
+def some_problems(P: int) -> None:
+    """Raise if there is no problem."""
+    if P == 0:
+        raise ValueError("problems must hold at least one problem, found none")
+
+
+def stack(array: np.ndarray | None, value: object) -> np.ndarray:
+    """Return problems of as many points each as an array of shape (P, m, n)."""
+    if array is None or array.ndim != 3:
+        found = shorten_repr(value) if array is None else f"shape {array.shape}"
+        raise ValueError(
+            "problems must be an array of shape (P, m, n), a list of arrays of shape (?, n), or points with "
+            f"`groups`, found {found}"
+        )
+    some_problems(len(array))
+    require_nonempty("each of problems", array.shape[1:])
+    return array
+
+
+def groups(value: object, m: int) -> np.ndarray:
+    """Return the group of each of m points, an integer."""
+    array = real_array("groups", value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"groups must be integers, found dtype {array.dtype}")
+    if array.shape != (m,):
+        raise ValueError(f"groups must have shape ({m},), one a row of X, found shape {array.shape}")
+    return array
+
+
+def clusters_of_each(K: object, lengths: np.ndarray, name_of: Callable[[int], str]) -> np.ndarray:
+    """Return the number of clusters of each problem, from one number or as many as there are problems."""
+    P = len(lengths)
+    if np.ndim(K) == 0:  # type: ignore[arg-type]
+        numbers = np.full(P, integer("K", _reject_no_knee("K", K), 1), np.int64)
+    else:
+        values = list(K)  # type: ignore[call-overload]
+        if len(values) != P:
+            raise ValueError(f"K must be one number or {P}, one a problem, found {len(values)}")
+        numbers = np.array([integer("each of K", number, 1) for number in values], np.int64)
+    for i in np.flatnonzero(numbers > lengths)[:1].tolist():
+        with naming(name_of(i)):
+            clusters(int(numbers[i]), int(lengths[i]))
+    return numbers
+
+
+def weights_of_stack(value: object, P: int, m: int) -> np.ndarray:
+    """Return weights of P problems of m points, as C-contiguous float64."""
+    array = real_array("sample_weight", value)
+    if array.shape != (P, m):
+        raise ValueError(
+            f"sample_weight must have shape ({P}, {m}), one a point of each problem, "
+            f"found shape {array.shape}"
+        )
+    return np.ascontiguousarray(array, np.float64)
+
+
+def weights_of_list(value: object, P: int) -> list[Any]:
+    """Return what the weights of each of P problems were given as."""
+    if value is None:
+        return [None] * P
+    try:
+        values = list(value)  # type: ignore[call-overload]
+    except TypeError:
+        raise TypeError(
+            f"sample_weight must be a list with the weights of each problem, found {shorten_repr(value)}"
+        ) from None
+    if len(values) != P:
+        raise ValueError(f"sample_weight must hold the weights of each of {P} problems, found {len(values)}")
+    return values
+
+
+def starts_of_each(value: object, K: int, n: int, P: int) -> np.ndarray:
+    """Return starting centroids of P problems, (1, rows, n) for all or (P, rows, n), of at most K rows."""
+    array = real_array("init", value)
+    if array.ndim != 3:
+        return starting_centroids(array, K, n, "init", complete=False)[None]
+    if len(array) != P:
+        raise ValueError(f"init must have shape (K, {n}) or ({P}, K, {n}), found shape {array.shape}")
+    starting_centroids(array[0], K, n, "each of init", complete=False)
+    return array
 
 
 # ---- arrays -----------------------------------------------------------------------------------
@@ -405,6 +515,48 @@ def label_values(value: object, m: int) -> np.ndarray:
         if label is None or type(label).__name__ == "NAType" or label != label:  # pandas' NA, or NaN
             raise ValueError(f"labels must not be missing, found {label} at row {row}")
     return array
+
+
+def vectors(rows: object, n_subspaces: int, n_expected: int | None = None) -> np.ndarray:
+    """Return vectors that can be cut into subspaces of as many features each."""
+    if not isinstance(rows, np.ndarray):
+        raise TypeError("X must be an array: sparse rows and chunks cannot be cut into subspaces")
+    n = rows.shape[1]
+    if n_expected is not None and n != n_expected:
+        raise ValueError(f"X must have {n_expected} features, as in fit, found shape {rows.shape}")
+    if n % n_subspaces:
+        raise ValueError(f"n_subspaces must divide the {n} features of X, found {n_subspaces}")
+    return rows
+
+
+def codes(value: object, n_subspaces: int, K: int) -> np.ndarray:
+    """Return codes of vectors, (m, n_subspaces), each from 0 to K - 1."""
+    array = real_array("codes", value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"codes must be integers, found dtype {array.dtype}")
+    if array.ndim != 2 or array.shape[1] != n_subspaces:
+        raise ValueError(f"codes must have shape (m, {n_subspaces}), found shape {array.shape}")
+    if array.size and (array.min() < 0 or array.max() >= K):
+        found = array.min() if array.min() < 0 else array.max()
+        raise ValueError(f"codes must lie in 0..{K - 1}, found {found}")
+    return array
+
+
+def in_float32(name: str, array: np.ndarray) -> np.ndarray:
+    """Return values in float32, if it can hold them."""
+    largest = float(np.abs(array).max())
+    if largest > np.finfo(np.float32).max:
+        raise ValueError(
+            f"{name} must have values that float32 can hold, found {largest:g}: rescale the data"
+        )
+    return np.ascontiguousarray(array, np.float32)
+
+
+def fitted(value: np.ndarray | None, name: str) -> np.ndarray:
+    """Return what a fit has found, None before it."""
+    if value is None:
+        raise ValueError(f"this {name} is not fitted: call fit first")
+    return value
 
 
 def label_groups(values: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, int]:

@@ -18,6 +18,7 @@ from ckmeans import _runtime
 WIDE = cases.blobs(600, 70, groups=9, seed=1).astype(np.float32)
 FLAT = np.round(cases.blobs(1500, 3, groups=12, seed=2), 1)  # with equal rows
 LINE = cases.blobs(700, 1, groups=5, seed=3)
+LARGE = cases.blobs(20_000, 40, groups=20, seed=7).astype(np.float32)  # several parts for each thread
 WEIGHTS = np.random.default_rng(4).uniform(0.5, 2, len(FLAT))
 
 
@@ -63,9 +64,9 @@ def prepared():
     return labels, centroids, ckmeans.assign(points, centroids), ckmeans.distortion(points, centroids)
 
 
-def chunks():
+def fit_chunks(**options):
     """Return a fit on points that come in parts."""
-    result = ckmeans.kmeans_chunks(lambda: iter(np.array_split(FLAT, 4)), 5, seed=0)
+    result = ckmeans.kmeans_chunks(lambda: iter(np.array_split(FLAT, 4)), 5, seed=0, **options)
     return result.labels, result.centroids
 
 
@@ -113,8 +114,13 @@ CALLS = {
     "many clusters": lambda: fit(WIDE, 300, n_threads=1),
     "two threads": lambda: fit(FLAT, 6, n_init=4, n_threads=2),
     "two threads screen": lambda: fit(WIDE, 60, algorithm="screen", n_threads=2),
+    "cosine": lambda: fit(WIDE, 7, metric="cosine", n_threads=1),
+    "cosine cells": lambda: fit(FLAT, 9, metric="cosine", algorithm="cells", n_threads=1),
+    "cosine sparse": lambda: fit(sparse_rows(), 6, metric="cosine", n_threads=1),
+    "cosine chunks": lambda: fit_chunks(metric="cosine"),
+    "frozen": lambda: fit(FLAT, 9, init=FLAT[:4] + 1, frozen=2, n_init=2, n_threads=1),
     "prepared": prepared,
-    "chunks": chunks,
+    "chunks": fit_chunks,
     "assign": lambda: ckmeans.assign(WIDE, WIDE[:9], return_squared_distance=True),
     "assign sparse": lambda: ckmeans.assign(sparse_rows(), WIDE[:9, :60]),
     "seeds": lambda: ckmeans.init_centroids(FLAT, 20, seed=0),

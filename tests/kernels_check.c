@@ -20,23 +20,54 @@ static int64_t comparisons = 0; /* of the present set */
 
 /* The kernels in the order of struct kernels, struct sparse_kernels and struct code_kernels. */
 static const char *const dense_names[] = {
-    "pack", "pack_centroids", "assign", "assign_rows_size", "assign_rows_pack", "assign_rows", "accumulate", "distances",
-    "weighted_sum", "min_distance_update", "project", "pair_distances", "quantise", "orthonormalise", "init_candidates",
-    "prune", "assign_leaf", "median_partition", "fill_leaf", "classify",
+    "pack",
+    "scale_rows",
+    "pack_centroids",
+    "assign",
+    "assign_rows_size",
+    "assign_rows_pack",
+    "assign_rows",
+    "accumulate",
+    "distances",
+    "weighted_sum",
+    "min_distance_update",
+    "project",
+    "pair_distances",
+    "quantise",
+    "orthonormalise",
+    "init_candidates",
+    "prune",
+    "assign_leaf",
+    "median_partition",
+    "fill_leaf",
+    "classify",
 };
 static const char *const sparse_names[] = {
-    "sparse.groups", "sparse.pack", "sparse.assign", "sparse.norms", "sparse.min_distance_update",
-    "sparse.squared_distance", "sparse.accumulate", "sparse.apply_moves", "sparse.sum_of_squares",
+    "sparse.groups",
+    "sparse.pack",
+    "sparse.assign",
+    "sparse.norms",
+    "sparse.min_distance_update",
+    "sparse.squared_distance",
+    "sparse.accumulate",
+    "sparse.apply_moves",
+    "sparse.sum_of_squares",
 };
-static const char *const code_names[] = { "codes.pack_points", "codes.pack_centroids", "codes.screen", "codes.products" };
+static const char *const code_names[] = { "codes.pack_points", "codes.pack_centroids", "codes.screen",
+                                          "codes.products" };
 
 typedef int64_t (*kernel)(void);
 
 /* A kernel that is in a table but not above does not compile. */
 #define NAMES(names) (sizeof names / sizeof *names)
-_Static_assert(offsetof(struct kernels, sparse) - offsetof(struct kernels, pack) == NAMES(dense_names) * sizeof(kernel), "names");
-_Static_assert(sizeof(struct sparse_kernels) - offsetof(struct sparse_kernels, groups) == NAMES(sparse_names) * sizeof(kernel), "names");
-_Static_assert(sizeof(struct code_kernels) - offsetof(struct code_kernels, pack_points) == NAMES(code_names) * sizeof(kernel), "names");
+_Static_assert(offsetof(struct kernels, sparse) - offsetof(struct kernels, pack) == NAMES(dense_names) * sizeof(kernel),
+               "names");
+_Static_assert(sizeof(struct sparse_kernels) - offsetof(struct sparse_kernels, groups) ==
+                   NAMES(sparse_names) * sizeof(kernel),
+               "names");
+_Static_assert(sizeof(struct code_kernels) - offsetof(struct code_kernels, pack_points) ==
+                   NAMES(code_names) * sizeof(kernel),
+               "names");
 
 static const char *without = "", *only = "";
 
@@ -220,10 +251,14 @@ int main(int n_arguments, char **arguments)
     for (int i = 1; i < n_arguments; ++i) {
         const char *value = i + 1 < n_arguments ? arguments[i + 1] : "";
         if (!strcmp(arguments[i], "--list")) return list_kernels();
-        if (!strcmp(arguments[i], "--set")) only = value, ++i;
-        else if (!strcmp(arguments[i], "--without")) without = value, ++i;
-        else if (!strcmp(arguments[i], "--spare")) spare = atoi(value), ++i;
-        else return 2;
+        if (!strcmp(arguments[i], "--set"))
+            only = value, ++i;
+        else if (!strcmp(arguments[i], "--without"))
+            without = value, ++i;
+        else if (!strcmp(arguments[i], "--spare"))
+            spare = atoi(value), ++i;
+        else
+            return 2;
     }
     for (const struct instruction_set *set = ckmeans_instruction_sets; set->name; ++set)
         if (set->supported() && is_asked_for(set->name)) check_set(set);

@@ -52,6 +52,25 @@ static void F(check_pack)(struct F(data) *d)
     expect(good && bits == expected, d->k, "pack", d->m, d->n, d->K);
 }
 
+/* Into another array, and in place. */
+static void F(check_scale_rows)(struct F(data) *d)
+{
+    const int64_t n = d->n, m = d->m;
+    REAL *scaled = allocate(m * n * (int64_t)sizeof(REAL)), *own = allocate(m * n * (int64_t)sizeof(REAL));
+    double *factors = allocate(m * 8);
+    int good = 1;
+    for (int64_t r = 0; r < m; ++r) factors[r] = (REAL)(1 / (1.5 + (double)(r % 7)));
+    for (int64_t i = 0; i < m * n; ++i) own[i] = d->rows[i / n * d->stride + i % n];
+    d->k->scale_rows(d->rows, d->stride, m, n, factors, scaled);
+    d->k->scale_rows(own, n, m, n, factors, own);
+    for (int64_t i = 0; i < m * n; ++i) {
+        const REAL expected = d->rows[i / n * d->stride + i % n] * (REAL)factors[i / n];
+        good &= scaled[i] == expected && own[i] == expected;
+    }
+    expect(good, d->k, "scale_rows", m, n, d->K);
+    release(scaled), release(own), release(factors);
+}
+
 /* One feature of a score, by its definition: fused except in the baseline. */
 static REAL F(step)(const struct kernels *k, REAL a, REAL b, REAL c)
 {
@@ -190,6 +209,7 @@ static void F(check)(const struct kernels *k, int64_t m, int64_t n, int64_t K)
 {
     struct F(data) d = F(make)(k, m, n, K);
     F(check_pack)(&d);
+    F(check_scale_rows)(&d);
     F(check_assign)(&d);
     F(check_sums)(&d, 0, 0);
     F(check_sums)(&d, d.weights, 0);
@@ -207,6 +227,7 @@ static void F(check)(const struct kernels *k, int64_t m, int64_t n, int64_t K)
     F(check_orthonormalise)(&d);
     F(check_classify)(&d);
     if (n <= MAX_TREE_FEATURES) F(check_cells)(&d);
-    F(check_sparse)(&d, at_end);
+    F(check_sparse)(&d, at_end, 0);
+    F(check_sparse)(&d, !at_end, 1);
     F(release)(&d);
 }

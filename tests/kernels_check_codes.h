@@ -51,8 +51,8 @@ static struct coded make_coded(const struct code_kernels *k, int64_t m, int64_t 
     d.tile.words = allocate(d.words * CODE_TILE * 4);
     d.panel = (struct code_panel){ .K = K, .words = d.words, .codes = allocate(d.places * d.words * 4) };
     d.panel.starts = allocate(d.places * 4);
-    float **const floats[] = { &d.panel.scales, &d.panel.norms, &d.panel.gaps, &d.panel.lengths, &d.panel.errors,
-                               &d.panel.residuals };
+    float **const floats[] = { &d.panel.scales,  &d.panel.norms,  &d.panel.gaps,
+                               &d.panel.lengths, &d.panel.errors, &d.panel.residuals };
     for (size_t i = 0; i < sizeof floats / sizeof *floats; ++i) {
         float *const values = *floats[i] = allocate(d.places * 4);
         fill_floats(values, K, i == 1 ? 3 : -4);
@@ -66,8 +66,8 @@ static struct coded make_coded(const struct code_kernels *k, int64_t m, int64_t 
 
 static void release_coded(struct coded *d)
 {
-    float *const floats[] = { d->panel.scales, d->panel.norms, d->panel.gaps, d->panel.lengths, d->panel.errors,
-                              d->panel.residuals };
+    float *const floats[] = { d->panel.scales,  d->panel.norms,  d->panel.gaps,
+                              d->panel.lengths, d->panel.errors, d->panel.residuals };
     for (size_t i = 0; i < sizeof floats / sizeof *floats; ++i) release(floats[i]);
     release(d->points.codes), release(d->centroids.codes);
     release(d->tile.words), release(d->sums);
@@ -138,8 +138,10 @@ static int64_t screen_plainly(const struct coded *d, float *bound, float *lowest
             lost = step_of_codes(d, d->tile.residual[p], c->residuals[k], lost);
             const volatile float low = score - lost, limit = bound[p] + d->tile.slack[p], high = score + lost;
             const volatile float upper = high + c->gaps[k];
-            if (low <= limit) points |= (uint32_t)1 << p;
-            else if (low < lowest[p]) lowest[p] = low;
+            if (low <= limit)
+                points |= (uint32_t)1 << p;
+            else if (low < lowest[p])
+                lowest[p] = low;
             if (upper < bound[p]) bound[p] = upper;
             if (k < d->K) lows[count * CODE_TILE + p] = low, highs[count * CODE_TILE + p] = high;
         }
@@ -152,7 +154,8 @@ static int64_t screen_plainly(const struct coded *d, float *bound, float *lowest
 static void check_code_screen(struct coded *d, float first_bound, float slack)
 {
     const int64_t room = d->places;
-    struct hit *hits = allocate(room * (int64_t)sizeof(struct hit)), *expected = allocate(room * (int64_t)sizeof(struct hit));
+    struct hit *hits = allocate(room * (int64_t)sizeof(struct hit)),
+               *expected = allocate(room * (int64_t)sizeof(struct hit));
     float *values = allocate(room * CODE_TILE * 4), bound[CODE_TILE], lowest[CODE_TILE];
     float *lows = allocate((room + 1) * CODE_TILE * 4), *highs = allocate((room + 1) * CODE_TILE * 4);
     for (int p = 0; p < CODE_TILE; ++p) {
@@ -161,8 +164,8 @@ static void check_code_screen(struct coded *d, float first_bound, float slack)
     }
     const int64_t wanted = screen_plainly(d, bound, lowest, expected, lows, highs);
     const int64_t found = d->k->screen(&d->tile, &d->panel, hits, values);
-    int good = found == wanted && !memcmp(bound, d->tile.bound, sizeof bound)
-               && !memcmp(lowest, d->tile.lowest_above, sizeof lowest);
+    int good = found == wanted && !memcmp(bound, d->tile.bound, sizeof bound) &&
+               !memcmp(lowest, d->tile.lowest_above, sizeof lowest);
     for (int64_t i = 0; good && i < found; ++i) {
         good &= hits[i].k == expected[i].k && hits[i].points == expected[i].points;
         for (int p = 0; p < CODE_TILE; ++p) {
@@ -179,7 +182,8 @@ static void check_products(struct coded *d)
 {
     const int64_t count = d->m + d->K;
     int32_t *row = allocate(count * 4), *k = allocate(count * 4), *products = allocate(count * 4);
-    for (int64_t i = 0; i < count; ++i) row[i] = (int32_t)((i * 5 + d->m - 1) % d->m), k[i] = (int32_t)((i * 3 + d->K - 1) % d->K);
+    for (int64_t i = 0; i < count; ++i)
+        row[i] = (int32_t)((i * 5 + d->m - 1) % d->m), k[i] = (int32_t)((i * 3 + d->K - 1) % d->K);
     d->k->products(&d->points, &d->centroids, d->sums, d->words, row, k, count, products);
     int good = 1;
     for (int64_t i = 0; i < count; ++i) good &= products[i] == product_of(d, row[i], k[i]);

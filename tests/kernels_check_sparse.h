@@ -9,7 +9,7 @@ struct F(sparse) {
     void *indices, *indptr;
     int64_t first, count, places; /* places: K rounded up to whole vectors */
     struct panel panel;
-    double *norms;
+    double *norms, *factors;
 };
 
 static int F(is_stored)(int64_t r, int64_t l) { return r % 5 != 3 && (r % 7 == 1 || (r * 11 + l * 5) % 3 == 0); }
@@ -20,7 +20,7 @@ static void F(set_index)(void *indices, int int64_indices, int64_t at, int64_t v
     else ((int32_t *)indices)[at] = (int32_t)value;
 }
 
-static struct F(sparse) F(make_sparse)(struct F(data) *d, int int64_indices)
+static struct F(sparse) F(make_sparse)(struct F(data) *d, int int64_indices, int scaled)
 {
     const int64_t m = d->m, n = d->n, item = sizeof(REAL), size = int64_indices ? 8 : 4;
     struct F(sparse) s = { .d = d, .k = d->k->sparse, .first = m / 4, .count = m - m / 4 };
@@ -41,6 +41,8 @@ static struct F(sparse) F(make_sparse)(struct F(data) *d, int int64_indices)
                            .indices = s.indices, .indptr = s.indptr, .int64_indices = int64_indices };
     s.places = (d->K + s.k->lanes - 1) / s.k->lanes * s.k->lanes;
     s.panel = (struct panel){ d->K, n, allocate(s.places * n * item), allocate(s.places * item), allocate(s.places * item) };
+    if (scaled) s.X.factors = s.factors = allocate(m * 8);
+    for (int64_t r = 0; scaled && r < m; ++r) s.factors[r] = (REAL)(1 / (1.5 + (double)(r % 7)));
     s.norms = allocate(d->K * 8);
     for (int64_t k = 0; k < d->K; ++k) {
         s.norms[k] = 0;
@@ -51,13 +53,14 @@ static struct F(sparse) F(make_sparse)(struct F(data) *d, int int64_indices)
 
 static void F(release_sparse)(struct F(sparse) *s)
 {
-    release(s->values), release(s->indices), release(s->indptr), release(s->norms);
+    release(s->values), release(s->indices), release(s->indptr), release(s->norms), release(s->factors);
     release(s->panel.c), release(s->panel.norms), release(s->panel.ids);
 }
 
 static REAL F(value_of)(const struct F(sparse) *s, int64_t r, int64_t l)
 {
-    return F(is_stored)(r, l) ? s->d->rows[r * s->d->stride + l] : 0;
+    const REAL factor = s->factors ? (REAL)s->factors[r] : 1;
+    return F(is_stored)(r, l) ? s->d->rows[r * s->d->stride + l] * factor : 0;
 }
 
 static double F(sparse_distance)(const struct F(sparse) *s, int64_t r, int64_t k)
@@ -202,9 +205,9 @@ static void F(check_sparse_sums)(struct F(sparse) *s)
     release(sums), release(moves), free(expected);
 }
 
-static void F(check_sparse)(struct F(data) *d, int int64_indices)
+static void F(check_sparse)(struct F(data) *d, int int64_indices, int scaled)
 {
-    struct F(sparse) s = F(make_sparse)(d, int64_indices);
+    struct F(sparse) s = F(make_sparse)(d, int64_indices, scaled);
     REAL *current = allocate(s.count * (int64_t)sizeof(REAL));
     for (int64_t i = 0; i < s.count; ++i) current[i] = (REAL)(fabs(random_value()) * (double)d->n);
     F(check_sparse_pack)(&s, 1, 0);

@@ -242,7 +242,16 @@ MAX_LINES = 60
 MAX_PARAMETERS = 8
 MAX_FIELDS = 20
 # What users call has options of its own; a class is called by its scikit-learn parameters.
-PUBLIC = {"kmeans", "init_centroids", "elbow", "compare", "quantize", "quantize_sizes", "__init__"}
+PUBLIC = {
+    "kmeans",
+    "kmeans_many",
+    "init_centroids",
+    "elbow",
+    "compare",
+    "quantize",
+    "quantize_sizes",
+    "__init__",
+}
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *sorted(ROOT.glob("benchmarks/**/*.py"))], ids=name_of)

@@ -28,7 +28,7 @@ M, N, K, CHUNK = 6000, 12, 9, 1300
 def start_cluster(workers, **options):
     """Return a cluster of processes on this machine."""
     return distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, **options
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0", **options
     )
 
 

@@ -176,6 +176,8 @@ def fits(draw):
         "tol": draw(st.sampled_from([0.0, 1e-4, 0.5, np.inf])),
         "empty": draw(st.sampled_from(_validate.EMPTY)),
         "sample_weight": draw(weights(m)),
+        "frozen": draw(st.sampled_from([None, None, None, 0, 1, K, [True] * K, [False] * 2])),
+        "metric": draw(st.sampled_from(["euclidean", "euclidean", "cosine"])),
         "algorithm": draw(st.sampled_from(["auto", "auto", "dense", "cells", "screen", "optimal"])),
         "seed": draw(st.sampled_from([0, 1, 2**63, 2**80])),
         "n_threads": draw(st.sampled_from([1, 2, 3])),
@@ -198,9 +200,10 @@ def test_fits_of_anything(fit, kind):
     assert (np.diff(r.history) <= 0).all()
     assert r.distortion == r.history[-1] == r.distortions.min()
     np.testing.assert_array_equal(r.counts, np.bincount(r.labels, minlength=len(r.centroids)))
-    np.testing.assert_array_equal(r.labels, ckmeans.assign(given, r.centroids))
-    assert r.distortion == ckmeans.distortion(given, r.centroids, sample_weight=w)
-    if kind != "list":
+    metric = options["metric"]
+    np.testing.assert_array_equal(r.labels, ckmeans.assign(given, r.centroids, metric=metric))
+    assert r.distortion == ckmeans.distortion(given, r.centroids, sample_weight=w, metric=metric)
+    if kind != "list" and metric == "euclidean":
         check_labels(X, r.centroids, r.labels, kind)
 
 
@@ -225,6 +228,11 @@ def test_steps_on_anything(data, kind):
     for own in (None, labels):
         J = attempt_and_keep(lambda own=own: ckmeans.distortion(given, C, own, sample_weight=w), X, C, w)
         assert J is None or 0 <= J < np.inf
+    part = attempt_and_keep(lambda: ckmeans.partial_step(given, C, sample_weight=w), X, C, w)
+    if part is not None:
+        whole = ckmeans.combine([part, part])
+        assert np.isfinite(whole.centroids).all()
+        np.testing.assert_array_equal(whole.counts, 2 * np.bincount(found, minlength=len(C)))
     updated = attempt_and_keep(lambda: ckmeans.update(given, labels, len(C), sample_weight=w), X, labels, w)
     if updated is not None:
         np.testing.assert_array_equal(updated[1], np.bincount(labels, minlength=len(C)))

@@ -19,7 +19,7 @@ import ckmeans
 from ckmeans import _validate
 
 DTYPES = ("f4", "f8", "f2", "u1", ">f8")
-METRICS = ("euclidean",)  # those of `kmeans`; the reference of each is in `Reference`
+METRICS = ("euclidean", "cosine")
 WEIGHTS = ("none", "weights")
 M, K = 700, 9
 WIDTHS = (5, 40)  # for cells, too; for screening
@@ -86,33 +86,67 @@ def combinations():
 def values(n, dtype):
     """Return groups of points, some coordinates of which are 0; whole numbers for uint8."""
     X = cases.blobs(M, n, groups=K, spread=6.0)
-    X *= np.random.default_rng(n).random(X.shape) < 0.7
+    X[:, 1:] *= np.random.default_rng(n).random(X[:, 1:].shape) < 0.7  # no row is 0: it had no direction
     X = np.clip(np.round(8 * X + 100), 0, 255) if dtype == "u1" else X
     return X.astype(dtype)
 
 
-class Reference:
-    """What an iteration must be, for a metric."""
+class Euclidean:
+    """What an iteration of a result with a kept path must be."""
 
-    def __init__(self, X, metric, form):
-        assert metric in METRICS
+    def __init__(self, X, form):
         self.dtype = reference.computing_dtype(X)
         self.X, self.about_zero = reference.rounded(X, self.dtype), form == "sparse"
+        self.slack = 4 * float(np.finfo(self.dtype).eps) * np.abs(self.X).max()
 
-    def check(self, r, weights):
-        """Check every iteration of a result with a kept path."""
-        slack = 4 * float(np.finfo(self.dtype).eps) * np.abs(self.X).max()
-        for i, centroids in enumerate(r.path):
-            best, certain = reference.certain_labels(self.X, centroids, self.dtype, self.about_zero)
-            assert certain.mean() > 0.9
-            J = reference.distortion(self.X, centroids, best, weights)
-            np.testing.assert_allclose(r.history[i], J, rtol=1e-6 if self.dtype == np.float32 else 1e-12)
-            if i + 1 < len(r.path) and certain.all():
-                means, _ = reference.update(self.X, best, len(centroids), weights)
-                np.testing.assert_allclose(r.path[i + 1], means, rtol=0, atol=slack)
-        np.testing.assert_array_equal(r.labels[certain], best[certain])
-        J = reference.distortion(self.X, r.centroids, r.labels, weights)
-        np.testing.assert_allclose(r.distortion, J, rtol=1e-12)
+    def labels(self, centroids):
+        return reference.certain_labels(self.X, centroids, self.dtype, self.about_zero)
+
+    def J(self, centroids, labels, weights):
+        return reference.distortion(self.X, centroids, labels, weights)
+
+    def centroids(self, labels, number, weights):
+        return reference.update(self.X, labels, number, weights)[0]
+
+    def squared(self, centroids, labels):
+        return reference.squared_distances(self.X, centroids)[np.arange(M), labels]
+
+
+class Cosine(Euclidean):
+    """The same of directions."""
+
+    def __init__(self, X, form):
+        super().__init__(X, form)
+        self.slack = 20 * float(np.finfo(self.dtype).eps)
+
+    def labels(self, centroids):
+        return reference.certain_directions(self.X, centroids, self.dtype)
+
+    def J(self, centroids, labels, weights):
+        return reference.cosine_distortion(self.X, centroids, labels, weights)
+
+    def centroids(self, labels, number, weights):
+        return reference.mean_directions(self.X, labels, number, weights)[0]
+
+    def squared(self, centroids, labels):
+        units = self.X / np.linalg.norm(self.X, axis=1, keepdims=True)
+        return reference.squared_distances(units, centroids)[np.arange(M), labels]
+
+
+REFERENCES = {"euclidean": Euclidean, "cosine": Cosine}
+
+
+def check_path(r, expected, weights):
+    """Check every iteration of a result with a kept path."""
+    rtol = 1e-6 if expected.dtype == np.float32 else 1e-12
+    for i, centroids in enumerate(r.path):
+        best, certain = expected.labels(centroids)
+        assert certain.mean() > 0.9
+        np.testing.assert_allclose(r.history[i], expected.J(centroids, best, weights), rtol=rtol)
+        if i + 1 < len(r.path) and certain.all():
+            means = expected.centroids(best, len(centroids), weights)
+            np.testing.assert_allclose(r.path[i + 1], means, rtol=0, atol=expected.slack)
+    np.testing.assert_array_equal(r.labels[certain], best[certain])
 
 
 @pytest.mark.parametrize("weighted", WEIGHTS)
@@ -122,31 +156,28 @@ class Reference:
 def test_fits_and_steps(form, n, engine, dtype, metric, weighted, tmp_path):
     X = values(n, dtype)
     weights = None if weighted == "none" else np.random.default_rng(1).random(M)
-    start = X[:K].astype(np.float64)  # some of which are given far from their groups
-    options = {"init": start, "tol": 0.0, "algorithm": engine, "keep_path": True}
-    given = FORMS[form](X, tmp_path)
-    if form == "prepared":
-        given = ckmeans.prepare(X, sample_weight=weights)
-    elif weights is not None:
-        options["sample_weight"] = weights
+    options = {"init": X[:K].astype(np.float64), "tol": 0.0, "algorithm": engine, "metric": metric}
+    own = {} if weights is None else {"sample_weight": weights}
+    given = ckmeans.prepare(X, **own) if form == "prepared" else FORMS[form](X, tmp_path)
+    again = {} if form == "prepared" else own  # prepared points have their weights
     fit = ckmeans.kmeans_chunks if form == "chunks" else ckmeans.kmeans
-    r, more = (fit(given, K, n_threads=threads, **options) for threads in (1, 3))
+    r, more = (fit(given, K, n_threads=threads, keep_path=True, **options, **again) for threads in (1, 3))
     assert_same(r, more)
-    Reference(X, metric, form).check(r, weights)
-    if form not in ("array", "sparse"):
-        options["sample_weight"] = weights
-        options["algorithm"] = "dense" if form == "chunks" else engine
-        assert_same(r, ckmeans.kmeans(X, K, **options)) if r.algorithm != "auto" else None
+    expected = REFERENCES[metric](X, form)
+    check_path(r, expected, weights)
+    if form == "chunks":
+        options["algorithm"] = "dense"
+    if form not in ("array", "sparse") and engine != "auto":
+        assert_same(r, ckmeans.kmeans(X, K, keep_path=True, **options, **own))
     if form == "chunks":
         return
-    labels, squared = ckmeans.assign(given, r.centroids, return_squared_distance=True, n_threads=2)
+    how = {"metric": metric}
+    labels, squared = ckmeans.assign(given, r.centroids, return_squared_distance=True, n_threads=2, **how)
     np.testing.assert_array_equal(labels, r.labels)
-    np.testing.assert_allclose(
-        squared, reference.squared_distances(X, r.centroids)[np.arange(M), labels], rtol=1e-9, atol=1e-9
-    )
-    J_weights = {} if form == "prepared" else {"sample_weight": weights}
-    assert ckmeans.distortion(given, r.centroids, **J_weights) == r.distortion
-    means, counts = ckmeans.update(given, labels, len(r.centroids), **J_weights)
+    rtol = 1e-9 if metric == "euclidean" else 1e-4
+    np.testing.assert_allclose(squared, expected.squared(r.centroids, labels), rtol=rtol, atol=1e-6)
+    assert ckmeans.distortion(given, r.centroids, **how, **again) == r.distortion
+    means, counts = ckmeans.update(given, labels, len(r.centroids), **again)
     np.testing.assert_array_equal(counts, r.counts)
-    expected, _ = reference.update(X, labels, len(r.centroids), weights)
-    np.testing.assert_allclose(means, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    wanted, _ = reference.update(X, labels, len(r.centroids), weights)
+    np.testing.assert_allclose(means, wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())

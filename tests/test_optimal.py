@@ -13,8 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ckmeans
-from ckmeans import _optimal
-from ckmeans._points import PreparedPoints
 
 DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">f4", ">f8", "?")
 
@@ -484,42 +482,53 @@ def test_elbow_beyond_distinct_values():
     assert curve.distortions[-1] == 0
 
 
+@pytest.mark.parametrize(("m", "K"), [(4096, 15), (3000, 700), (5000, 1023), (4096, 4000)])
+def test_many_partitions_are_equally_good(m, K):
+    X = column(np.arange(m))
+    sizes = np.full(K, m // K) + (np.arange(K) < m % K)
+    J = ((sizes**3 - sizes) / 12).sum() / m
+    r = ckmeans.kmeans(X, K)
+    assert sorted(r.counts) == sorted(sizes)
+    assert r.distortion == pytest.approx(J, rel=1e-14)
+
+
 # ---- many problems ---------------------------------------------------------------------------------
-
-
-def fit_many(X, K, weights=None, n_threads=2):
-    P, m = X.shape
-    centroids, counts = np.full((P, K), np.nan, X.dtype), np.zeros(P, np.int64)
-    points = PreparedPoints(X.reshape(-1, 1), X.itemsize, None if weights is None else weights.ravel())
-    _optimal.fit_many(points, m, centroids, counts, n_threads)
-    return centroids, counts
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("m", [1, 5, 300, 4096])
 def test_many_equal_single_fits(m, weighted, dtype):
     rng = np.random.default_rng(m)
-    X = np.round(rng.normal(size=(30, m)), 3).astype(dtype)
+    X = np.round(rng.normal(size=(30, m, 1)), 3).astype(dtype)
     X[7] = 1
     w = rng.random((30, m)) * (rng.random((30, m)) > 0.3) + np.eye(30, m) if weighted else None
     if weighted:
         w[:, 0] += 0.1
     for K in (1, 4, 16):
-        centroids, counts = fit_many(X, K, w)
-        for i, row in enumerate(X):
-            r = ckmeans.kmeans(column(row, dtype), min(K, m), sample_weight=None if w is None else w[i])
-            assert counts[i] == len(r.centroids)
-            np.testing.assert_array_equal(centroids[i, : counts[i]], r.centroids[:, 0])
-            assert np.isnan(centroids[i, counts[i] :]).all()
-        np.testing.assert_array_equal(fit_many(X, K, w, n_threads=1)[0], centroids)
+        K = min(K, m)
+        many = ckmeans.kmeans_many(X, K, sample_weight=w)
+        assert (many.stop_reasons == "optimal").all()
+        for i, rows in enumerate(X):
+            r = ckmeans.kmeans(rows, K, sample_weight=None if w is None else w[i])
+            found = len(r.centroids)
+            np.testing.assert_array_equal(many.centroids[i, :found], r.centroids)
+            assert np.isnan(many.centroids[i, found:]).all()
+            np.testing.assert_array_equal(many.labels[i], r.labels)
+            assert many.distortions[i] == r.distortion
+        one = ckmeans.kmeans_many(X, K, sample_weight=w, n_threads=1)
+        np.testing.assert_array_equal(many.centroids, one.centroids)
 
 
 def test_many_out_of_range():
-    X = np.ones((3, 4), np.float32)
-    X[1, 2], X[2, 0] = np.nan, 1e30
-    centroids, counts = fit_many(X, 2)
-    assert counts.tolist() == [1, -1, -1]
-    assert np.isnan(centroids[1:]).all()
+    X = np.ones((3, 4, 1), np.float32)
+    X[1, 2] = 1e30
+    many = ckmeans.kmeans_many(X, 2)
+    assert many.centroids.dtype == np.float64
+    np.testing.assert_array_equal(many.centroids[1], ckmeans.kmeans(X[1], 2).centroids)
+    assert many.counts.tolist() == [[4, 0], [3, 1], [4, 0]]
+    X[2, 0] = np.nan
+    with pytest.raises(ValueError, match="problem 2: X must be finite, found nan at row 0"):
+        ckmeans.kmeans_many(X, 2)
 
 
 def test_interrupt():

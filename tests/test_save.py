@@ -123,6 +123,7 @@ def test_pickled_objects(saved, tmp_path):
         {"labels": np.zeros(200)},
         {"counts": np.zeros(5, np.int64)},
         {"centroids": np.zeros(5)},
+        {"centroids": np.full((5, 3), np.nan)},
         {"history": np.zeros(99)},
         {"path_K": np.array([1])},
         {"about": np.frombuffer(b"{", np.uint8)},

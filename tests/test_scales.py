@@ -179,6 +179,32 @@ def test_callback_gets_the_callers_units():
         np.testing.assert_array_equal(others, times(centroids, -600))
 
 
+@pytest.mark.parametrize("exponent", [-1000, -600, -498, 490])
+@pytest.mark.parametrize("form", ["array", "sparse"])
+def test_parts_in_any_unit(exponent, form):
+    X = whole(300, 3)
+    C, weights = X[:5] + 1, np.random.default_rng(0).random(300)
+    one, two = (
+        ckmeans.combine(
+            ckmeans.partial_step(forms(points)[form], centroids, sample_weight=weights) for _ in range(2)
+        )
+        for points, centroids in ((X, C), (times(X, exponent), times(C, exponent)))
+    )
+    np.testing.assert_array_equal(two.centroids, times(one.centroids, exponent))
+    np.testing.assert_array_equal(two.counts, one.counts)
+    assert two.squares == times(one.squares, 2 * exponent)
+
+
+@pytest.mark.parametrize("exponent", [-1000, -498, 490])
+@pytest.mark.parametrize("n", [1, 3])
+def test_many_problems_in_any_unit(exponent, n):
+    X = whole(300, n).reshape(6, 50, n)
+    one, two = (ckmeans.kmeans_many(points, 3, seed=0) for points in (X, times(X, exponent)))
+    np.testing.assert_array_equal(two.labels, one.labels)
+    np.testing.assert_array_equal(two.centroids, times(one.centroids, exponent))
+    np.testing.assert_array_equal(two.distortions, times(one.distortions, 2 * exponent))
+
+
 # ---- limits ------------------------------------------------------------------------------------------
 
 
@@ -335,3 +361,28 @@ def test_wide_points_against_fractions(scale):
     np.testing.assert_array_equal(ckmeans.assign(X, C), [own.index(min(own)) for own in exact])
     J = sum(min(own) for own in exact) / 12
     assert abs(Fraction(ckmeans.distortion(X, C)) - J) <= J / 10**10 + Fraction(5e-324)
+
+
+# ---- directions --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exponent", [-1000, -600, -498, 498, 1000])
+@pytest.mark.parametrize("form", ["array", "Fortran", "prepared", "sparse"])
+def test_directions_have_no_unit(exponent, form):
+    X = whole(200, 3) + 0.5
+    base, other = forms(X)[form], forms(times(X, exponent))[form]
+    one, two = (ckmeans.kmeans(points, 4, metric="cosine", seed=0) for points in (base, other))
+    np.testing.assert_array_equal(one.labels, two.labels)
+    np.testing.assert_array_equal(one.centroids, two.centroids)
+    assert one.distortion == two.distortion
+    for C in (one.centroids, times(one.centroids, -800)):
+        found, expected = (
+            ckmeans.assign(points, C, metric="cosine", return_squared_distance=True)
+            for points in (other, base)
+        )
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+        J = ckmeans.distortion(base, C, one.labels, metric="cosine")
+        assert ckmeans.distortion(other, C, one.labels, metric="cosine") == J
+    start = ckmeans.init_centroids(other, 4, metric="cosine", seed=1)
+    np.testing.assert_array_equal(start, ckmeans.init_centroids(base, 4, metric="cosine", seed=1))

@@ -37,9 +37,9 @@ from ckmeans.dask._worker import Answer, Info, Spec
 logger = logging.getLogger("distributed.ckmeans")
 
 KEPT_SHARE = 0.4  # of the workers' memory limits that X and what is kept of it may take
-STATE_SHARE = (
-    1.5  # of X that engines keep at most beside it: a tree takes as much as X, and labels and bounds
-)
+TREE_SHARE = 1.5  # of X that is kept at most beside it: a tree for up to TREE_FEATURES features, and labels,
+CODES_SHARE = 0.6  # or codes and bounds for more
+TREE_FEATURES = 8
 SHARED_VALUES = 8_000  # of a request up to which it is sent to each worker, and its answers to the client
 QUICK_WORK = 2e9  # multiply-adds of a worker, a tenth of a second, up to which a step is no task
 FAN_IN = 8  # answers that one task adds up
@@ -71,10 +71,11 @@ class Cluster:
     def __enter__(self) -> Cluster:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
         self._drop_pending()
         self._opened = []
-        self._wait_until_clean()
+        if kind is not None:
+            self._wait_until_clean()
 
     # ---- opening -----------------------------------------------------------------------------------
 
@@ -86,7 +87,7 @@ class Cluster:
         if keep is None:
             self._survey()
             keep = self._fits(sum(info.bytes for info in self.infos))
-        self.spec = self.spec._replace(kept=keep, owned=not self.X.persisted)
+        self.spec = self.spec._replace(kept=keep)
         if keep:
             self._open_blocks(range(len(self.X)))
             self._locate(range(len(self.X)))
@@ -113,7 +114,8 @@ class Cluster:
         limits = [
             worker["memory_limit"] or 1 << 62 for worker in self.client.scheduler_info(-1)["workers"].values()
         ]
-        return size * (1 + STATE_SHARE) <= KEPT_SHARE * sum(limits)
+        share = TREE_SHARE if self.X.n <= TREE_FEATURES else CODES_SHARE
+        return size * (1 + share) <= KEPT_SHARE * sum(limits)
 
     def _survey(self) -> None:
         tasks = [
@@ -300,19 +302,21 @@ class Cluster:
         if not self.spec.kept:
             return self._label_rows(name, best)
         labels: dict[int, distributed.Future] = {}
-        centroids = self.client.submit(_worker.same, best.centroids, key=f"{name}-centroids", pure=False)
         for attempt in range(MAX_ATTEMPTS):
             waiting = [i for i in range(len(self.X)) if i not in labels]
             if attempt:
                 if attempt % 2 == 0:
                     self._open_blocks(waiting)
                 self._locate(waiting)
-            for i in waiting:
-                labels[i] = self.client.submit(
-                    _worker.labels_of_block, self._opened[i], best.restart, best.iteration, centroids,
-                    key=(f"{name}-{attempt}", i), workers=[self._places[i]], allow_other_workers=True,
-                    pure=False,
-                )  # fmt: skip
+            centroids = delayed(best.centroids, name=f"{name}-{attempt}-centroids")
+            tasks = [
+                delayed(_worker.labels_of_block)(
+                    self._opened[i], best.restart, best.iteration, centroids,
+                    dask_key_name=(f"{name}-{attempt}", i),
+                )
+                for i in waiting
+            ]  # fmt: skip
+            labels.update(zip(waiting, self.client.compute(tasks), strict=True))
             self._wait([labels[i] for i in waiting])
             labels = {i: future for i, future in labels.items() if not _is_stale(future)}
             if len(labels) == len(self.X):

@@ -61,8 +61,8 @@ def kmeans(
     K : int
         Number of clusters, 1 to m.
     init : {"k-means||", "random"} or array_like of shape (K, n)
-        "k-means||" [1]_ draws about 2 K candidates in each of 5 rounds, weighs each by the points nearest
-        to it, and clusters these by k-means++; that takes 6 passes. "random" draws the rows that
+        "k-means||" [1]_ draws about 2 K candidates in each of 3 rounds, weighs each by the points nearest
+        to it, and clusters these; that takes 4 passes. "random" draws the rows that
         `ckmeans.kmeans` draws with the same seed. An array is used as given.
     n_init : int
         Number of restarts. They share the passes over X, but for those with a callback.
@@ -135,15 +135,7 @@ def kmeans(
     if start is not None:
         start = _validate.starting_centroids(start, K, points.n)
     spec = Spec(
-        new_fit_name(),
-        K,
-        options.n_init,
-        options.max_iter,
-        algorithm_,
-        n_threads,
-        0,
-        keep is not False,
-        False,
+        new_fit_name(), K, options.n_init, options.max_iter, algorithm_, n_threads, 0, keep is not False
     )
     with Cluster(check_client(client), points, spec, keep) as cluster:
         cluster.open()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ckmeans._block import RandomStream
+from ckmeans._block import draw_rows
 from ckmeans.dask import _sums
 from ckmeans.dask._sums import Units
 
@@ -370,16 +370,11 @@ class Draw(NamedTuple):
     def of_block(self, block: Block) -> Sample:
         """Return one block's rows and cost."""
         squared, _ = block.candidates(self.restart, self.pieces)
-        weighted = np.asarray(squared, np.float64)
-        if block.weights is not None:
-            weighted = weighted * block.weights
-        cost = float(weighted.sum())
         number = ((self.restart * 64 + len(self.pieces)) << 32) + block.number + 1
-        keys = weighted / np.maximum(RandomStream(self.seed, number).units(len(block)), 2.0**-54)
-        rows = np.flatnonzero(keys > cost / self.wanted)
+        cost, rows, keys = draw_rows(squared, block.weights, self.wanted, self.seed, number)
         return Sample(
             _sums.cut(cost, self.grid.square),
-            Found(keys[rows], _places(block, rows), block.values(rows)),
+            Found(keys, _places(block, rows), block.values(rows)),
             self.wanted,
         )
 

@@ -16,7 +16,7 @@ from ckmeans.dask import _sums
 from ckmeans.dask._requests import Draw, Examples, Fetch, Found, Grid, Locate, Tally
 
 OVERSAMPLING = 2  # candidates that a round of k-means|| draws, for each cluster
-ROUNDS = 5
+ROUNDS = 3
 EXAMPLE_DRAWS = 16  # draws a cluster, and
 MORE_DRAWS = 64  # more, for examples of distinct values before all rows are scanned: as on one machine
 CANDIDATE_RESTARTS = 5  # of the clustering of the candidates, which are few

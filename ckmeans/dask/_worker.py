@@ -19,7 +19,7 @@ import distributed
 import numpy as np
 
 from ckmeans import _arrays, _engine, _inputs, _runtime, _validate
-from ckmeans._block import BlockState
+from ckmeans._block import BlockState, keep_nearest
 from ckmeans._config import cap_threads
 from ckmeans._engines import ENGINES
 from ckmeans._inputs import Inputs
@@ -32,7 +32,7 @@ class Spec(NamedTuple):
     """What the blocks of a fit have in common.
 
     `itemsize` is that of the computing dtype; 0: not known before all blocks were looked at. `kept` says
-    whether blocks stay open between requests, `owned` whether their points are nobody else's.
+    whether blocks stay open between requests.
     """
 
     fit: str
@@ -43,7 +43,6 @@ class Spec(NamedTuple):
     n_threads: int | None
     itemsize: int
     kept: bool
-    owned: bool
 
 
 Fault: TypeAlias = tuple[str, int, int | None, float]  # argument, row, column (None for weights), value
@@ -190,9 +189,7 @@ class Block:
         first = sum(map(len, pieces[:done]))
         for piece in pieces[done:]:
             labels, new = self.nearest(piece)
-            closer = new < squared
-            np.copyto(squared, new, where=closer, casting="same_kind")
-            np.copyto(nearest, labels + np.int32(first), where=closer)
+            keep_nearest(new, labels, first, squared, nearest)
             first += len(piece)
         if self.kept:
             self._candidates[restart] = len(pieces), squared, nearest
@@ -203,11 +200,8 @@ class Block:
         self._candidates.pop(restart, None)
 
     def __sizeof__(self) -> int:
-        """Bytes for Dask, which does not know what compiled code holds; points that are X's count there."""
-        size = 1024 + sum(run.state.bytes for run in self._runs.values())
-        if self._points is not None and self.spec.owned:
-            size += self.info.bytes
-        return size
+        """Bytes for Dask, with those of the points: what is small it moves to where there is time for it."""
+        return 1024 + self.info.bytes + sum(run.state.bytes for run in self._runs.values())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Moved, ()
@@ -269,7 +263,9 @@ async def ask_now(
 
 def ask_rows(spec: Spec, number: int, rows: Any, weights: Any, requests: Sequence[Any]) -> Answer:
     """Return what a block answers that is not kept."""
-    return Answer(_replies(_block_of(spec, number, rows, weights, 1), requests), [])
+    answer = Answer(_replies(_block_of(spec, number, rows, weights, 1), requests), [])
+    _runtime.clear_cache()  # where X does not fit, memory is scarce
+    return answer
 
 
 def merge_answers(answers: Sequence[Answer], last: bool) -> Answer:

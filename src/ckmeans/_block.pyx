@@ -14,7 +14,7 @@ from ckmeans._engine cimport (
 from ckmeans._points cimport PreparedPoints
 from ckmeans._random cimport Stream, next_below, next_unit, stream_of
 from ckmeans._runtime cimport CallContext, wide_stride
-from ckmeans._values cimport widen
+from ckmeans._values cimport get, put, widen
 
 import numpy as np
 
@@ -161,12 +161,48 @@ cdef class RandomStream:
         """Return a number uniform in [0, 1)."""
         return next_unit(&self.stream)
 
-    def units(self, int64_t count):
-        """Return an array of such numbers."""
-        array = np.empty(count)
-        cdef double[::1] values = array
-        cdef int64_t i
-        with nogil:
-            for i in range(count):
-                values[i] = next_unit(&self.stream)
-        return array
+
+# ---- k-means|| ---------------------------------------------------------------------------------
+
+def keep_nearest(const double[::1] squared, const int32_t[::1] labels, int32_t first, best, int32_t[::1] nearest):
+    """Lower each row's squared distance `best`, of the computing dtype, where `squared` is lower, and set `nearest` to
+    the label, counted from `first` on."""
+    cdef char[::1] values = best.view(np.int8)
+    cdef void *to = &values[0]
+    cdef int itemsize = best.itemsize
+    cdef int64_t i
+    with nogil:
+        for i in range(nearest.shape[0]):
+            if squared[i] < get(to, i, itemsize):
+                put(to, i, itemsize, squared[i])
+                nearest[i] = first + labels[i]
+
+
+def draw_rows(best, const double[::1] weights, int64_t wanted, seed, int64_t number):
+    """Draw rows that the D^2 sampling of k-means|| may draw: the cost sum(w d^2), rows, and their keys w d^2 / u.
+
+    u is uniform in (0, 1), from stream `number` of the seed; rows have keys above cost / wanted. `weights` may be None.
+    """
+    cdef const char[::1] values = best.view(np.int8)
+    cdef const void *squared = &values[0]
+    cdef int itemsize = best.itemsize
+    cdef int64_t m = len(best), i, n_found = 0
+    cdef Stream random = stream_of(<uint64_t>seed, number)
+    cdef double cost = 0, term, unit
+    rows, keys = np.empty(m, np.int64), np.empty(m)
+    cdef int64_t[::1] row = rows
+    cdef double[::1] key = keys
+    with nogil:
+        for i in range(m):
+            term = get(squared, i, itemsize)
+            cost += term if weights is None else term * weights[i]
+        for i in range(m):
+            term = get(squared, i, itemsize)
+            if weights is not None:
+                term *= weights[i]
+            unit = max(next_unit(&random), 2.0 ** -54)
+            if term * wanted > unit * cost:
+                row[n_found] = i
+                key[n_found] = term / unit
+                n_found += 1
+    return cost, rows[:n_found].copy(), keys[:n_found].copy()

@@ -87,6 +87,9 @@ cdef struct EngineFactory:
     const EngineFactory *(*choose)(const Problem *problem) noexcept nogil
     Engine *(*open)(const Problem *problem, int64_t K) noexcept nogil  # NULL: no memory
 
+# One step of an open engine, with labels of the rows; `wide`: it takes float64 centroids. Nonzero: no memory.
+cdef int make_step(Engine *engine, const Rows *rows, bint wide, Step *s, Poll *p) noexcept nogil
+
 
 # Centroids in the computing dtype, for single steps.
 cdef class Centroids:

@@ -5,9 +5,11 @@ from libc.string cimport memset
 
 from ckmeans._arena cimport take
 from ckmeans._points cimport Points, PreparedPoints, Rows, bits_of, check_range, read_row, some_rows
-from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, kernels_for, release, wide_stride
+from ckmeans._runtime cimport (
+    ROW_PADDING, CallContext, Poll, allocate, is_stopped, kernels_for, release, wide_stride,
+)
 from ckmeans._shift cimport find_shift
-from ckmeans._values cimport get, put, widen
+from ckmeans._values cimport dot_with_wide, get, put, widen
 
 import numpy as np
 
@@ -138,7 +140,7 @@ cdef class Centroids:
         cdef size_t at = 0
         cdef char *memory = <char *>self.memory
         row[0] = <double *>take(memory, &at, n * sizeof(double))
-        self.values = take(memory, &at, self.K * n * itemsize)
+        self.values = take(memory, &at, (self.K * n + ROW_PADDING) * itemsize)
         if self.is_packed:
             self.packed.panel.K, self.packed.panel.n = self.K, n
             self.packed.panel.c = take(memory, &at, self.K * n * itemsize)
@@ -151,20 +153,15 @@ cdef class Centroids:
 cdef double square_of(const Rows *rows, const Step *s) noexcept nogil:
     """The length of a centroid is 1 but for rounding, which may change J by more than an update does. With c of length
     1 / (1 + g), and v = g c from it to unit length, sum |x - c - v|^2 = sum |x - c|^2 - 2 v sum (x - c) + W |v|^2."""
-    cdef int64_t n = rows.n, stride = wide_stride(n), k, l
-    cdef const double *sums
-    cdef double square = s.sums.square, length, product, g, c
+    cdef int64_t n = rows.n, size = n * rows.kernels.itemsize, k
+    cdef double square = s.sums.square, length, product, g
     if not rows.unit:
         return square
     for k in range(s.K):
         if s.sums.weights[k] == 0:
             continue
-        sums = s.sums.offsets + k * stride
-        length = product = 0
-        for l in range(n):
-            c = get(s.centroids, k * n + l, rows.kernels.itemsize)
-            length += c * c
-            product += c * sums[l]
+        product = dot_with_wide(<const char *>s.centroids + k * size, s.sums.offsets + k * wide_stride(n), n,
+                                rows.kernels.itemsize, &length)
         if s.sums.uncentred:
             product -= s.sums.weights[k] * length
         g = 1 / sqrt(length) - 1
@@ -188,7 +185,6 @@ cdef size_t step_layout(StepMemory *to, const Engine *engine, int64_t K, const R
 
 
 cdef int make_step(Engine *engine, const Rows *rows, bint wide, Step *s, Poll *p) noexcept nogil:
-    """One step of an open engine, with labels of the rows; `wide`: it takes float64 centroids. Nonzero: no memory."""
     cdef int32_t *labels = s.labels
     cdef StepMemory own
     cdef int failed

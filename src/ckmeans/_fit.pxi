@@ -3,12 +3,13 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
+from ckmeans._arena cimport take
 from ckmeans._codes cimport Codes, codes_close
 from ckmeans._engine cimport (
     EngineEntry, EngineFactory, Problem, Step, chosen_factory, row_sums_factory, store_row_labels,
 )
 from ckmeans._points cimport PreparedPoints, Rows, check_range, mean_loss
-from ckmeans._runtime cimport CallContext, Poll
+from ckmeans._runtime cimport CallContext, Poll, allocate, release
 
 import numpy as np
 
@@ -19,20 +20,27 @@ cdef dict EMPTY_POLICIES = {"drop": DROP, "reinit": REINIT, "farthest": FARTHEST
 
 cdef class Fits:
     """The threads' fits, while they are in use."""
-    cdef Fit *each[MAX_FITS]
-    cdef Problem problems[MAX_FITS]  # the same for all, but each with codes of its own
-    cdef Codes *codes[MAX_FITS]
+    cdef Fit **each
+    cdef Problem *problems       # the same for all, but each with codes of its own
+    cdef Codes **codes
+    cdef void *memory
     cdef int count
     cdef int64_t n_done          # restarts that came to a result
 
-    def __cinit__(self):
-        self.count = 0
+    def __cinit__(self, int capacity):
+        cdef size_t size = fits_layout(self, capacity)
+        self.memory = allocate(size)
+        if self.memory == NULL:
+            raise MemoryError
+        memset(self.memory, 0, size)
+        fits_layout(self, capacity)
 
     def __dealloc__(self):
         cdef int i
         for i in range(self.count):
             fit_close(self.each[i])
             codes_close(self.codes[i])
+        release(self.memory)
 
     cdef int open(self, const Problem *problem, const EngineFactory *factory, const Options *options,
                   const Rows *seeds) except -1:
@@ -61,6 +69,16 @@ cdef class Fits:
             if f.run.status > INTERRUPTED:
                 first = f if first == NULL or f.run.number < first.run.number else first
         return 0 if first == NULL else raise_status(first)
+
+
+cdef size_t fits_layout(Fits fits, int capacity):
+    """Lay everything out; while there is no memory only count the bytes."""
+    cdef size_t at = 0
+    cdef char *memory = <char *>fits.memory
+    fits.each = <Fit **>take(memory, &at, capacity * sizeof(void *))
+    fits.problems = <Problem *>take(memory, &at, capacity * sizeof(Problem))
+    fits.codes = <Codes **>take(memory, &at, capacity * sizeof(void *))
+    return at
 
 
 class EmptyCluster(Exception):
@@ -96,21 +114,21 @@ cdef object labels_array(Fit *f, Restart *r):
 cdef int sum_rows(Fit *f, const EngineFactory *factory, const Problem *problem, int32_t *labels, double *square,
                   Poll *p) noexcept nogil:
     """Find the sum of the squared distances to the best restart's centroids row by row. Nonzero: no memory."""
-    cdef Engine *engine
     cdef Step s = f.step
-    f.engine.close(f.engine)  # its labels were taken, and this one needs memory, too
-    f.engine = NULL
-    engine = factory.open(problem, f.best.K)
-    if engine == NULL:
-        return 1
+    # The engine's own labels were taken, and another one needs memory, too.
+    if f.factory != factory or f.problem.n_threads != problem.n_threads or f.engine_K != f.best.K:
+        f.engine.close(f.engine)
+        f.engine = factory.open(problem, f.best.K)
+        f.engine_K = f.best.K
+        if f.engine == NULL:
+            return 1
     f.run = f.best
     widen_centroids(f)
     s.K, s.centroids, s.labels, s.sums.counts = f.best.K, f.best.centroids, labels, f.best.counts
     s.assign = False
     s.sum = f.rows.unit
     s.measure = True
-    engine.step(engine, &s, p)
-    engine.close(engine)
+    f.engine.step(f.engine, &s, p)
     square[0] = square_of(f.rows, &s)
     return 0
 
@@ -170,6 +188,7 @@ cdef Options options_of(options, starts):
     memset(&o, 0, sizeof(o))
     o.K, o.n_init, o.max_iter, o.trials = options.K, options.n_init, options.max_iter, options.trials
     o.tol, o.seed = options.tol, options.seed
+    o.reports_steps = o.n_init == 1
     o.shift_tol = -1 if options.shift_tol is None else options.shift_tol
     o.should_stop = stop_by_shift if o.shift_tol >= 0 else stop_by_distortion
     o.settle = options.settle
@@ -218,7 +237,6 @@ def fit(PreparedPoints points, EngineEntry engine, starts, options, on_progress)
     cdef Rows *rows = &points.rows
     cdef Problem problem, shared
     cdef CallContext call = CallContext(on_progress)
-    cdef Fits fits = Fits()
     cdef bint given = isinstance(starts, np.ndarray)
     cdef const char[::1] given_bytes = starts.reshape(-1).view(np.int8) if given else None
     o.starts = <const char *>&given_bytes[0] if given else NULL
@@ -233,6 +251,7 @@ def fit(PreparedPoints points, EngineEntry engine, starts, options, on_progress)
     problem.index = points.index(factory.build_index, problem.n_threads, call)
     cdef const Rows *seeds = points.seeding_points(o.trials, factory.build_index != NULL, problem.n_threads, call)
     cdef int count = restart_threads(&problem, &o)
+    cdef Fits fits = Fits(count)
     shared = problem
     if count > 1:
         shared.n_threads = 1

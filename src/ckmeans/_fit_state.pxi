@@ -5,7 +5,7 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._engine cimport EngineFactory, Problem
 from ckmeans._points cimport Rows
-from ckmeans._runtime cimport allocate, release, wide_stride
+from ckmeans._runtime cimport ROW_PADDING, allocate, release, wide_stride
 
 
 cdef inline int n_kept(const Options *options) noexcept nogil:
@@ -19,10 +19,10 @@ cdef size_t fit_layout(Fit *f, char *memory) noexcept nogil:
     cdef size_t item = f.rows.kernels.itemsize, at = (sizeof(Fit) + 63) // 64 * 64
     cdef int i
     for i in range(n_kept(f.options)):
-        f.restarts[i].centroids = <char *>take(memory, &at, K * n * item)
+        f.restarts[i].centroids = <char *>take(memory, &at, (K * n + ROW_PADDING) * item)
         f.restarts[i].counts = <int64_t *>take(memory, &at, K * sizeof(int64_t))
         f.restarts[i].labels = <int32_t *>take(memory, &at, f.engine.n_labels * sizeof(int32_t))
-    f.previous = <char *>take(memory, &at, K * n * item)
+    f.previous = <char *>take(memory, &at, (K * n + ROW_PADDING) * item)
     if f.factory.wide:
         f.step.wide = <double *>take(memory, &at, K * stride * sizeof(double))
     f.step.sums.offsets = <double *>take(memory, &at, K * stride * sizeof(double))

@@ -43,6 +43,7 @@ cdef struct Options:
     int64_t trials           # candidates a centroid of k-means++; 0: random examples
     uint64_t seed
     bint keep_path
+    bint reports_steps       # progress is that of the updates
     const uint8_t *frozen    # (K,) whether the centroid stays as the start has it; NULL: none does
     const char *starts       # (n_init, K, n) the starts of all restarts,
     int64_t n_given          # or (n_given, n), with which all begin and which k-means++ completes; 0: complete ones

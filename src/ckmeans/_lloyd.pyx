@@ -3,7 +3,8 @@ Trans. Information Theory 28, 1982).
 
 The loop of one restart is here; it knows an engine by its contract alone (_engine.pxd). The rest of a fit: starts in
 _seed.pxi, the rules of stopping in _stop.pxi, empty clusters in _empty.pxi, the update of centroids in _update.pxi, the
-search by swaps in _swap.pxi, all restarts in _restarts.pxi, arguments and result in _fit.pxi.
+search by swaps in _swap.pxi, all restarts in _restarts.pxi, arguments and result in _fit.pxi, many fits in one call in
+_fit_many.pxi.
 """
 from cpython.buffer cimport PyBUF_ANY_CONTIGUOUS, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport INFINITY
@@ -265,7 +266,7 @@ cdef int run_lloyd(Fit *f, Poll *p) noexcept nogil:
         if status == RUNNING and f.run.distortion > distortion_before:
             return revert_update(f, p)
         f.run.n_iter += 1
-        if f.options.n_init == 1:
+        if f.options.reports_steps:
             p.done = f.run.n_iter
         if status == RUNNING:
             status = record_and_check(f, distortion_before, p)
@@ -299,3 +300,4 @@ include "_hartigan.pxi"
 include "_swap.pxi"
 include "_restarts.pxi"
 include "_fit.pxi"
+include "_fit_many.pxi"

@@ -4,16 +4,16 @@ Sorted, the clusters of the optimum are intervals (X. Wu, "Optimal quantization 
 Algorithms 12, 1991; H. Wang and M. Song, "Ckmeans.1d.dp: optimal k-means clustering in one dimension by dynamic
 programming", The R Journal 3, 2011). Sorting is in _radix_sort.pxi, the cost of an interval in _value_sums.pxi, the
 relaxed problem, in which K is free, in _relaxation.pxi, the price at which it has K clusters in _multiplier.pxi, which
-values need not be looked at in _reduction.pxi, and all together in _partition.pxi; labels are in _interval_labels.pxi.
+values need not be looked at in _reduction.pxi, and all together in _partition.pxi; labels are in _interval_labels.pxi,
+many problems in one call in _optimal_many.pxi.
 Time is O(m log m), whatever K is, and memory O(m).
 """
-from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
-from ckmeans._points cimport PreparedPoints, Rows, check_range, out_of_range
-from ckmeans._runtime cimport CallContext, Poll, allocate, is_stopped, poll, release, request_threads, threads_for
-from ckmeans._values cimport get, put
+from ckmeans._points cimport PreparedPoints, check_range
+from ckmeans._runtime cimport CallContext
+from ckmeans._values cimport get
 
 import numpy as np
 
@@ -24,23 +24,6 @@ include "_multiplier.pxi"
 include "_reduction.pxi"
 include "_partition.pxi"
 include "_interval_labels.pxi"
-
-
-cdef bint store_means(const ValueSums *v, int64_t K, int n_threads, void *centroids, Poll *p) noexcept nogil:
-    """Find the best partition into K clusters; store their means, which rise. False: no memory."""
-    cdef Partition c
-    cdef bint done
-    cdef int64_t k
-    memset(&c, 0, sizeof(c))
-    c.v, c.K, c.n_threads = v, K, n_threads
-    c.borders = <int64_t *>allocate((K + 1) * sizeof(int64_t))
-    done = c.borders != NULL and find_borders(&c, p)
-    if done and not is_stopped(p):
-        for k in range(K):
-            put(centroids, k, v.itemsize, mean_of(v, c.borders[k], c.borders[k + 1]))
-    release(c.borders)
-    close_partition(&c)
-    return done
 
 
 cdef class SortedValues:
@@ -100,57 +83,4 @@ cdef class SortedValues:
         return uncertain
 
 
-# ---- many problems -----------------------------------------------------------------------------
-
-cdef enum:
-    FIT_FAILED = -2          # no memory, or interrupted
-    FIT_OUT_OF_RANGE = -1    # the values leave the safe range of the dtype, or are not finite
-
-
-cdef Rows rows_of_problem(const Rows *all_rows, int64_t problem, int64_t m) noexcept nogil:
-    """The rows problem * m .. problem * m + m - 1."""
-    cdef Rows rows = all_rows[0]
-    cdef int64_t first = problem * m
-    rows.m = rows.source.m = m
-    rows.source.data += first * rows.source.row_stride
-    rows.in_place = min(max(rows.in_place - first, <int64_t>0), m)
-    if rows.weights != NULL:
-        rows.weights += first
-    return rows
-
-
-cdef int64_t fit_problem(const Rows *rows, int64_t K, char *centroids, Poll *p) noexcept nogil:
-    """Store the centroids of the best partition; returns how many there are, or why there are none."""
-    cdef ValueSums v
-    cdef uint64_t max_abs_bits = 0
-    cdef int64_t count = FIT_FAILED
-    if open_value_sums(rows, 1, &v, &max_abs_bits, p):
-        if store_means(&v, min(K, v.d), 1, centroids, p) and not is_stopped(p):
-            count = min(K, v.d)
-    elif out_of_range(rows, max_abs_bits):
-        count = FIT_OUT_OF_RANGE
-    release_value_sums(&v)
-    return count
-
-
-def fit_many(PreparedPoints points, int64_t m, centroids, int64_t[::1] counts, int n_threads):
-    """Fit problems of m points of one feature each, which follow one another, each on one thread.
-
-    Each row of `centroids`, (problems, K) of the computing dtype, is filled with the means of the best clusters in
-    rising order, and each of `counts` with their number, which is less than K where there are fewer distinct values of
-    positive weight; it is -1 where values leave the safe range of the dtype or are not finite.
-    """
-    cdef CallContext call = CallContext()
-    cdef char[::1] view = centroids.reshape(-1).view(np.int8)
-    cdef int64_t P = len(counts), K = centroids.shape[1], size = K * points.rows.kernels.itemsize, problem
-    cdef Rows rows
-    cdef int threads = threads_for(n_threads, <double>P * m * 64)
-    for problem in prange(P, schedule="dynamic", num_threads=request_threads(threads), nogil=True):
-        if not poll(&call.poll):
-            rows = rows_of_problem(&points.rows, problem, m)
-            counts[problem] = fit_problem(&rows, K, &view[problem * size], &call.poll)
-        else:
-            counts[problem] = FIT_FAILED
-    call.check()
-    if np.min(counts) == FIT_FAILED:
-        raise MemoryError
+include "_optimal_many.pxi"

@@ -3,15 +3,17 @@
 The price is first sought on coarse grids of positions. Then finer and finer ones are solved in plain doubles, each
 from both ends, so that the cheapest partition with a border at a position is known: blocks in which it costs too much
 are left out, the others divided (_reduction.pxi). At last, positions at which a border costs more than all rounding
-errors are left out, too, and what remains is solved with all digits.
+errors are left out, too: from the last border back, the starts of clusters that cost so little are followed. What
+remains is solved with all digits.
 """
 from cython.parallel cimport prange
-from libc.math cimport fabs
+from libc.math cimport INFINITY, fabs
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
 from ckmeans._runtime cimport Poll, allocate, is_stopped, release, request_threads
+from ckmeans._values cimport put
 
 cdef enum:
     MIN_GRID = 512           # positions of the first grid,
@@ -19,6 +21,8 @@ cdef enum:
     GRID_GROWTH = 16         # parts of a block in the next one
     BLOCKS_PER_CLUSTER = 3   # times K: with fewer hardly any can be left out, if values are spread evenly
     REACH_POSITIONS = 64     # for a cluster, that are looked at to bound its length
+    CUT_POSITIONS = 32       # of a cluster after which it is tried to cut it
+    MAX_STEPS = 8            # starts that are looked at for each position, at most: so long the mirrored problem takes
 
 cdef double PRICE_MARGIN = 0.125
 
@@ -240,28 +244,69 @@ cdef void keep_possible_blocks(Partition *c, Poll *p) noexcept nogil:
         c.divide[block] = c.keep[block]
 
 
-cdef void solve_from_both_ends(Partition *c, Poll *p) noexcept nogil:
-    """Solve the present grid; mostly the price of the last one is the right one, at both ends at once."""
-    relax_both(c, p)
+cdef void solve_at_positions(Partition *c, Poll *p) noexcept nogil:
+    """Solve a grid that cannot be divided, mostly at the price of the last one; the points are those of its price."""
+    relax(c.points, c.grid.N, c.bracket.price, &c.queue, p)
     if is_stopped(p):
         return
     if count_clusters(&c.queue, c.grid.N) == c.K:
         store_path(&c.queue, c.grid.N, c.K, c.bracket.path)
-        return
-    solve_grid(c, p)
-    relax(c.mirrored, c.grid.N, c.bracket.price, &c.mirrored_queue, p)
+    else:
+        solve_grid(c, p)
+
+
+cdef int64_t mark_starts(Partition *c, int64_t end, double slack, double *excess) noexcept nogil:
+    """Mark where the cluster that ends at a position may start, of partitions that cost up to `slack` more than the
+    cheapest one; `excess`: what the cheapest one with a border at a position costs more. Returns how many starts were
+    looked at: from some one back on, a cluster can be cut for less."""
+    cdef double price = c.bracket.price, base = excess[end] + price - c.points[end].best, cost
+    cdef int64_t start = end - 1, middle
+    while start >= 0:
+        cost = base + cost_from(c.points, start, end)
+        if cost <= slack:
+            c.keep[start] = 1
+            excess[start] = min(excess[start], cost)
+        if (end - start) % CUT_POSITIONS == 0:
+            middle = (start + end) // 2
+            if (cluster_cost(c.points, start, end) - cluster_cost(c.points, start, middle)
+                    - cluster_cost(c.points, middle, end) > price + 2 * slack):
+                break
+        start -= 1
+    return end - start
+
+
+cdef bint mark_possible_borders(Partition *c, double slack) noexcept nogil:
+    """Mark the borders of all partitions that cost up to `slack` more than the cheapest one, from the last one back.
+    False: there are so many that to solve the mirrored problem is faster."""
+    cdef int64_t i, steps = 0
+    cdef double *excess = c.low
+    memset(c.keep, 0, c.grid.N)
+    for i in range(c.grid.N):
+        excess[i] = INFINITY
+    excess[c.grid.N] = 0
+    for i in range(c.grid.N, 0, -1):
+        if i == c.grid.N or c.keep[i]:
+            steps += mark_starts(c, i, slack, excess)
+            if steps > MAX_STEPS * c.grid.N:
+                return False
+    return True
 
 
 cdef void keep_possible_positions(Partition *c, Poll *p) noexcept nogil:
     """Of a grid that cannot be divided, leave out positions that are no border of the best partition."""
     cdef int64_t i, to = 0
     cdef double limit
-    solve_from_both_ends(c, p)
+    solve_at_positions(c, p)
     if is_stopped(p):
         return
     limit = cost_limit(c)
+    if not mark_possible_borders(c, limit - c.points[c.grid.N].best):
+        mirror_points(c)
+        relax(c.mirrored, c.grid.N, c.bracket.price, &c.mirrored_queue, p)
+        for i in range(c.grid.N):
+            c.keep[i] = may_be_border(c, i, limit)
     for i in range(c.grid.N + 1):
-        if may_be_border(c, i, limit):
+        if i == 0 or i == c.grid.N or c.keep[i]:
             c.grid.positions[to] = c.grid.positions[i]
             to += 1
     c.grid.N = c.bracket.N = to - 1
@@ -280,6 +325,18 @@ cdef void solve_grid(Partition *c, Poll *p) noexcept nogil:
     find_partition(c.points, &c.bracket, c.bracket.price, &c.queue, p)
 
 
+cdef void centre_price(Partition *c, Poll *p) noexcept nogil:
+    """Take a price from within those at which the present grid has K clusters, where it is likelier to have K on the
+    next one too: the slope of the lowest cost, which falls about with the square of K."""
+    cdef double square = moments_of_first(c.v, c.v.d).second.high + path_cost(c.points, c.bracket.path, c.K)
+    cdef double price = 2 * square / c.K
+    if not price > 0 or is_stopped(p):
+        return
+    relax(c.points, c.grid.N, price, &c.queue, p)
+    if not is_stopped(p) and count_clusters(&c.queue, c.grid.N) == c.K:
+        c.bracket.price = price
+
+
 cdef bint take_coarse_grids(Partition *c, Poll *p) noexcept nogil:
     """Find the price on grids for it alone, and take the first one of which blocks may be left out; all positions where
     that would be most of them. False: no memory."""
@@ -287,15 +344,20 @@ cdef bint take_coarse_grids(Partition *c, Poll *p) noexcept nogil:
     cdef int64_t parts = GRID_GROWTH * grid // c.K, first = max(parts, BLOCKS_PER_CLUSTER * c.K)
     if 2 * grid > c.v.d:
         return take_even_grid(c, c.v.d)
-    if not take_even_grid(c, grid):
+    if not take_even_grid(c, grid // 2):
         return False
     solve_grid(c, p)
+    if not is_stopped(p):  # values far from the others are few, and their clusters too
+        if not take_grid_of_clusters(c, grid // c.K):
+            return False
+        solve_grid(c, p)
     if not is_stopped(p) and first > parts and 2 * parts * c.K < c.v.d:
         if not take_grid_of_clusters(c, parts):
             return False
         solve_grid(c, p)
     if is_stopped(p):
         return True
+    centre_price(c, p)
     return take_grid_of_clusters(c, first) if 2 * first * c.K < c.v.d else take_even_grid(c, c.v.d)
 
 
@@ -349,3 +411,20 @@ cdef bint find_borders(Partition *c, Poll *p) noexcept nogil:
     c.bracket.K = c.K
     c.bracket.price = first_price(c)
     return search_grids(c, p) and (is_stopped(p) or solve_exactly(c, p))
+
+
+cdef bint store_means(const ValueSums *v, int64_t K, int n_threads, void *centroids, Poll *p) noexcept nogil:
+    """Find the best partition into K clusters; store their means, which rise. False: no memory."""
+    cdef Partition c
+    cdef bint done
+    cdef int64_t k
+    memset(&c, 0, sizeof(c))
+    c.v, c.K, c.n_threads = v, K, n_threads
+    c.borders = <int64_t *>allocate((K + 1) * sizeof(int64_t))
+    done = c.borders != NULL and find_borders(&c, p)
+    if done and not is_stopped(p):
+        for k in range(K):
+            put(centroids, k, v.itemsize, mean_of(v, c.borders[k], c.borders[k + 1]))
+    release(c.borders)
+    close_partition(&c)
+    return done

@@ -156,3 +156,50 @@ cdef class PreparedPoints(Points):
     cdef const Rows *seeding_points(self, int64_t trials, bint want_inverse, int n_threads,
                                     CallContext call) except NULL
     cdef Index *index(self, IndexBuilder build, int n_threads, CallContext call) except? NULL
+
+
+# ---- _problems.pxi: many arrays of points ----------------------------------------------------
+
+# The rows of one problem.
+cdef struct ProblemSource:
+    source source            # data: NULL: they are no array
+    const double *weights    # NULL: every point weighs 1
+    int64_t value_bytes
+
+# `running_sums`: memory for the sums of the weights, a value a row; NULL where there are no weights.
+cdef Rows rows_of_problem(const ProblemSource *problem, int itemsize, double *running_sums) noexcept nogil
+# Let the rows be read at unit length; `factors`: memory for a value a row. False: one of them cannot be, or no memory.
+cdef bint take_unit_length(Rows *rows, double *factors) noexcept nogil
+
+
+cdef class ProblemRows:
+    cdef ProblemSource *problems
+    cdef int64_t count
+    cdef object arrays           # that are read
+    cdef const double[::1] weights
+
+    cdef int open_array(self, X, ProblemSource *problem) except -1
+    cdef int open_parts(self, X, const int64_t[::1] lengths, const int64_t[::1] starts) except -1
+
+
+# Rows of the longest of these problems.
+cdef int64_t longest_of(ProblemRows problems, const int64_t[::1] which)
+
+
+# Where the results of the problems go: see ProblemResults.
+cdef struct ResultPlaces:
+    int itemsize             # of the computing dtype
+    int64_t K
+    int64_t n
+    char *centroids          # (P, K, n)
+    int64_t *counts          # (P, K)
+    int32_t *labels          # of problem i from first[i] on
+    const int64_t *first
+    double *distortions      # (P,)
+    int64_t *n_iter          # (P,)
+    int32_t *status          # (P,)
+
+
+cdef class ProblemResults:
+    cdef ResultPlaces places
+    cdef object arrays

@@ -185,7 +185,7 @@ cdef int check_range(const Rows *rows, uint64_t max_abs_bits) except -1:
     return 0
 
 
-cdef void set_safe_range(Rows *rows) noexcept:
+cdef void set_safe_range(Rows *rows) noexcept nogil:
     """Between these magnitudes no score, squared distance or weighted sum of them overflows, and
     the squares keep all their digits. (A score is at most 12 n M^2 for values up to M.)"""
     cdef int itemsize = rows.kernels.itemsize
@@ -195,14 +195,23 @@ cdef void set_safe_range(Rows *rows) noexcept:
     rows.min_safe_bits = bits_of(1e-15 if itemsize == 4 else 1e-145 / sqrt(min(rows.total_weight, 1)), itemsize)
 
 
-cdef int64_t rows_in_place(const source *s, int itemsize, int view_itemsize) noexcept:
+cdef int64_t rows_in_place(const source *s, int itemsize) noexcept nogil:
     """How many rows can be read where they lie, when 7 values past a row's end may be touched."""
     cdef bint same = s.dtype == (SOURCE_FLOAT32 if itemsize == 4 else SOURCE_FLOAT64) and not s.swapped
-    if not same or s.column_stride != view_itemsize and s.n > 1:
+    if not same or s.column_stride != itemsize and s.n > 1:
         return 0
     if s.row_stride < s.n * itemsize or s.row_stride % itemsize or <size_t>s.data % itemsize:
         return 0
     return s.m - (7 * itemsize + s.row_stride - 1) // s.row_stride
+
+
+cdef void view_source(Rows *rows, int itemsize) noexcept nogil:
+    """Fill in how the rows of a source that is an array are read."""
+    rows.kernels = kernels_for(itemsize)
+    rows.m, rows.n = rows.source.m, rows.source.n
+    rows.stored = <double>rows.m * rows.n
+    rows.in_place = rows_in_place(&rows.source, itemsize)
+    rows.stride = rows.source.row_stride // itemsize
 
 
 cdef int open_source(X, Py_buffer *view, source *s) except -1:
@@ -286,8 +295,7 @@ cdef class Points:
         if isinstance(X, np.ndarray):
             open_source(X, &self.view, &rows.source)
             self.viewed = True
-            rows.in_place = rows_in_place(&rows.source, itemsize, self.view.itemsize)
-            rows.stride = rows.source.row_stride // itemsize
+            view_source(rows, itemsize)
         elif hasattr(X, "indptr"):
             self.held = open_sparse(X, itemsize, &rows.source)
             rows.stored = <double>X.size
@@ -440,3 +448,4 @@ cdef class Points:
 include "_unit_rows.pxi"
 include "_dedup.pxi"
 include "_prepared.pxi"
+include "_problems.pxi"

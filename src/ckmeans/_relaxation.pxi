@@ -5,7 +5,8 @@ more than nested ones), so of two candidates for the start of the last cluster t
 one, stays it (D. Wilber, "The concave least-weight subsequence problem revisited", Journal of Algorithms 9, 1988; Z.
 Galil and K. Park, "A linear-time algorithm for concave one-dimensional dynamic programming", Information Processing
 Letters 33, 1990). A queue holds the candidates with the positions from which on each is the best. Where the next one
-takes over is sought from where the one before it did, in steps that double, since that is near, mostly.
+takes over is sought from where the one before it did, in steps that double, since that is near, mostly: forward, or
+back from where candidates were that it takes off the queue.
 """
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t
@@ -82,10 +83,37 @@ cdef inline bint overtakes(const Point *points, int64_t later, int64_t earlier, 
     return cost_from(points, later, end) < cost_from(points, earlier, end)
 
 
+cdef inline int64_t first_overtaken(const Point *points, int64_t later, int64_t earlier, int64_t behind,
+                                    int64_t at) noexcept nogil:
+    """The first position after `behind` where the later start overtakes: it does at `at`, and not at `behind`."""
+    cdef int64_t middle
+    while at - behind > 1:
+        middle = (behind + at) // 2
+        if overtakes(points, later, earlier, middle):
+            at = middle
+        else:
+            behind = middle
+    return at
+
+
+cdef inline int64_t position_before(const Point *points, int64_t later, int64_t earlier, int64_t behind,
+                                    int64_t at) noexcept nogil:
+    """The same, sought from `at` back, since it is near."""
+    cdef int64_t step = 1, earlier_position
+    while at - behind > 1:
+        earlier_position = max(at - step, behind + 1)
+        if not overtakes(points, later, earlier, earlier_position):
+            behind = earlier_position
+            break
+        at = earlier_position
+        step *= 2
+    return first_overtaken(points, later, earlier, behind, at)
+
+
 cdef int64_t overtaking_position(const Point *points, int64_t later, int64_t earlier, int64_t behind,
                                  int64_t N) noexcept nogil:
     """The first position after `behind` where the later start overtakes; N + 1: none. It does not at `behind`."""
-    cdef int64_t step = 1, at, middle
+    cdef int64_t step = 1, at
     while True:
         at = behind + step
         if at >= N:
@@ -97,18 +125,12 @@ cdef int64_t overtaking_position(const Point *points, int64_t later, int64_t ear
             break
         behind = at
         step *= 2
-    while at - behind > 1:
-        middle = (behind + at) // 2
-        if overtakes(points, later, earlier, middle):
-            at = middle
-        else:
-            behind = middle
-    return at
+    return first_overtaken(points, later, earlier, behind, at)
 
 
 cdef void relax(Point *points, int64_t N, double price, Queue *queue, Poll *p) noexcept nogil:
     """Find the cheapest partition up to each of the positions 1 .. N."""
-    cdef int64_t head = 0, last = 0, position, at
+    cdef int64_t head = 0, last = 0, position, at, upper
     cdef int32_t *candidate = queue.candidate
     cdef int32_t *begin = queue.begin
     points[0].best = 0
@@ -124,13 +146,17 @@ cdef void relax(Point *points, int64_t N, double price, Queue *queue, Poll *p) n
             points[position].best -= points[position].credit
         if position == N:
             return
+        upper = N + 1
         while last >= head:
             at = max(<int64_t>begin[last], position + 1)
             if not overtakes(points, position, candidate[last], at):
                 break
+            upper = at
             last -= 1
         if last < head:
             at = position + 1
+        elif upper <= N:  # the one that was taken off overtook there, and was overtaken
+            at = position_before(points, position, candidate[last], at, upper)
         else:
             at = overtaking_position(points, position, candidate[last], at, N)
         if at <= N:

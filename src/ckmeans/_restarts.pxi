@@ -44,18 +44,23 @@ cdef void run_restart(Fit *f, int64_t number, Poll *p) noexcept nogil:
         f.run.status = drop_empty_final(f, p)
 
 
+cdef void keep_if_best(Fit *f) noexcept nogil:
+    """Let f.best be the restart that was run, if it is the best one so far."""
+    cdef Restart *run
+    if f.best.number < 0 or f.run.distortion < f.best.distortion:
+        run = f.best
+        f.best = f.run
+        f.run = run
+
+
 cdef void run_and_keep_best(Fit *f, int64_t number, double *distortions, Poll *p) noexcept nogil:
     """Run a restart. After this f.best holds the best one so far, unless the status of f.run is no result."""
-    cdef Restart *run
     run_restart(f, number, p)
     if f.run.status > CALLBACK:
         stop_work(p)
         return
     distortions[number] = f.run.distortion
-    if f.best.number < 0 or f.run.distortion < f.best.distortion:
-        run = f.best
-        f.best = f.run
-        f.run = run
+    keep_if_best(f)
 
 
 cdef int64_t run_in_order(Fit *f, double *distortions, Poll *p) noexcept nogil:

@@ -50,6 +50,7 @@ cdef extern from "simd/kernels.h" nogil:
         int32_t k
         uint32_t points
 
+    int ROW_PADDING
     int LEAF
     int MAX_TREE_FEATURES
 
@@ -114,6 +115,7 @@ cdef extern from "simd/kernels.h" nogil:
 
     struct kernels:
         const char *name
+        const char *compiler
         int itemsize
         int tile
         int max_group

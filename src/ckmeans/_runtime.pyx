@@ -12,6 +12,7 @@ cdef extern from "simd/dispatch.h" nogil:
         const code_kernels *(*codes)() noexcept nogil
 
     const instruction_set ckmeans_instruction_sets[]
+    const char *const ckmeans_built_codes[]
 
 cdef extern from "simd/threads.h" nogil:
     int ckmeans_openmp()
@@ -67,6 +68,21 @@ def built_instruction_sets():
         names.append(ckmeans_instruction_sets[i].name.decode())
         i += 1
     return names
+
+
+def built_code_instructions():
+    """Names of the instructions of this build for products of 8-bit codes, best first."""
+    names = []
+    cdef int i = 0
+    while ckmeans_built_codes[i] != NULL:
+        names.append(ckmeans_built_codes[i].decode())
+        i += 1
+    return names
+
+
+def kernel_compiler():
+    """The compiler of the kernels in use, and its version."""
+    return chosen32.compiler.decode()
 
 
 def chosen_instruction_set():

@@ -440,6 +440,11 @@ cdef Seeding *open_seeding(const Rows *rows, int64_t K, int64_t trials, int n_th
     return seeding
 
 
+cdef bint keeps_seeds(const Seeding *seeding) noexcept nogil:
+    """Whether drawing a start leaves something of the rows for the next one."""
+    return seeding.codes != NULL or (<const SeedingState *>seeding).in_blocks
+
+
 cdef int draw_start(Seeding *seeding, Stream *random, int64_t n_given, void *centroids, uint64_t *max_abs_bits,
                     Poll *p) noexcept nogil:
     """Draw a start, after the first `n_given` centroids, which are there; nonzero: no memory, or interrupted."""

@@ -22,7 +22,9 @@ from libc.string cimport memcpy, memset
 
 from ckmeans._arena cimport take
 from ckmeans._points cimport Rows, block_at, ensure_loaded, read_rows
-from ckmeans._runtime cimport Poll, allocate, is_stopped, poll, release, request_threads, threads_for, wide_stride
+from ckmeans._runtime cimport (
+    ROW_PADDING, Poll, allocate, is_stopped, poll, release, request_threads, threads_for, wide_stride,
+)
 from ckmeans._team cimport begin_step, end_part, end_step, team_of
 
 # ---- sizes: of n, K and the dtype alone ------------------------------------------------------
@@ -112,7 +114,7 @@ cdef size_t sweep_layout(Sweep *w, char *memory) noexcept nogil:
 cdef void carried_layout(Sweep *w, char *memory, size_t *at, int64_t block) noexcept nogil:
     cdef int64_t K = w.K, i
     cdef int32_t *old_labels
-    w.carried.anchors = take(memory, at, K * w.rows.n * w.rows.kernels.itemsize)
+    w.carried.anchors = take(memory, at, (K * w.rows.n + ROW_PADDING) * w.rows.kernels.itemsize)
     w.carried.offsets = <double *>take(memory, at, K * wide_stride(w.rows.n) * sizeof(double))
     w.carried.counts = <int64_t *>take(memory, at, K * sizeof(int64_t))
     w.carried.anchor_correction = <double *>take(memory, at, K * sizeof(double))

@@ -31,22 +31,39 @@ cdef void move_to_means(const ClusterSums *sums, int64_t K, int64_t n, int item,
             put(centroids, k * n + l, item, mean_of(sums, k, l, previous, n, item))
 
 
+cdef double length_of_sum(const double *total, double own, const char *previous, int64_t n, int item) noexcept nogil:
+    """The length of a sum of points, given about the centroid before; in eight sums, which fill vectors."""
+    cdef double[8] squares
+    cdef int64_t l, i
+    cdef double value
+    for i in range(8):
+        squares[i] = 0
+    for l in range(0, n, 8):
+        for i in range(min(n - l, <int64_t>8)):
+            value = total[l + i] + own * get(previous, l + i, item)
+            squares[i] += value * value
+    for i in range(1, 8):
+        squares[0] += squares[i]
+    return sqrt(squares[0])
+
+
 cdef void move_to_directions(const ClusterSums *sums, int64_t K, int64_t n, int item, const char *previous,
                              char *centroids) noexcept nogil:
     """Move every centroid with points to the direction of their mean. It stays where they have none, their mean being
     zero but for rounding."""
     cdef int64_t k, l
-    cdef double square, length
+    cdef double least = FLT_EPSILON if item == 4 else 8 * DBL_EPSILON, weight, own, length
+    cdef const double *total
     for k in range(K):
-        if sums.weights[k] == 0:
+        weight = sums.weights[k]
+        if weight == 0:
             continue
-        square = 0
-        for l in range(n):
-            square += mean_of(sums, k, l, previous, n, item) ** 2
-        length = sqrt(square)
-        if length > (FLT_EPSILON if item == 4 else 8 * DBL_EPSILON):
+        total = sums.offsets + k * wide_stride(n)
+        own = 0 if sums.uncentred else weight  # of the centroid before, in the sum of the points
+        length = length_of_sum(total, own, previous + k * n * item, n, item)
+        if length > least * weight:
             for l in range(n):
-                put(centroids, k * n + l, item, mean_of(sums, k, l, previous, n, item) / length)
+                put(centroids, k * n + l, item, (total[l] + own * get(previous, k * n + l, item)) * (1 / length))
 
 
 cdef void move_centroids(Fit *f) noexcept nogil:

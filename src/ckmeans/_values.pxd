@@ -36,3 +36,36 @@ cdef inline void widen(const void *values, int64_t count, int64_t n, int itemsiz
             wide[k * stride + l] = get(values, k * n + l, itemsize)
         for l in range(n, stride):
             wide[k * stride + l] = 0
+
+
+cdef inline double dot_with_wide(const void *values, const double *wide, int64_t n, int itemsize,
+                                 double *square) noexcept nogil:
+    """The inner product of n values and a float64 row, and the sum of the squares of the values; in eight sums each,
+    which fill vectors."""
+    cdef double[8] products
+    cdef double[8] squares
+    cdef int64_t l = 0, i
+    cdef double value
+    for i in range(8):
+        products[i] = squares[i] = 0
+    if itemsize == 4:
+        while l + 8 <= n:
+            for i in range(8):
+                products[i] += <double>(<const float *>values)[l + i] * wide[l + i]
+                squares[i] += <double>(<const float *>values)[l + i] * <double>(<const float *>values)[l + i]
+            l += 8
+    else:
+        while l + 8 <= n:
+            for i in range(8):
+                products[i] += (<const double *>values)[l + i] * wide[l + i]
+                squares[i] += (<const double *>values)[l + i] * (<const double *>values)[l + i]
+            l += 8
+    for i in range(l, n):
+        value = get(values, i, itemsize)
+        products[i - l] += value * wide[i]
+        squares[i - l] += value * value
+    for i in range(1, 8):
+        products[0] += products[i]
+        squares[0] += squares[i]
+    square[0] = squares[0]
+    return products[0]

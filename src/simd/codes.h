@@ -18,9 +18,9 @@
 #include <stdint.h>
 
 enum {
-    CODE_TILE = 32,          /* points of a tile: hit.points has one bit for each */
+    CODE_TILE = 32, /* points of a tile: hit.points has one bit for each */
     CODE_MAX = 127,
-    CODE_GROUP_MAX = 8,      /* centroids of a group, on any instruction set */
+    CODE_GROUP_MAX = 8,         /* centroids of a group, on any instruction set */
     CODE_FEATURES_MAX = 1 << 16 /* of which products fit 32 bits */
 };
 
@@ -31,7 +31,7 @@ struct code_stats {
 
 /* Codes of many vectors. */
 struct code_rows {
-    int8_t *codes;  /* rows of `stride` bytes, a multiple of 4 */
+    int8_t *codes; /* rows of `stride` bytes, a multiple of 4 */
     int64_t stride;
     struct code_stats *stats;
     double *squares; /* |y|^2 */
@@ -48,14 +48,14 @@ struct code_tile {
 /* Centroids of one step; floats times 2 where they are factors of a product. */
 struct code_panel {
     int64_t K, words;
-    int32_t *codes;    /* K rounded up to whole groups, times `words` */
-    int32_t *starts;   /* where the sums of products start */
-    float *scales;     /* minus 2 scale */
-    float *norms;      /* lower bounds on |y|^2 */
-    float *gaps;       /* to upper bounds on it */
-    float *lengths;    /* 2 |y| */
-    float *errors;     /* 2 e */
-    float *residuals;  /* 2 r */
+    int32_t *codes;   /* K rounded up to whole groups, times `words` */
+    int32_t *starts;  /* where the sums of products start */
+    float *scales;    /* minus 2 scale */
+    float *norms;     /* lower bounds on |y|^2 */
+    float *gaps;      /* to upper bounds on it */
+    float *lengths;   /* 2 |y| */
+    float *errors;    /* 2 e */
+    float *residuals; /* 2 r */
 };
 
 struct hit;

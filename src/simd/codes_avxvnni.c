@@ -13,10 +13,7 @@ static ALWAYS_INLINE i32_vec i32_offset_codes(i32_vec x)
 {
     return _mm256_xor_si256(x, _mm256_set1_epi32((int32_t)0x80808080u));
 }
-static ALWAYS_INLINE i32_vec i32_dot(i32_vec sum, i32_vec x, i32_vec c)
-{
-    return _mm256_dpbusd_avx_epi32(sum, x, c);
-}
+static ALWAYS_INLINE i32_vec i32_dot(i32_vec sum, i32_vec x, i32_vec c) { return _mm256_dpbusd_avx_epi32(sum, x, c); }
 
 #include "codes_body.h"
 

@@ -118,6 +118,25 @@ static const struct code_kernels *neon_codes(void)
 }
 #endif
 
+const char *const ckmeans_built_codes[] = {
+#ifdef CKMEANS_BUILT_CODES_AVX512VNNI
+    "avx512vnni",
+#endif
+#ifdef CKMEANS_BUILT_CODES_AVXVNNI
+    "avxvnni",
+#endif
+#ifdef CKMEANS_BUILT_CODES_AVX2
+    "avx2",
+#endif
+#ifdef CKMEANS_BUILT_CODES_DOTPROD
+    "dotprod",
+#endif
+#ifdef CKMEANS_BUILT_CODES_NEON
+    "neon",
+#endif
+    "baseline",   NULL,
+};
+
 const struct instruction_set ckmeans_instruction_sets[] = {
 #ifdef CKMEANS_BUILT_AVX512
     { "avx512", ckmeans_kernels_avx512, has_avx512, avx512_codes },

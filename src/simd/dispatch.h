@@ -13,4 +13,7 @@ struct instruction_set {
 /* The last entry's name is NULL; the set before it runs on every processor of this architecture. */
 extern const struct instruction_set ckmeans_instruction_sets[];
 
+/* Names of the instructions for 8-bit codes of this build, best first, then NULL. */
+extern const char *const ckmeans_built_codes[];
+
 #endif

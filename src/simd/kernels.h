@@ -68,11 +68,11 @@ static ALWAYS_INLINE int count_bits(unsigned bits)
 }
 
 enum {
-    WIDE_LANES = 8,              /* doubles of a `wide`: one AVX-512 register */
+    WIDE_LANES = 8,               /* doubles of a `wide`: one AVX-512 register */
     ROW_PADDING = WIDE_LANES - 1, /* a row's last values are loaded as a whole `wide` */
-    MAX_TILE = 32,               /* points of a tile: hit.points has one bit for each */
-    LEAF = 32,                   /* points of a leaf of the k-d tree; a multiple of every tile */
-    MAX_TREE_FEATURES = 8        /* of a k-d tree: a point's offsets fit one `wide` */
+    MAX_TILE = 32,                /* points of a tile: hit.points has one bit for each */
+    LEAF = 32,                    /* points of a leaf of the k-d tree; a multiple of every tile */
+    MAX_TREE_FEATURES = 8         /* of a k-d tree: a point's offsets fit one `wide` */
 };
 
 /* Values in a row of `n` float64 numbers that is padded to whole `wide`s. */
@@ -113,6 +113,7 @@ struct leaf {
 
 struct kernels {
     const char *name; /* of the instruction set */
+    const char *compiler;
     int itemsize;     /* of the computing dtype in bytes: 4 or 8 */
     int tile;         /* points of a tile, at most MAX_TILE */
     int max_group;    /* centroids of a group in a panel */
@@ -128,8 +129,7 @@ struct kernels {
 
     /* Multiplies rows by their factors, which are values.
      * IN rows, factors (count); OUT scaled (count contiguous rows), which may be the rows themselves. */
-    void (*scale_rows)(const void *rows, int64_t stride, int64_t count, int64_t n, const double *factors,
-                       void *scaled);
+    void (*scale_rows)(const void *rows, int64_t stride, int64_t count, int64_t n, const double *factors, void *scaled);
 
     /* Packs centroids into a panel.
      * IN centroids (K contiguous rows), shift, panel->K, panel->n; OUT the arrays of panel, which
@@ -157,8 +157,8 @@ struct kernels {
      * IN rows, packed; OUT ids (count rounded up to whole tiles): as `assign` finds them, except for
      * the rows listed in undecided (room for count + 1); INOUT max_abs_bits: raised to that of the
      * rows. Returns how many rows are undecided. */
-    int64_t (*assign_rows)(const void *rows, int64_t stride, int64_t count, int64_t K, int64_t n,
-                           const void *packed, void *ids, int32_t *undecided, uint64_t *max_abs_bits);
+    int64_t (*assign_rows)(const void *rows, int64_t stride, int64_t count, int64_t K, int64_t n, const void *packed,
+                           void *ids, int32_t *undecided, uint64_t *max_abs_bits);
 
     /* ---- sums_body.h ---- */
 
@@ -206,8 +206,8 @@ struct kernels {
      * IN rows, shift; code_max: the largest magnitude of a code; factor: the power of two by which float32 numbers about y are scaled, 1 for float32; margin: r
      * for each unit of |y|. OUT to (count rows): codes of y, the row minus the shift; |y|^2 (not scaled) with a relative
      * error of at most 80 roundings. Returns the bits of the largest |value| of the rows. */
-    uint64_t (*quantise)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift,
-                         double factor, double margin, int code_max, const struct code_rows *to);
+    uint64_t (*quantise)(const void *rows, int64_t stride, int64_t count, int64_t n, const void *shift, double factor,
+                         double margin, int code_max, const struct code_rows *to);
 
     /* ---- wide_body.h ---- */
 
@@ -241,8 +241,7 @@ struct kernels {
      * keys, places: count + 1 values and integers. Returns the feature, or -1 if all points are equal
      * (value is not written then). */
     int64_t (*median_partition)(const void *columns, const int32_t *ids, int64_t stride, int64_t count, int64_t n,
-                                int64_t n_left, void *to, int32_t *to_ids, void *value, void *keys,
-                                int32_t *places);
+                                int64_t n_left, void *to, int32_t *to_ids, void *value, void *keys, int32_t *places);
 
     /* Fills a leaf and computes its bounding box and sums.
      * IN columns of `count` points (1 to LEAF), weights (LEAF; NULL: 1); OUT points (a leaf's columns);

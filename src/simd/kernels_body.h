@@ -26,6 +26,7 @@ typedef char F(tile_fits)[(int)F(TILE) <= (int)MAX_TILE && LEAF % F(TILE) == 0 ?
 
 static const struct kernels F(kernels) = {
     .name = VEC_NAME,
+    .compiler = COMPILER,
     .itemsize = sizeof(REAL),
     .tile = F(TILE),
     .max_group = V(GROUP),

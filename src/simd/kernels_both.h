@@ -14,6 +14,18 @@
 #endif
 typedef char group_max_matches[f32_GROUP == GROUP_MAX && f64_GROUP == GROUP_MAX ? 1 : -1];
 
+#define STRING2(a) #a
+#define STRING(a) STRING2(a)
+#if defined(__clang__)
+#define COMPILER "clang " STRING(__clang_major__) "." STRING(__clang_minor__)
+#elif defined(__GNUC__)
+#define COMPILER "gcc " STRING(__GNUC__) "." STRING(__GNUC_MINOR__)
+#elif defined(_MSC_VER)
+#define COMPILER "msvc " STRING(_MSC_VER)
+#else
+#define COMPILER "unknown"
+#endif
+
 #define PASTE2(a, b) a##b
 #define PASTE(a, b) PASTE2(a, b)
 

@@ -23,7 +23,7 @@ size_t ckmeans_clear_cache(void);           /* give the cached blocks back to th
 /* For the tests. Counts allocations from now on, of which the one of this number fails (0: none, negative: no longer
  * count). Without it an allocation costs one load more. */
 void ckmeans_count_allocations(int64_t failing);
-int64_t ckmeans_allocations(void);     /* how many since then */
+int64_t ckmeans_allocations(void);      /* how many since then */
 int64_t ckmeans_live_allocations(void); /* how many of these were not released */
 
 /* Returns the next `size` bytes of a block that holds many arrays (see _arena.pxd); with memory NULL they are only

@@ -4,9 +4,18 @@
 #include <stdint.h>
 
 enum source_dtype {
-    SOURCE_BFLOAT16, SOURCE_FLOAT16, SOURCE_FLOAT32, SOURCE_FLOAT64,
-    SOURCE_INT8, SOURCE_INT16, SOURCE_INT32, SOURCE_INT64,
-    SOURCE_UINT8, SOURCE_UINT16, SOURCE_UINT32, SOURCE_UINT64
+    SOURCE_BFLOAT16,
+    SOURCE_FLOAT16,
+    SOURCE_FLOAT32,
+    SOURCE_FLOAT64,
+    SOURCE_INT8,
+    SOURCE_INT16,
+    SOURCE_INT32,
+    SOURCE_INT64,
+    SOURCE_UINT8,
+    SOURCE_UINT16,
+    SOURCE_UINT32,
+    SOURCE_UINT64
 };
 
 struct source {
@@ -18,8 +27,8 @@ struct source {
     /* CSR if indptr is not NULL: `data` holds the nonzeros in the computing dtype; strides and dtype
      * are unused. */
     const void *indices, *indptr;
-    int int64_indices;                 /* 1: both are int64, 0: int32 */
-    const double *factors;             /* m: rows are used times these; NULL: as they are */
+    int int64_indices;     /* 1: both are int64, 0: int32 */
+    const double *factors; /* m: rows are used times these; NULL: as they are */
 };
 
 static inline int64_t index_at(const void *indices, int int64_indices, int64_t i)

@@ -58,7 +58,7 @@ static __thread int serial = 0;      /* it came through a fork, perhaps with a r
 
 /* ---- a system that refuses threads: OpenMP's runtimes then end the process, so ask before they do ---- */
 
-enum { RESERVE = 1 << 16 };               /* bytes that the runtime may need for a team, and for each of 64 threads */
+enum { RESERVE = 1 << 16 }; /* bytes that the runtime may need for a team, and for each of 64 threads */
 static const double RETRY_SECONDS = 1;
 
 typedef struct {
@@ -191,9 +191,6 @@ void ckmeans_guard_forks(int private_runtime)
 }
 #endif
 #else
-int ckmeans_request_threads(int wanted)
-{
-    return wanted > 1 && ckmeans_openmp() ? wanted : 1;
-}
+int ckmeans_request_threads(int wanted) { return wanted > 1 && ckmeans_openmp() ? wanted : 1; }
 void ckmeans_guard_forks(int private_runtime) { (void)private_runtime; }
 #endif

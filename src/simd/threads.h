@@ -4,15 +4,15 @@
 
 #include <stdint.h>
 
-int ckmeans_openmp(void);       /* the OpenMP version this was built with, 0 without */
-int ckmeans_max_threads(void);  /* OpenMP's present limit for the calling thread, 1 without */
-int ckmeans_thread_num(void);   /* of the calling thread in its parallel region, 0 outside */
-int ckmeans_team_size(void);    /* threads of that region, 1 outside */
-int ckmeans_request_threads(int wanted); /* before every parallel region: how many threads it can have, >= 1 */
+int ckmeans_openmp(void);                      /* the OpenMP version this was built with, 0 without */
+int ckmeans_max_threads(void);                 /* OpenMP's present limit for the calling thread, 1 without */
+int ckmeans_thread_num(void);                  /* of the calling thread in its parallel region, 0 outside */
+int ckmeans_team_size(void);                   /* threads of that region, 1 outside */
+int ckmeans_request_threads(int wanted);       /* before every parallel region: how many threads it can have, >= 1 */
 void ckmeans_guard_forks(int private_runtime); /* once, at import; nonzero: no other library uses this OpenMP */
-double ckmeans_now(void);       /* seconds on a monotonic clock */
-void ckmeans_sleep(void);       /* for about a millisecond */
-void ckmeans_yield(void);       /* let another thread run on this CPU */
+double ckmeans_now(void);                      /* seconds on a monotonic clock */
+void ckmeans_sleep(void);                      /* for about a millisecond */
+void ckmeans_yield(void);                      /* let another thread run on this CPU */
 
 /* Shared flags and counters. Loads acquire, stores release, fetch_add does both. */
 #if defined(_MSC_VER) && !defined(__clang__)
