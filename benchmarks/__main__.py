@@ -23,11 +23,11 @@ def main() -> int:
     if sys.argv[1:2] == ["random"]:
         _prefer_what_is_installed()
         return shape_run.main(sys.argv[2:])
+    if sys.argv[1:2] == ["minima"]:
+        return minima.main(sys.argv[2:])
     if sys.argv[1:2] == ["many"]:
         _prefer_what_is_installed()
         return many.main(sys.argv[2:])
-    if sys.argv[1:2] == ["minima"]:
-        return minima.main(sys.argv[2:])
     options = _parser().parse_args()
     try:
         chosen = select(options.names)

@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 from ckmeans._arena cimport take
 from ckmeans._engine cimport Engine, Problem
 from ckmeans._points cimport Rows, read_rows
-from ckmeans._runtime cimport Poll, allocate, is_stopped, poll, release, source, wide_stride
+from ckmeans._runtime cimport ROW_PADDING, Poll, allocate, is_stopped, poll, release, source, wide_stride
 from ckmeans._values cimport get, widen
 
 cdef extern from "simd/source.h" nogil:
@@ -54,8 +54,8 @@ cdef void local_layout(LocalProblem *local, const Rows *rows, int64_t K, char *m
     local.chosen = <uint8_t *>take(memory, at, K)
     K += 1  # one centroid more than there are clusters
     local.clusters = <int32_t *>take(memory, at, K * sizeof(int32_t))
-    local.centroids = <char *>take(memory, at, K * n * item)
-    local.previous = <char *>take(memory, at, K * n * item)
+    local.centroids = <char *>take(memory, at, (K * n + ROW_PADDING) * item)
+    local.previous = <char *>take(memory, at, (K * n + ROW_PADDING) * item)
     local.packed.panel.n = n
     local.packed.panel.c = take(memory, at, K * n * item)
     local.packed.panel.norms = take(memory, at, K * item)
