@@ -433,27 +433,30 @@ def compare(
     3
     """
     points = _inputs.read_persistent(X, sample_weight, metric)
+    X_rows, exponent = points.rows, points.safe_exponent()
+    points = points.rescaled(exponent) if exponent else points
     checked_ks = _validate.cluster_counts(ks, len(points))
     costs = [_validate.cost_of(cost, K) for K in checked_ks]
     fit_options = _options(checked_ks, seed, n_init=n_init, empty="drop")
     results = _results(points, checked_ks, fit_options, n_threads, progress=False)
-    options = [_option(points, result, cost) for result, cost in zip(results, costs, strict=True)]
+    options = [
+        _option(points, result, cost, exponent, X_rows) for result, cost in zip(results, costs, strict=True)
+    ]
     best = None if cost is None else min(options, key=lambda option: option.total)
     return Comparison(options, best)
 
 
-def _option(points: Inputs, result: Result, cost: float) -> Option:
+def _option(points: Inputs, result: Result, cost: float, exponent: int, X: Any) -> Option:
+    """Return what a result is worth, in the units of X, which are 2**exponent of those of the points."""
     sizes = np.bincount(result.labels, points.weights, len(result.centroids))
     order = np.lexsort((*result.centroids.T[::-1], -sizes))  # largest first, of equals by their centroids
-    exponent = points.safe_exponent()
-    scaled = points.rescaled(exponent) if exponent else points
-    variance = _variance(scaled, result.labels, _dispatch.divided(result.centroids, exponent))
+    spread = np.sqrt(_variance(points, result.labels, result.centroids))[order]
     return Option(
         K=len(order),
-        centroids=result.centroids[order],
+        centroids=_dispatch.in_units(result.centroids[order], exponent, X=X),
         shares=sizes[order] / sizes.sum(),
-        spread=_dispatch.in_units(np.sqrt(variance), exponent, X=points.rows)[order],
-        distortion=result.distortion,
+        spread=_dispatch.in_units(spread, exponent, X=X),
+        distortion=_dispatch.in_units(result.distortion, 2 * exponent, X=X),
         cost=cost,
     )
 
