@@ -95,6 +95,8 @@ def kmeans_many(
     max_iter: int = 300,
     tol: float = 1e-4,
     empty: Literal["drop", "reinit", "farthest", "error"] = "drop",
+    search: Literal["swap"] | None = None,
+    max_swaps: int | None = None,
     sample_weight: Any = None,
     metric: Literal["euclidean", "cosine"] = "euclidean",
     algorithm: Literal["auto", "dense", "cells", "screen", "optimal"] = "auto",
@@ -121,7 +123,7 @@ def kmeans_many(
         As for `kmeans`: an array is the start of all problems, or the start of each.
     frozen : int or array_like of bool, optional
         As for `kmeans`, the same for all problems.
-    n_init, max_iter, tol, empty : optional
+    n_init, max_iter, tol, empty, search, max_swaps : optional
         As for `kmeans`.
     sample_weight : array_like of shape (P, m), list of array_like, or array_like of shape (m,), optional
         Weights of the points: an array for a stack, a list for a list (None in it: each weighs 1), or one
@@ -156,7 +158,8 @@ def kmeans_many(
     ((1000, 3, 4), (1000, 150), (1000,))
     """
     read = _problems.read(problems, groups, sample_weight)
-    options = {"n_init": n_init, "max_iter": max_iter, "tol": tol, "empty": empty, "metric": metric}
+    options: dict[str, Any] = {"n_init": n_init, "max_iter": max_iter, "tol": tol, "empty": empty}
+    options |= {"metric": metric, "search": search, "max_swaps": max_swaps}
     fits = Fits(read, K, init, algorithm, seed, n_threads, options, frozen)
     with ProgressBar(progress, len(read), "problem") as on_progress:
         fits.run(on_progress)
@@ -164,13 +167,17 @@ def kmeans_many(
 
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options of Lloyd's algorithm, checked."""
+    """Return options of Lloyd's algorithm and of the search, checked."""
+    metric = _validate.choice("metric", options["metric"], _validate.METRICS)
+    search, max_swaps = _validate.search(options["search"], options["max_swaps"], "array", metric)
     return {
         "n_init": _validate.integer("n_init", options["n_init"], 1),
         "max_iter": _validate.integer("max_iter", options["max_iter"], 1),
         "tol": _validate.tolerance(options["tol"]),
         "empty": _validate.choice("empty", options["empty"], _validate.EMPTY),
-        "metric": _validate.choice("metric", options["metric"], _validate.METRICS),
+        "metric": metric,
+        "search": search,
+        "max_swaps": max_swaps,
     }
 
 

@@ -106,7 +106,7 @@ class ProductQuantizer:
         problems = Stack(rows.reshape(len(rows), self.n_subspaces, -1).swapaxes(0, 1))
         problems.share_weights(points.weights)
         options = {"n_init": 1, "max_iter": self.max_iter, "tol": 0.0, "empty": "farthest"}
-        options["metric"] = "euclidean"
+        options |= {"metric": "euclidean", "search": None, "max_swaps": None}
         fits = Fits(problems, K, self.init, "auto", self.seed, self.n_threads, options)
         try:
             fits.run(None)

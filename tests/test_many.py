@@ -181,6 +181,17 @@ def test_frozen_centroids_equal_a_loop(frozen):
     assert_same(many, X, 4, init=start, frozen=frozen, seed=0)
 
 
+@pytest.mark.parametrize("options", [{}, {"n_init": 2, "max_swaps": 5}, {"algorithm": "cells"}])
+@pytest.mark.parametrize("shape", [(9, 150, 4), (4, 1, 3), (3, 3000, 3), (5, 90, 1), (3, 300, 20)])
+def test_searches_equal_a_loop(shape, options):
+    if options.get("algorithm") == "cells" and shape[2] > 8:
+        options = options | {"algorithm": "screen"}
+    X, K = blobs(*shape), min(7, shape[1])
+    options = options | {"search": "swap", "seed": 3}
+    many = ckmeans.kmeans_many(X, K, **options)
+    assert_same(many, X, K, **options)
+
+
 def test_callable_starts_equal_a_loop():
     def init(X, K, rng):
         return X[rng.choice(len(X), K, replace=False)]

@@ -79,7 +79,7 @@ cdef int index_rows(FitWorker *w, const EngineFactory *factory, Poll *p) noexcep
 cdef bint fits_again(const FitWorker *w, const Rows *rows, int64_t K, int64_t trials) noexcept nogil:
     """Whether the open fit does for these rows: it is of the same shape, and keeps nothing of the rows it was for."""
     cdef const Fit *f = w.fit
-    if f == NULL or f.factory.keeps_rows or f.factory.build_index != NULL:
+    if f == NULL or f.swaps != NULL or f.factory.keeps_rows or f.factory.build_index != NULL:
         return False
     return (rows.m == w.rows.m and K == w.options.K and trials == w.options.trials
             and rows.value_bytes == w.rows.value_bytes and (rows.weights == NULL) == (w.rows.weights == NULL)
@@ -224,6 +224,7 @@ def fit_many(ProblemRows problems, const int64_t[::1] which, EngineEntry engine,
         a.start_bytes = each.starts[0].nbytes if len(each.starts) > 1 else 0
     memset(&dense, 0, sizeof(dense))
     a.row_sums = row_sums_factory(&dense)
+    a.options.swap_factory = NULL if options.search is None else a.row_sums
     cdef int64_t longest = longest_of(problems, which)
     with nogil:
         workers = open_workers(&a, n_threads, longest)
