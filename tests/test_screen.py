@@ -166,8 +166,8 @@ def auto_fit(X, start, **options):
 
 def test_auto_screens_where_it_pays():
     """With many features and clusters a pair costs many times as much as the bound that excludes it."""
-    X = spread(8000, 512).astype(np.float32)
-    auto = auto_fit(X, sample(X, 1000), max_iter=4)
+    X = cases.blobs(8000, 256, groups=500).astype(np.float32)
+    auto = auto_fit(X, sample(X, 500), max_iter=4)
     assert auto.algorithm == "screen"
     computed, avoided = auto.stats["distances_computed"], auto.stats["distances_avoided"]
     assert computed < 0.2 * avoided
