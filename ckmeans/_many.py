@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 _REASONS = np.array([*STOP_REASONS, "optimal"])  # by status
+_ROW_PADDING = 16  # values: at least those of src/simd/kernels.h
 _OUT_OF_RANGE = -1  # the status of a problem whose squares leave the computing dtype
 
 # A problem is fitted on all threads, as by `kmeans`, from so many rows or multiply-adds of a step on: it
@@ -166,6 +168,12 @@ def kmeans_many(
     return fits.result()
 
 
+def _padded(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array of NaN with room behind it: kernels load the end of the last row as a whole vector."""
+    values = np.full(math.prod(shape) + _ROW_PADDING, np.nan, dtype)
+    return values[:-_ROW_PADDING].reshape(shape)
+
+
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
     """Return options of Lloyd's algorithm and of the search, checked."""
     metric = _validate.choice("metric", options["metric"], _validate.METRICS)
@@ -223,7 +231,7 @@ class Fits:
         first_start = init if self.starts is None else self.starts[0]
         self.flags = _validate.frozen(frozen, first_start, largest)
         dtype = np.float64 if (problems.itemsizes == 8).all() else np.float32
-        self.centroids = np.full((P, largest, problems.n), np.nan, dtype)
+        self.centroids = _padded((P, largest, problems.n), dtype)
         self.counts = np.zeros((P, largest), np.int64)
         self.labels = np.empty(problems.first[-1], np.int32)
         self.distortions, self.n_iter = np.empty(P), np.zeros(P, np.int64)
@@ -313,7 +321,9 @@ class Fits:
     def _widen(self, itemsize: int) -> None:
         """Let the values of the centroids have so many bytes, or more."""
         if itemsize > self.centroids.itemsize:
-            self.centroids = self.centroids.astype(np.float64)
+            wider = _padded(self.centroids.shape, np.float64)
+            wider[:] = self.centroids
+            self.centroids = wider
 
     def _places(self) -> ProblemResults:
         """Return the results for compiled code."""
