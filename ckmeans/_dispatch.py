@@ -59,18 +59,14 @@ def _in_some_unit(
     points: Inputs, work: Callable[[Inputs, PreparedPoints, int], _T], others: dict[str, np.ndarray]
 ) -> _T:
     """Do `work` as `with_unit_fallback` says."""
-    try:
-        return work(points, points.prepared_points(points.itemsize), 0)
-    except OutOfRange as error:
-        found = error.args[0]
-    _require_finite(found, points, others)
-    if points.itemsize == 4:
+    found = 0.0
+    for itemsize in (4, 8) if points.itemsize == 4 else (8,):
         try:
-            return work(points, points.prepared_points(8), 0)
+            return work(points, points.prepared_points(itemsize), 0)
         except OutOfRange as error:
             found = error.args[0]
         _require_finite(found, points, others)
-    return _in_another_unit(points, work, {} if points.is_cosine else others, found)
+    return _in_another_unit(points, work, others, found)
 
 
 def with_dtype_fallback(points: Inputs, work: Callable[[PreparedPoints], _T], **others: np.ndarray) -> _T:

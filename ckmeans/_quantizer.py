@@ -103,7 +103,7 @@ class ProductQuantizer:
         points = _inputs.read(X, sample_weight)
         rows = _validate.vectors(points.rows, self.n_subspaces)
         K = _validate.clusters(self.K, len(rows))
-        problems = Stack(rows.reshape(len(rows), self.n_subspaces, -1).swapaxes(0, 1))
+        problems = Stack(self._parts(rows))
         problems.share_weights(points.weights)
         options = {"n_init": 1, "max_iter": self.max_iter, "tol": 0.0, "empty": "farthest"}
         options |= {"metric": "euclidean", "search": None, "max_swaps": None}

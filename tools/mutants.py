@@ -21,6 +21,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sanitize import files_of_tree
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # The tools, as arguments of Python.
@@ -122,9 +124,9 @@ MUTANTS = [
     ),
     Mutant(
         "free left out",
-        "src/ckmeans/_lloyd.pyx",
-        "    release(f.empty.row_labels)\n    release(f)\n",
-        "    release(f.empty.row_labels)\n",
+        "src/ckmeans/_fit_state.pxi",
+        "    swaps_close(f.swaps)\n    release(f)\n",
+        "    swaps_close(f.swaps)\n",
         FAULTS,
         builds=True,
     ),
@@ -146,14 +148,14 @@ MUTANTS = [
     ),
     Mutant(
         "array one row too short",
-        "src/ckmeans/_lloyd.pyx",
+        "src/ckmeans/_fit_state.pxi",
         "    f.previous = <char *>take(memory, &at, (K * n + ROW_PADDING) * item)\n",
         "    f.previous = <char *>take(memory, &at, (K - 1) * n * item)\n",
         ADDRESS,
     ),
     Mutant(
         "memory used after its release",
-        "src/ckmeans/_lloyd.pyx",
+        "src/ckmeans/_fit_state.pxi",
         "        release(f.restarts[i].history)\n",
         "        release(f.restarts[i].history)\n        f.restarts[i].history[0] = 0\n",
         ADDRESS,
@@ -163,15 +165,8 @@ MUTANTS = [
 
 def copy_tree(folder: Path) -> None:
     """What git knows, and what was built, so that a build compiles only what was broken."""
-    files = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
     built = [str(path.relative_to(ROOT)) for path in (ROOT / "ckmeans").glob("*.so")]
-    for file in [*files, *built]:
+    for file in [*files_of_tree(), *built]:
         if (ROOT / file).is_file():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / file, folder / file)

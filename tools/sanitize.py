@@ -30,17 +30,18 @@ FRAMES = "-g1 -fno-omit-frame-pointer"
 UNFIT = ["benchmarks", "coexistence", "memory", "process", "stubs", "wheels"]
 
 
+def files_of_tree() -> list[str]:
+    """What git knows, and what it would: the files that are not ignored."""
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    return subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.splitlines()
+
+
 def copy_tree(name: str) -> Path:
     """A copy of what git knows, where a build for one sanitizer is kept."""
     folder = ROOT / "build" / f"sanitize-{name}"
-    files = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    for file in files:
+    for file in files_of_tree():
         source, copy = ROOT / file, folder / file
         if source.is_file() and (not copy.exists() or copy.stat().st_mtime < source.stat().st_mtime):
             copy.parent.mkdir(parents=True, exist_ok=True)
